@@ -1,0 +1,135 @@
+"""The one container that models read: a structure, or a batch of structures, as tensors. Conventions live here only.
+
+Letters: N atoms, E directed edges, S structures. Units: Å, eV.
+
+=====================  ==============  ===========  ==========================================================
+field                  shape           dtype        meaning
+=====================  ==============  ===========  ==========================================================
+`positions`            (N, 3)          float64      Cartesian, Å
+`atomic_numbers`       (N,)            int64
+`cell`                 (S, 3, 3)       float64      rows are lattice vectors, Å; zeros when there is none
+`pbc`                  (S, 3)          bool         periodic along each lattice vector
+`edge_index`           (2, E)          int64        row 0 = centre i (receives), row 1 = neighbour j (ASE "ij")
+`cell_shifts`          (E, 3)          float64      integer lattice shift of j (ASE "S")
+`batch`                (N,)            int64        structure each atom belongs to, ascending
+`labels`               dict            float64      `energy` (S,), `forces` (N, 3), `stress` (S, 3, 3); NaN = absent
+=====================  ==============  ===========  ==========================================================
+
+`edge_vectors = positions[j] − positions[i] + cell_shifts @ cell`, shape (E, 3). Edges are sorted by (i, j, shift), so a
+list built at another time, or with another skin, gives the same sums bit for bit. `stress = +(1/V) dE/dε`,
+V = |det cell|, symmetric, eV/Å³.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
+from torch import Tensor
+
+from toolkit.data.neighbors import neighbor_list
+
+
+@dataclass(frozen=True)
+class AtomicGraph:
+    """One structure or a batch; see the module's table. Immutable: `with_positions` and `to` return new graphs."""
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    cell: Tensor
+    pbc: Tensor
+    edge_index: Tensor
+    cell_shifts: Tensor
+    batch: Tensor
+    labels: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def num_atoms(self) -> int:
+        """N."""
+        return self.positions.shape[0]
+
+    @property
+    def num_structures(self) -> int:
+        """S."""
+        return self.cell.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        """E."""
+        return self.edge_index.shape[1]
+
+    @property
+    def periodic(self) -> bool:
+        """True when every structure is periodic along all three lattice vectors, so that a stress exists."""
+        return bool(self.pbc.all())
+
+    def atoms_per_structure(self) -> Tensor:
+        """Number of atoms of each structure, (S,), int64."""
+        return torch.bincount(self.batch, minlength=self.num_structures)
+
+    def with_positions(self, positions: Tensor) -> AtomicGraph:
+        """The same graph at other positions (N, 3), Å; the edges are kept."""
+        return replace(self, positions=positions)
+
+    def to(self, device: torch.device | str) -> AtomicGraph:
+        """The same graph on another device."""
+        moved = {name: getattr(self, name).to(device) for name in
+                 ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch")}
+        return AtomicGraph(**moved, labels={key: value.to(device) for key, value in self.labels.items()})
+
+
+def edge_vectors(graph: AtomicGraph, positions: Tensor, cell: Tensor) -> Tensor:
+    """Vectors from centre i to neighbour j, (E, 3), Å, for (possibly strained) positions (N, 3) and cells (S, 3, 3)."""
+    center, neighbor = graph.edge_index[0], graph.edge_index[1]
+    vectors = positions[neighbor] - positions[center]
+    shifts = torch.einsum("ea,eab->eb", graph.cell_shifts, cell[graph.batch[center]])
+    return vectors + shifts
+
+
+def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:
+    """The graph of one structure within the cutoff r_max (Å), with its labels when a calculator holds results.
+
+    Raises DataError for a structure that cannot have a neighbour list.
+    """
+    edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, r_max)
+    return AtomicGraph(
+        positions=torch.as_tensor(atoms.positions, dtype=torch.float64),
+        atomic_numbers=torch.as_tensor(atoms.numbers, dtype=torch.int64),
+        cell=torch.as_tensor(atoms.cell.array, dtype=torch.float64)[None],
+        pbc=torch.as_tensor(atoms.pbc, dtype=torch.bool)[None],
+        edge_index=torch.as_tensor(edge_index),
+        cell_shifts=torch.as_tensor(shifts, dtype=torch.float64),
+        batch=torch.zeros(len(atoms), dtype=torch.int64),
+        labels=_labels(atoms),
+    )
+
+
+def _labels(atoms: Atoms) -> dict[str, Tensor]:
+    results = atoms.calc.results if atoms.calc is not None else {}
+    energy = np.asarray([results.get("energy", np.nan)], dtype=np.float64)
+    forces = np.asarray(results.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
+    stress = np.asarray(results.get("stress", np.full(6, np.nan)), dtype=np.float64)
+    stress = voigt_6_to_full_3x3_stress(stress) if stress.size == 6 else stress.reshape(3, 3)
+    return {"energy": torch.as_tensor(energy), "forces": torch.as_tensor(forces), "stress": torch.as_tensor(stress)[None]}
+
+
+def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
+    """Join graphs into one batch; atoms, edges and labels keep their order. Needs at least one graph."""
+    counts = [g.num_atoms for g in graphs]
+    offsets = np.concatenate([[0], np.cumsum(counts)[:-1]]).tolist()
+    structures = np.concatenate([[0], np.cumsum([g.num_structures for g in graphs])[:-1]]).tolist()
+    shared = set.intersection(*(set(g.labels) for g in graphs))
+    return AtomicGraph(
+        positions=torch.cat([g.positions for g in graphs]),
+        atomic_numbers=torch.cat([g.atomic_numbers for g in graphs]),
+        cell=torch.cat([g.cell for g in graphs]),
+        pbc=torch.cat([g.pbc for g in graphs]),
+        edge_index=torch.cat([g.edge_index + offset for g, offset in zip(graphs, offsets, strict=True)], dim=1),
+        cell_shifts=torch.cat([g.cell_shifts for g in graphs]),
+        batch=torch.cat([g.batch + first for g, first in zip(graphs, structures, strict=True)]),
+        labels={key: torch.cat([g.labels[key] for g in graphs]) for key in sorted(shared)},
+    )
