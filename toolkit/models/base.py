@@ -1,0 +1,33 @@
+"""The contract every model fulfils: a graph and its edge vectors in, a dictionary of named tensors out.
+
+=====================  ================  ================================================================
+output                 shape             meaning
+=====================  ================  ================================================================
+`atomic_energies`      (N,) float64      eV, shifts included; their sum per structure is the energy
+=====================  ================  ================================================================
+
+A model returns whichever outputs it has (later: dipoles, per-atom tensors, edge energies). It never differentiates:
+forces, stress and Hessian are taken once, in `models.derivatives`. It sees positions only through `vectors`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from toolkit.data.graph import AtomicGraph
+
+ModelOutput = dict[str, Tensor]
+
+
+class AtomisticModel(torch.nn.Module):
+    """Base of all models. `r_max` is the cutoff in Å, `species` the elements it knows, in the order of its tables."""
+
+    r_max: float
+    species: tuple[str, ...]
+
+    @abstractmethod
+    def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
+        """Evaluate; `vectors` (E, 3) float64, Å, are the edge vectors of the (possibly strained) graph."""

@@ -1,0 +1,55 @@
+"""Energy, forces and stress of any model by automatic differentiation, written once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from toolkit.data.graph import AtomicGraph, edge_vectors
+from toolkit.models.base import AtomisticModel, ModelOutput
+
+
+def evaluate(model: AtomisticModel, graph: AtomicGraph, *, forces: bool = True, stress: bool = False,
+             create_graph: bool = False) -> ModelOutput:
+    """Outputs of the model plus `energy` (S,), `forces` (N, 3) and, when asked for, `stress` (S, 3, 3); float64.
+
+    forces = −dE/dx, eV/Å. stress = +(1/V) dE/dε with x → x(1 + ε), h → h(1 + ε), ε symmetric, V = |det h|; eV/Å³
+    (Knuth et al., Comput. Phys. Commun. 190, 33 (2015)). Structures not periodic in all directions get a NaN stress.
+    `create_graph` keeps the graph of the derivatives, for a loss on forces.
+    """
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_(forces)
+        strain = graph.cell.new_zeros(graph.num_structures, 3, 3, requires_grad=stress)
+        output = dict(model(graph, _strained_vectors(graph, positions, strain, stress)))
+        atomic_energies = output["atomic_energies"]
+        energy = atomic_energies.new_zeros(graph.num_structures).index_add(0, graph.batch, atomic_energies)
+        output["energy"] = energy
+        inputs = [*([positions] if forces else []), *([strain] if stress else [])]
+        if inputs:
+            gradients = list(_gradients(energy, inputs, create_graph))
+            if forces:
+                output["forces"] = -gradients.pop(0)
+            if stress:
+                output["stress"] = _stress(gradients.pop(0), graph)
+    return output if create_graph else {key: value.detach() for key, value in output.items()}
+
+
+def _strained_vectors(graph: AtomicGraph, positions: Tensor, strain: Tensor, stress: bool) -> Tensor:
+    vectors = edge_vectors(graph, positions, graph.cell)
+    if not stress:
+        return vectors
+    symmetric = 0.5 * (strain + strain.transpose(1, 2))
+    return vectors + torch.einsum("ea,eab->eb", vectors, symmetric[graph.batch[graph.edge_index[0]]])
+
+
+def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> tuple[Tensor, ...]:
+    if not energy.requires_grad:  # no edges at all: the energy does not depend on positions
+        return tuple(torch.zeros_like(x) for x in inputs)
+    return torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, materialize_grads=True)
+
+
+def _stress(gradient: Tensor, graph: AtomicGraph) -> Tensor:
+    volume = torch.linalg.det(graph.cell).abs()
+    periodic = graph.pbc.all(dim=1)
+    volume = torch.where(periodic, volume, torch.full_like(volume, torch.nan))
+    return gradient / volume[:, None, None]

@@ -1,0 +1,68 @@
+"""NequIP: an E(3)-equivariant message-passing interatomic potential (Batzner et al., Nat. Commun. 13, 2453 (2022))."""
+
+from __future__ import annotations
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+from toolkit.config import ModelConfig
+from toolkit.data.graph import AtomicGraph
+from toolkit.models.base import AtomisticModel, ModelOutput
+from toolkit.models.species import SpeciesTable
+from toolkit.nn.angular import spherical_harmonics
+from toolkit.nn.convolution import InteractionLayer
+from toolkit.nn.irreps import feature_irreps
+from toolkit.nn.mlp import ScalarMLP
+from toolkit.nn.radial import BesselBasis
+
+
+class NequIP(AtomisticModel):
+    """Atomic energies from equivariant features; `config` holds every hyper-parameter, `backend` the convolution."""
+
+    def __init__(self, config: ModelConfig, backend: str = "reference") -> None:
+        super().__init__()
+        self.r_max = config.r_max
+        self.species = config.species
+        channels = config.channels
+        embedding_dim = config.type_embed_num_features or channels[0]
+        # 1. species: embedding, energy scale and shift
+        self.table = SpeciesTable(config)
+        self.species_embedding = torch.nn.Parameter(torch.randn(len(config.species), embedding_dim))
+        # 2. edges: radial basis and harmonics
+        self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
+                                        config.bessel_trainable)
+        self.harmonics = spherical_harmonics(config.l_max)
+        # 3. interaction layers; the last one keeps only even scalars
+        radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
+        hidden = feature_irreps(channels, config.parity)
+        irreps = o3.Irreps([(embedding_dim, "0e")])
+        self.layers = torch.nn.ModuleList()
+        for index in range(config.num_layers):
+            last = index == config.num_layers - 1
+            layer = InteractionLayer(irreps, o3.Irreps([(channels[0], "0e")]) if last else hidden, config.l_max,
+                                     radial_dims, embedding_dim, config.avg_num_neighbors or 1.0,
+                                     self_connection=index > 0, backend=backend)
+            self.layers.append(layer)
+            irreps = layer.irreps_out
+        # 4. readout
+        readout_width = config.readout_mlp_width or channels[0]
+        self.readout = ScalarMLP([channels[0], *[readout_width] * config.readout_mlp_depth, 1])
+
+    def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
+        """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
+        dtype = self.species_embedding.dtype
+        # 1. species
+        index = self.table.index(graph.atomic_numbers)
+        one_hot = torch.nn.functional.one_hot(index, len(self.species)).to(dtype)
+        features = [self.species_embedding[index].unsqueeze(1)]  # (N, 1, D)
+        # 2. edges
+        vectors = vectors.to(dtype)
+        edge_embedding = self.radial_basis(torch.linalg.vector_norm(vectors, dim=1))  # (E, num_bessels)
+        edge_attrs = self.harmonics(vectors)  # (E, (l_max+1)²)
+        # 3. message passing
+        for layer in self.layers:
+            features = layer(features, (self.species_embedding, one_hot), (graph.edge_index, edge_embedding, edge_attrs))
+        # 4. readout: (N, 1, C) -> (N,)
+        raw = self.readout(features[0].squeeze(1)).squeeze(1)
+        return {"atomic_energies": self.table.scale_shift(raw, index)}

@@ -1,0 +1,39 @@
+"""Architectures by name. A new one is a module that fulfils `models.base` and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from toolkit.config import ModelConfig
+from toolkit.errors import ConfigError
+from toolkit.models.base import AtomisticModel
+from toolkit.models.nequip import NequIP
+from toolkit.models.species import SpeciesTable
+
+ARCHITECTURES: dict[str, Callable[[ModelConfig, str], AtomisticModel]] = {"nequip": NequIP}
+"""Name of an architecture -> class taking (config, backend)."""
+
+
+def build_model(config: ModelConfig, dtype: torch.dtype, backend: str = "reference") -> AtomisticModel:
+    """A model with fresh weights drawn from `config.seed`, on the CPU. Raises ConfigError for an unknown architecture."""
+    if config.architecture not in ARCHITECTURES:
+        raise ConfigError(f"found architecture {config.architecture!r}, expected one of {sorted(ARCHITECTURES)}")
+    if not config.species:
+        raise ConfigError("found no species in the model configuration, expected at least one element",
+                          "set species=['C', 'H', 'O'] or train, which takes them from the data")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = ARCHITECTURES[config.architecture](config, backend)
+    return cast_model(model, dtype)
+
+
+def cast_model(model: AtomisticModel, dtype: torch.dtype) -> AtomisticModel:
+    """Give all weights and buffers `dtype`, in place, except the energy scales and shifts, which stay float64."""
+    for module in model.modules():
+        if not isinstance(module, SpeciesTable):
+            for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.to(dtype)
+    return model

@@ -1,0 +1,60 @@
+"""One interaction layer of NequIP: self-connection, convolution over neighbours, gate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+from toolkit.kernels.dispatch import convolution
+from toolkit.kernels.paths import PathTable
+from toolkit.nn.gate import Gate
+from toolkit.nn.linear import EquivariantLinear, SelfConnection
+from toolkit.nn.mlp import ScalarMLP
+
+
+class InteractionLayer(torch.nn.Module):
+    """x' = gate( L₂[ Σ_j R(r_ij) · (L₁x)_j ⊗ Y(r̂_ij) / √avg_num_neighbors ] + self-connection(x, species) ).
+
+    Batzner et al., Nat. Commun. 13, 2453 (2022), Fig. 1. The first layer has no self-connection, so that an atom
+    without neighbours ends with zero features and its energy is exactly its shift.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int, radial_dims: list[int],
+                 embedding_dim: int, avg_num_neighbors: float, self_connection: bool, backend: str) -> None:
+        super().__init__()
+        reachable = {path.irrep_out for path in PathTable(irreps_in, l_max, irreps_target).paths}
+        gate_is_reachable = o3.Irrep("0e") in reachable
+        kept = [(m.mul, m.ir) for m in irreps_target if m.ir in reachable and (m.ir.l == 0 or gate_is_reachable)]
+        self.gate = Gate(o3.Irreps(kept))
+        self.irreps_out = self.gate.irreps_out
+        table = PathTable(irreps_in, l_max, self.gate.irreps_in)
+        self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
+        self.radial_mlp = ScalarMLP([*radial_dims, table.num_weights])
+        self.convolution = convolution(table, backend)
+        self.linear_2 = EquivariantLinear(table.irreps_out, self.gate.irreps_in)
+        self.self_connection = SelfConnection(irreps_in, embedding_dim, self.gate.irreps_in) if self_connection else None
+        self.norm = 1.0 / math.sqrt(avg_num_neighbors)
+
+    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+        """One step of message passing.
+
+        features : one (N, 2l+1, C) per irrep;  species : embedding table (num_species, D), one-hot (N, num_species)
+        edges : edge_index (2, E), edge_embedding (E, num_bessels), edge_attrs (E, (l_max+1)²)
+        """
+        edge_index, edge_embedding, edge_attrs = edges
+        # 1. mix channels
+        x = [part * self.norm for part in self.linear_1(features)]
+        # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
+        weights = self.radial_mlp(edge_embedding)
+        # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
+        x = self.convolution(x, edge_attrs, weights, edge_index)
+        # 4. mix channels and paths
+        x = self.linear_2(x)
+        # 5. self-connection
+        if self.self_connection is not None:
+            x = [a + b for a, b in zip(x, self.self_connection(features, *species), strict=True)]
+        # 6. nonlinearity
+        return self.gate(x)

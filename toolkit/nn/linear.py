@@ -1,0 +1,68 @@
+"""Equivariant linear maps on features stored channels-last: one tensor (N, 2l+1, C) per irrep."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+
+class EquivariantLinear(torch.nn.Module):
+    """Mixes channels of equal (l, parity): out = x W / √C_in. Irreps absent from the input come out as zeros."""
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps) -> None:
+        super().__init__()
+        position = {mul_ir.ir: index for index, mul_ir in enumerate(irreps_in)}
+        self.irreps_out = irreps_out
+        self._sources = [position.get(mul_ir.ir) for mul_ir in irreps_out]
+        self._scales = [1.0 / math.sqrt(irreps_in[s].mul) if s is not None else 0.0 for s in self._sources]
+        self.weights = torch.nn.ParameterList(
+            torch.randn(irreps_in[source].mul if source is not None else 0, mul_ir.mul)
+            for source, mul_ir in zip(self._sources, irreps_out, strict=True))
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """One (N, 2l+1, C_in) per irrep of irreps_in -> one (N, 2l+1, C_out) per irrep of irreps_out."""
+        outputs = []
+        for index, (mul, irrep) in enumerate(self.irreps_out):
+            source = self._sources[index]
+            if source is None:
+                outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
+            else:
+                outputs.append(features[source] @ (self.weights[index] * self._scales[index]))
+        return outputs
+
+
+class SelfConnection(torch.nn.Module):
+    """An equivariant linear map whose weights depend on the species: out = Σ_d z_d x W_d / √(C_in D).
+
+    This is the fully connected tensor product of features with the D-dimensional species embedding z (node_attrs).
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, embedding_dim: int, irreps_out: o3.Irreps) -> None:
+        super().__init__()
+        position = {mul_ir.ir: index for index, mul_ir in enumerate(irreps_in)}
+        pairs = [(position[mul_ir.ir], index) for index, mul_ir in enumerate(irreps_out) if mul_ir.ir in position]
+        self.irreps_out = irreps_out
+        self._source = {target: source for source, target in pairs}
+        self._slot = {target: slot for slot, (_, target) in enumerate(pairs)}
+        self._scales = [1.0 / math.sqrt(irreps_in[source].mul * embedding_dim) for source, _ in pairs]
+        self.weights = torch.nn.ParameterList(
+            torch.randn(embedding_dim, irreps_in[source].mul, irreps_out[target].mul) for source, target in pairs)
+
+    def forward(self, features: list[Tensor], species_embedding: Tensor, one_hot: Tensor) -> list[Tensor]:
+        """features as in EquivariantLinear;  species_embedding : (num_species, D);  one_hot : (N, num_species)."""
+        outputs = []
+        for index, (mul, irrep) in enumerate(self.irreps_out):
+            if index not in self._source:
+                outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
+                continue
+            slot = self._slot[index]
+            # 1. one matrix per species: (num_species, D) x (D, C_in, C_out) -> (num_species · C_in, C_out)
+            weight = torch.tensordot(species_embedding, self.weights[slot], dims=1) * self._scales[slot]
+            # 2. place each atom's features in the block of its species: (N, 2l+1, C_in) -> (N, 2l+1, num_species · C_in)
+            x = features[self._source[index]]
+            blocks = (x.unsqueeze(2) * one_hot[:, None, :, None]).flatten(2)
+            outputs.append(blocks @ weight.flatten(0, 1))
+        return outputs
