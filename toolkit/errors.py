@@ -31,6 +31,10 @@ class ModelError(ToolkitError):
     """A model folder, checkpoint or weight file that cannot be used."""
 
 
+class TrainingError(ToolkitError):
+    """A training run that diverged."""
+
+
 class StorageError(ToolkitError):
     """A folder that cannot be written or a disk that is full."""
 

@@ -85,9 +85,9 @@ class AtomicGraph:
 def edge_vectors(graph: AtomicGraph, positions: Tensor, cell: Tensor) -> Tensor:
     """Vectors from centre i to neighbour j, (E, 3), Å, for (possibly strained) positions (N, 3) and cells (S, 3, 3)."""
     center, neighbor = graph.edge_index[0], graph.edge_index[1]
-    vectors = positions[neighbor] - positions[center]
-    shifts = torch.einsum("ea,eab->eb", graph.cell_shifts, cell[graph.batch[center]])
-    return vectors + shifts
+    vectors = positions.index_select(0, neighbor) - positions.index_select(0, center)
+    cells = cell.index_select(0, graph.batch.index_select(0, center))
+    return vectors + torch.einsum("ea,eab->eb", graph.cell_shifts, cells)
 
 
 def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:

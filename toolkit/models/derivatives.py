@@ -39,7 +39,8 @@ def _strained_vectors(graph: AtomicGraph, positions: Tensor, strain: Tensor, str
     if not stress:
         return vectors
     symmetric = 0.5 * (strain + strain.transpose(1, 2))
-    return vectors + torch.einsum("ea,eab->eb", vectors, symmetric[graph.batch[graph.edge_index[0]]])
+    structure = graph.batch.index_select(0, graph.edge_index[0])
+    return vectors + torch.einsum("ea,eab->eb", vectors, symmetric.index_select(0, structure))
 
 
 def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> tuple[Tensor, ...]:

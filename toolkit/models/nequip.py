@@ -55,7 +55,7 @@ class NequIP(AtomisticModel):
         # 1. species
         index = self.table.index(graph.atomic_numbers)
         one_hot = torch.nn.functional.one_hot(index, len(self.species)).to(dtype)
-        features = [self.species_embedding[index].unsqueeze(1)]  # (N, 1, D)
+        features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
         # 2. edges
         vectors = vectors.to(dtype)
         edge_embedding = self.radial_basis(torch.linalg.vector_norm(vectors, dim=1))  # (E, num_bessels)

@@ -148,7 +148,9 @@ def shipped_models() -> list[str]:
 
 def find_model(name_or_path: str | Path) -> Path:
     """The model folder meant by a name or path. Raises ModelError that lists the names there are."""
-    for folder in (Path(name_or_path), Path(name_or_path) / "model", models_folder() / Path(name_or_path).name):
+    path = Path(name_or_path)
+    candidates = [path, path / "model"] + ([models_folder() / path] if path.name == str(path) else [])
+    for folder in candidates:
         if (folder / "weights.safetensors").is_file():
             return folder
     raise ModelError(f"found no model {str(name_or_path)!r}, expected a model folder or one of {shipped_models()}",

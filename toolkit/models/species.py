@@ -38,4 +38,4 @@ class SpeciesTable(torch.nn.Module):
 
     def scale_shift(self, raw: Tensor, index: Tensor) -> Tensor:
         """raw : (N,) network outputs -> atomic energies (N,), eV, float64."""
-        return self.scales[index] * raw.double() + self.shifts[index]
+        return self.scales.index_select(0, index) * raw.double() + self.shifts.index_select(0, index)

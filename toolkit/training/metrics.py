@@ -1,0 +1,95 @@
+"""Errors of a potential on labelled structures, with units in their names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from toolkit.config import LossConfig
+from toolkit.data.graph import AtomicGraph
+from toolkit.models.base import AtomisticModel, ModelOutput
+from toolkit.models.derivatives import evaluate
+from toolkit.training.loss import training_loss
+
+
+class ErrorMeter:
+    """Accumulates errors over batches; labels that are NaN (absent) do not count."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._counts: dict[str, int] = {}
+        self._species: dict[int, list[float]] = {}
+        self.num_frames = 0
+
+    def add(self, output: ModelOutput, graph: AtomicGraph) -> None:
+        """Add one batch of predictions beside its labels."""
+        self.num_frames += graph.num_structures
+        energy = (output["energy"] - graph.labels["energy"]).abs()
+        self._accumulate("energy", energy)
+        self._accumulate("energy_per_atom", energy / graph.atoms_per_structure())
+        if "forces" in output:
+            difference = output["forces"] - graph.labels["forces"]
+            self._accumulate("forces", difference.abs())
+            self._accumulate("forces_squared", difference.square())
+            self._accumulate("label_forces_squared", graph.labels["forces"].square())
+            self._add_species(difference.abs().mean(dim=1), graph.atomic_numbers)
+        if "stress" in output:
+            self._accumulate("stress", (output["stress"] - graph.labels["stress"]).abs())
+
+    def result(self) -> dict[str, Any]:
+        """MAEs and RMSEs in meV, meV/atom, meV/Å, meV/Å³; `per_species` force MAEs; None for what had no labels."""
+        forces_rms = self._root_mean("label_forces_squared")
+        return {
+            "n_frames": self.num_frames,
+            "energy_mae_meV": self._mean("energy"),
+            "energy_mae_meV_per_atom": self._mean("energy_per_atom"),
+            "forces_mae_meV_per_A": self._mean("forces"),
+            "forces_rmse_meV_per_A": self._root_mean("forces_squared"),
+            "forces_label_rms_meV_per_A": forces_rms,
+            "stress_mae_meV_per_A3": self._mean("stress"),
+            "per_species": {chemical_symbols[z]: {"forces_mae_meV_per_A": 1e3 * total / count, "n_atoms": int(count)}
+                            for z, (total, count) in sorted(self._species.items())},
+        }
+
+    def _accumulate(self, name: str, values: Tensor) -> None:
+        known = ~values.isnan()
+        self._sums[name] = self._sums.get(name, 0.0) + float(values[known].sum())
+        self._counts[name] = self._counts.get(name, 0) + int(known.sum())
+
+    def _add_species(self, per_atom: Tensor, atomic_numbers: Tensor) -> None:
+        for z in atomic_numbers.unique().tolist():
+            values = per_atom[(atomic_numbers == z) & ~per_atom.isnan()]
+            entry = self._species.setdefault(z, [0.0, 0.0])
+            entry[0] += float(values.sum())
+            entry[1] += values.numel()
+        self._species = {z: entry for z, entry in self._species.items() if entry[1]}
+
+    def _mean(self, name: str) -> float | None:
+        return 1e3 * self._sums[name] / self._counts[name] if self._counts.get(name) else None
+
+    def _root_mean(self, name: str) -> float | None:
+        return 1e3 * math.sqrt(self._sums[name] / self._counts[name]) if self._counts.get(name) else None
+
+
+def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss: LossConfig | None = None) -> dict[str, Any]:
+    """Errors over batches on the model's device; with `loss` also the mean `loss` over frames."""
+    device = next(model.parameters()).device
+    meter, loss_sum = ErrorMeter(), 0.0
+    for batch in batches:
+        graph = batch.to(device)
+        forces = bool((~graph.labels["forces"].isnan()).any())
+        stress = bool((~graph.labels["stress"].isnan()).any()) and bool(graph.pbc.all(dim=1).any())
+        output = evaluate(model, graph, forces=forces or bool(loss and loss.forces_weight),
+                          stress=stress or bool(loss and loss.stress_weight))
+        meter.add(output, graph)
+        if loss is not None:
+            loss_sum += float(training_loss(output, graph, loss)) * graph.num_structures
+    result = meter.result()
+    if loss is not None:
+        result["loss"] = loss_sum / max(meter.num_frames, 1)
+    return result

@@ -1,0 +1,92 @@
+"""From a training configuration to graphs and a complete model configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from toolkit.config import LossConfig, ModelConfig, TrainConfig
+from toolkit.data.datasets import build_graphs, load_splits
+from toolkit.data.graph import AtomicGraph
+from toolkit.data.statistics import Statistics, compute_statistics
+from toolkit.errors import ConfigError, DataError
+from toolkit.progress import Reporter
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Graphs with labels, the model configuration with species and statistics filled in, and what to tell the user."""
+
+    train: list[AtomicGraph]
+    val: list[AtomicGraph]
+    test: list[AtomicGraph]
+    model_config: ModelConfig
+    statistics: Statistics
+    summary: dict[str, Any]
+
+
+def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
+    """Read, split and check the data, take statistics of the training set, build neighbour lists.
+
+    Raises DataError when labels that the loss needs are missing or a split holds an unknown species.
+    """
+    splits = load_splits(config.data)
+    _check_labels(splits.train, config.loss)
+    isolated = config.data.isolated_atom_energies
+    if isolated is None:
+        isolated = {s: e for report in splits.reports for s, e in report.isolated_atom_energies.items()} or None
+    statistics = compute_statistics(splits.train, config.model.r_max, isolated)
+    model_config = complete_model_config(config.model, splits.train, statistics)
+    _check_species(model_config, {"validation": splits.val, "test": splits.test})
+    sets = {"train": splits.train, "val": splits.val, "test": splits.test}
+    graphs = {name: build_graphs(frames, model_config.r_max, reporter) for name, frames in sets.items()}
+    summary = {
+        "sources": [str(report.path) for report in splits.reports],
+        "units": [f"{report.energy_unit}, {report.length_unit}: {report.evidence}" for report in splits.reports],
+        "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
+        "forces_rms_train_eV_per_A": statistics.force_rms_eV_per_A,
+        "warnings": [*statistics.warnings, *(w for report in splits.reports for w in report.warnings)],
+    }
+    return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
+
+
+def complete_model_config(config: ModelConfig, frames: list[Atoms], statistics: Statistics) -> ModelConfig:
+    """Fill in species (sorted by atomic number), shifts, scales (force RMS, eV) and neighbours where not given."""
+    numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
+    found = tuple(Atoms(numbers=numbers).get_chemical_symbols())
+    species = config.species or found
+    unknown = sorted(set(found) - set(species))
+    if unknown:
+        raise ConfigError(f"found {unknown} in the training data, model.species lists only {list(species)}",
+                          "add them to model.species, or leave it empty")
+    shifts = {s: statistics.per_species_energy_shifts.get(s, 0.0) for s in species}
+    scale = statistics.force_rms_eV_per_A
+    filled = {
+        "species": species,
+        "avg_num_neighbors": config.avg_num_neighbors or max(statistics.avg_num_neighbors, 1.0),
+        "per_species_energy_shifts": config.per_species_energy_shifts or shifts,
+        "per_species_energy_scales": config.per_species_energy_scales
+        or dict.fromkeys(species, scale if np.isfinite(scale) and scale > 0 else 1.0),
+    }
+    return config.model_copy(update=filled)
+
+
+def _check_labels(frames: list[Atoms], loss: LossConfig) -> None:
+    needed: dict[str, Callable[[LossConfig], float]] = {
+        "energy": lambda c: c.energy_weight, "forces": lambda c: c.forces_weight, "stress": lambda c: c.stress_weight}
+    for label, weight in needed.items():
+        if weight(loss) and not any(atoms.calc is not None and label in atoms.calc.results for atoms in frames):
+            raise DataError(f"found no {label} in the training data, but loss.{label}_weight is {weight(loss)}",
+                            f"set loss.{label}_weight to 0, or name the key: data.{label}_key")
+
+
+def _check_species(config: ModelConfig, sets: dict[str, list[Atoms]]) -> None:
+    for name, frames in sets.items():
+        unknown = {s for atoms in frames for s in atoms.get_chemical_symbols()} - set(config.species)
+        if unknown:
+            raise DataError(f"found {sorted(unknown)} in the {name} set, the training set has only {list(config.species)}",
+                            "split the data so that every element occurs in training")

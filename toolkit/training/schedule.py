@@ -1,0 +1,20 @@
+"""Learning rates: warm-up, then constant, cosine, or reduced on plateaus of the validation loss."""
+
+from __future__ import annotations
+
+import math
+
+from toolkit.config import OptimizerConfig
+
+
+def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, plateau_scale: float) -> float:
+    """Learning rate at a (fractional) epoch. `plateau_scale` is the product of plateau reductions so far."""
+    if epoch < config.warmup_epochs:
+        return config.learning_rate * (epoch + 1e-3) / config.warmup_epochs
+    if config.schedule == "constant":
+        return config.learning_rate
+    if config.schedule == "plateau":
+        return max(config.learning_rate * plateau_scale, config.min_learning_rate)
+    progress = (epoch - config.warmup_epochs) / max(max_epochs - config.warmup_epochs, 1)
+    span = max(config.learning_rate - config.min_learning_rate, 0.0)
+    return config.min_learning_rate + 0.5 * span * (1.0 + math.cos(math.pi * min(progress, 1.0)))
