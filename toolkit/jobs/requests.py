@@ -1,0 +1,28 @@
+"""What a page or the command line writes into the run folder of a molecular dynamics job."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolkit.config import MDConfig
+
+
+class MDRequest(BaseModel):
+    """One molecular dynamics run.
+
+    model : a name under trained_models/ or the path of a model folder
+    structure : a source that `toolkit.data.formats.read_frames` takes, such as "embedded:aspirin" or a path
+    frame : which of its frames to start from
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str
+    structure: str
+    frame: int = Field(0, ge=0)
+    md: MDConfig = MDConfig()
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    backend: str = "auto"
