@@ -1,0 +1,43 @@
+"""Energy conservation as a fitted slope with an error bar that knows about correlated fluctuations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.analysis.blocks import check_series, statistical_inefficiency
+from toolkit.errors import DataError
+
+FS_PER_PS = 1000.0
+MEV_PER_EV = 1000.0
+
+
+@dataclass(frozen=True)
+class EnergyDrift:
+    """Slope of the energy and the scatter about the line; meV per atom (and ps)."""
+
+    slope_meV_per_atom_per_ps: float
+    stderr_meV_per_atom_per_ps: float
+    residual_rms_meV_per_atom: float
+
+
+def energy_drift(times_fs: np.ndarray, energies_eV: np.ndarray, num_atoms: int) -> EnergyDrift:
+    """Least-squares line through the energy of one system (or the mean over replicas) against time.
+
+    The standard error of ordinary least squares is multiplied by √g, g the statistical inefficiency of the residuals.
+    times_fs : (T,);  energies_eV : (T,), float64
+    Raises DataError for fewer than 4 samples, values that are not finite, or times that do not increase.
+    """
+    times_ps = check_series(times_fs) / FS_PER_PS
+    energies = check_series(energies_eV)
+    if len(times_ps) != len(energies) or not (np.diff(times_ps) > 0.0).all():
+        raise DataError(f"found {len(times_ps)} times for {len(energies)} energies, expected equal numbers of increasing times")
+    per_atom = (energies - energies[0]) * (MEV_PER_EV / num_atoms)
+    centered = times_ps - times_ps.mean()
+    spread = float(np.sum(centered**2))
+    slope = float(np.sum(centered * per_atom)) / spread
+    residuals = per_atom - per_atom.mean() - slope * centered
+    variance = float(np.sum(residuals**2)) / (len(residuals) - 2)
+    stderr = np.sqrt(statistical_inefficiency(residuals) * variance / spread)
+    return EnergyDrift(slope, float(stderr), float(np.sqrt(np.mean(residuals**2))))

@@ -1,0 +1,139 @@
+"""How far atoms are from each other: the radial distribution function of a crystal or liquid, the distance
+distribution of a molecule, total and for each pair of elements, with error bars from blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+import vesin
+from ase.data import chemical_symbols
+
+from toolkit.analysis.blocks import block_mean
+from toolkit.errors import DataError
+
+DEFAULT_BLOCKS = 10
+MIN_VOLUME_A3 = 1e-6
+
+
+@dataclass(frozen=True)
+class RadialDistribution:
+    """Curves for P pairs of elements ("total" first) on B bins.
+
+    r_A : (B,), bin centres, Å;  pairs : "total", "C-C", "C-H", …
+    values : (P, B); periodic: g(r), 1 for an ideal gas; molecules: probability density of the distance, 1/Å, whose
+        integral over all r is 1
+    stderr : (P, B), from blocks of frames; NaN when there is one block
+    coordination : (P, B), mean number of second-element atoms around a first-element atom up to the bin's outer edge
+    """
+
+    r_A: np.ndarray
+    pairs: tuple[str, ...]
+    values: np.ndarray
+    stderr: np.ndarray
+    coordination: np.ndarray
+    periodic: bool
+    num_frames: int
+
+    def of(self, pair: str) -> np.ndarray:
+        """The curve (B,) of a pair such as "C-H", in either order. Raises DataError when there is none."""
+        for name in (pair, "-".join(reversed(pair.split("-")))):
+            if name in self.pairs:
+                return self.values[self.pairs.index(name)]
+        raise DataError(f"found no pair {pair!r}, expected one of {list(self.pairs)}")
+
+
+def radial_distribution(frames: np.ndarray | Iterable[np.ndarray], atomic_numbers: np.ndarray, cell: np.ndarray | None,
+                        r_max: float, bin_width: float = 0.02) -> RadialDistribution:
+    """Distribution of interatomic distances up to r_max (Å).
+
+    g_ab(r) = V ⟨pairs (a, b) in the shell⟩ / (N_a N_b · 4π/3 (r₊³ − r₋³)), every atom a with every b but itself and
+    with all periodic images, so r_max may exceed half the cell. (An ideal gas of N atoms gives 1 − 1/N for a = b.)
+
+    frames : (T, N, 3), Å, or chunks (t, N, 3) of it one after another, of which only one is in memory at a time;
+        an array is cut into 10 blocks for the error bars, chunks are joined into at most 10 blocks
+    atomic_numbers : (N,);  cell : (3, 3) rows, Å, periodic along all three, or None for a molecule
+    Raises DataError for frames that are not finite or of another shape, and for a cell without volume.
+    """
+    counter = _PairCounter(np.asarray(atomic_numbers), cell, r_max, bin_width)
+    if isinstance(frames, np.ndarray):
+        frames = np.array_split(frames, max(1, min(DEFAULT_BLOCKS, len(frames))))
+    counts, lengths = [], []
+    for chunk in frames:
+        counts.append(counter.count(chunk))
+        lengths.append(len(chunk))
+    if sum(lengths) == 0:
+        raise DataError("found no frames, expected at least one")
+    groups = np.array_split(np.nonzero(lengths)[0], min(DEFAULT_BLOCKS, np.count_nonzero(lengths)))
+    blocks = np.stack([sum(counts[k] for k in group) / sum(lengths[k] for k in group) for group in groups])
+    mean = sum(counts) / sum(lengths)
+    return counter.curves(mean, blocks, sum(lengths))
+
+
+class _PairCounter:
+    """Histograms of ordered pairs (a, b): row a·n + b for n elements."""
+
+    def __init__(self, atomic_numbers: np.ndarray, cell: np.ndarray | None, r_max: float, bin_width: float) -> None:
+        if not 0.0 < bin_width <= r_max:
+            raise DataError(f"found bin_width {bin_width} and r_max {r_max}, expected 0 < bin_width ≤ r_max")
+        self._cell = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64).reshape(3, 3)
+        if self._cell is not None and not abs(np.linalg.det(self._cell)) > MIN_VOLUME_A3:
+            raise DataError("found a cell without volume: g(r) needs a density, so a cell periodic along three vectors",
+                            "give cell=None for molecules, surfaces and wires")
+        self._edges = np.arange(round(r_max / bin_width) + 1) * bin_width
+        elements, self._kinds, self._numbers = np.unique(atomic_numbers, return_inverse=True, return_counts=True)
+        self._symbols = [chemical_symbols[z] for z in elements]
+        self._search = vesin.NeighborList(cutoff=float(self._edges[-1]), full_list=True, n_threads=1)
+
+    def count(self, chunk: np.ndarray) -> np.ndarray:
+        """Ordered pairs summed over the frames (t, N, 3), (n², B)."""
+        chunk = np.asarray(chunk)
+        if chunk.ndim != 3 or chunk.shape[1:] != (len(self._kinds), 3) or not np.isfinite(chunk).all():
+            raise DataError(f"found frames of shape {chunk.shape}, expected (T, {len(self._kinds)}, 3), all finite",
+                            "leave out the frames of retired replicas")
+        n, bins = len(self._symbols), len(self._edges) - 1
+        histogram = np.zeros(n * n * bins, dtype=np.int64)
+        for positions in chunk:
+            i, j, distances = self._distances(np.ascontiguousarray(positions, dtype=np.float64))
+            columns = np.minimum((distances * (bins / self._edges[-1])).astype(np.int64), bins - 1)
+            histogram += np.bincount((self._kinds[i] * n + self._kinds[j]) * bins + columns, minlength=len(histogram))
+        return histogram.reshape(n * n, bins)
+
+    def _distances(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        periodic = self._cell is not None
+        if len(positions) < 2 and not periodic:  # vesin divides by zero on empty input
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
+        box = self._cell if periodic else np.zeros((3, 3))
+        i, j, distances = self._search.compute(points=positions, box=box, periodic=periodic, quantities="ijd")
+        return i.astype(np.int64), j.astype(np.int64), distances
+
+    def curves(self, mean: np.ndarray, blocks: np.ndarray, num_frames: int) -> RadialDistribution:
+        """From ordered pairs per frame, on average (n², B) and by block (blocks, n², B), to the normalised curves."""
+        rows = self._pair_rows()
+        select = np.stack([row for _, row, _, _ in rows])  # (P, n²)
+        centers = np.asarray([number for _, _, number, _ in rows])
+        possible = np.asarray([number for _, _, _, number in rows])
+        if self._cell is None:
+            scale = 1.0 / (possible[:, None] * np.diff(self._edges))
+        else:
+            shells = 4.0 / 3.0 * np.pi * np.diff(self._edges**3)
+            scale = abs(np.linalg.det(self._cell)) / (possible[:, None] * shells)
+        _, stderr = block_mean(select @ blocks * scale)
+        return RadialDistribution(
+            r_A=0.5 * (self._edges[1:] + self._edges[:-1]), pairs=tuple(name for name, *_ in rows),
+            values=select @ mean * scale, stderr=stderr,
+            coordination=np.cumsum(select @ mean, axis=1) / centers[:, None],
+            periodic=self._cell is not None, num_frames=num_frames)
+
+    def _pair_rows(self) -> list[tuple[str, np.ndarray, int, int]]:
+        """For each curve: its name, which histogram rows it adds up, number of centres, number of possible pairs."""
+        n, total = len(self._symbols), int(self._numbers.sum())
+        not_itself = 1 if self._cell is None else 0  # a crystal's atom does meet its own images
+        rows = [("total", np.ones(n * n), total, total * (total - not_itself))]
+        for a, b in combinations_with_replacement(range(n), 2):
+            first, second = int(self._numbers[a]), int(self._numbers[b])
+            possible = first * (second - (not_itself if a == b else 0))
+            rows.append((f"{self._symbols[a]}-{self._symbols[b]}", np.eye(1, n * n, a * n + b)[0], first, possible))
+        return [row for row in rows if row[3] > 0]

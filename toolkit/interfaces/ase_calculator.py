@@ -1,0 +1,35 @@
+"""A potential as an ASE calculator, so that everything ASE does can be done with it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from toolkit.models.potential import Potential
+
+
+class Calculator(AseCalculator):
+    """ASE calculator: energy = free_energy (eV), energies (N,), forces (N, 3), eV/Å; when periodic along all three
+    vectors also stress (6,), Voigt order xx yy zz yz xz xy, eV/Å³, tensile positive.
+
+    pot : what `toolkit.load` or `toolkit.build` returned. Raises DataError for elements it does not know.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(self, pot: Potential) -> None:
+        super().__init__()
+        self.pot = pot
+
+    def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None,
+                  system_changes: list[str] = all_changes) -> None:
+        """Compute everything the potential gives for `atoms` into `results`; called by ASE when something changed."""
+        super().calculate(atoms, properties, system_changes)
+        self.results = dict(self.pot.predict(self.atoms))
+        self.results["free_energy"] = self.results["energy"]
+        if "stress" in self.results:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(self.results["stress"])

@@ -1,0 +1,242 @@
+"""Writing trajectories: HDF5 whose structure is complete before the first step and never changes while the run goes on.
+
+All datasets are allocated (sparsely) at the start; afterwards only numbers are written into them, in blocks, and last
+the counter in `progress`. So a reader may open the file at any time, and a killed writer leaves a file that holds
+everything up to its last commit. `LAYOUT` lists the datasets; T frames, R replicas, N atoms.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ase import Atoms
+
+from toolkit.config import MDConfig
+from toolkit.errors import ConfigError, StorageError
+from toolkit.md.restart import RestartPoint, restart_path, save_restart
+from toolkit.md.state import MDState, degrees_of_freedom
+from toolkit.units import KB_EV_PER_K
+
+FORMAT = "toolkit-md-trajectory"
+FORMAT_VERSION = 1
+CHUNK_BYTES = 1 << 20
+BLOCK_BYTES = 16 << 20
+"""Frames waiting in memory never take more than this."""
+MAX_IN_MEMORY_BYTES = 2 << 30
+RESERVE_BYTES = 4 << 20
+"""A commit is refused when it would leave less than this free on the disk."""
+
+LAYOUT: dict[str, tuple[str, str, str]] = {
+    "positions": ("f4", "TRN3", "Å, not wrapped"),
+    "velocities": ("f4", "TRN3", "Å/fs"),
+    "potential_energy": ("f8", "TR", "eV"),
+    "kinetic_energy": ("f8", "TR", "eV"),
+    "temperature": ("f8", "TR", "K"),
+    "alive": ("?", "TR", "false once a replica is retired; its other entries are then NaN"),
+    "time_fs": ("f8", "T", "fs"),
+    "atomic_numbers": ("i8", "N", ""),
+    "masses": ("f8", "N", "amu"),
+    "break_step": ("i8", "R", "step at which a replica was retired, -1 while it lives"),
+    "break_positions": ("f8", "RN3", "Å, the frame that broke"),
+    "break_reason": ("S160", "R", "UTF-8"),
+    "progress": ("i8", "2", "frames written, steps done"),
+    "wall_s": ("f8", "1", "s, time spent in steps"),
+}
+"""Name -> dtype, shape, unit."""
+FRAME_DATASETS = tuple(name for name, (_, shape, _) in LAYOUT.items() if shape.startswith("T"))
+
+
+def num_frames(config: MDConfig) -> int:
+    """Frames of a complete run: the start and every `save_every` steps."""
+    return config.steps // config.save_every + 1
+
+
+class TrajectoryWriter:
+    """Collects frames of a run and commits them, together with the restart point, block by block.
+
+    path : None keeps the trajectory in memory (then there is no restart).
+    """
+
+    def __init__(self, file: h5py.File, path: Path | None) -> None:
+        self.file = file
+        self._path = path
+        self._frames, _ = (int(value) for value in file["progress"][:])
+        self._num_replicas, self._num_atoms = file["positions"].shape[1:3]
+        self._kinetic_to_K = 2.0 / (KB_EV_PER_K * float(file.attrs["degrees_of_freedom"]))
+        self._pending: list[dict[str, np.ndarray]] = []
+
+    @property
+    def wall_s(self) -> float:
+        """Time the run has taken up to the last commit, s."""
+        return float(self.file["wall_s"][0])
+
+    @property
+    def num_recorded(self) -> int:
+        """Frames committed and waiting."""
+        return self._frames + len(self._pending)
+
+    @property
+    def is_full(self) -> bool:
+        """True when the waiting frames take so much memory that they should be committed."""
+        return self._pending_bytes >= BLOCK_BYTES
+
+    @property
+    def _pending_bytes(self) -> int:
+        return len(self._pending) * _frame_bytes(self._num_replicas, self._num_atoms)
+
+    def record(self, state: MDState, time_fs: float) -> None:
+        """Add a frame; retired replicas get NaN."""
+        ids = state.replica_ids.cpu().numpy()
+        kinetic = state.kinetic_energies.cpu().numpy()
+        live = {"positions": state.positions.cpu().numpy(), "velocities": state.velocities.cpu().numpy(),
+                "potential_energy": state.potential_energies.cpu().numpy(), "kinetic_energy": kinetic,
+                "temperature": kinetic * self._kinetic_to_K, "alive": np.ones(len(ids), dtype=bool)}
+        frame = {"time_fs": np.asarray(time_fs)}
+        for name, values in live.items():
+            shape = (self._num_replicas, *values.shape[1:])
+            frame[name] = np.full(shape, False if name == "alive" else np.nan, dtype=LAYOUT[name][0])
+            frame[name][ids] = values
+        self._pending.append(frame)
+
+    def record_break(self, replica: int, step: int, positions: np.ndarray, reason: str) -> None:
+        """Keep the frame (N, 3), Å, at which a replica was retired, and why."""
+        with _storage_errors(self._path):
+            self.file["break_positions"][replica] = positions
+            self.file["break_reason"][replica] = reason.encode()[:160]
+            self.file["break_step"][replica] = step
+
+    def commit(self, point: RestartPoint, wall_s: float) -> None:
+        """Write the waiting frames and then the restart point. Raises StorageError; what was committed before stays."""
+        if self._path is not None:
+            _require_space(self._path, self._pending_bytes)
+        end = self.num_recorded
+        with _storage_errors(self._path):
+            if self._pending:
+                for name in FRAME_DATASETS:
+                    self.file[name][self._frames:end] = np.stack([frame[name] for frame in self._pending])
+            self.file["wall_s"][0] = wall_s
+            self.file.flush()
+            self.file["progress"][:] = (end, point.step)
+            self.file.flush()
+            if self._path is not None:
+                os.fsync(self.file.id.get_vfd_handle())
+        self._frames, self._pending = end, []
+        if self._path is not None:
+            save_restart(self._path, point)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after this step."""
+        with _storage_errors(self._path):
+            self._frames = step // int(self.file.attrs["save_interval_steps"]) + 1
+            self.file["progress"][:] = (self._frames, step)
+            break_step = self.file["break_step"][:]
+            self.file["break_step"][:] = np.where(break_step > step, -1, break_step)
+            self.file.flush()
+
+    def close(self) -> None:
+        """Close the file on disk; one in memory stays open for its reader."""
+        if self._path is not None:
+            with _storage_errors(self._path):
+                self.file.close()
+
+
+def create_in_memory(atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWriter:
+    """A writer whose trajectory lives in memory. Raises ConfigError when it would be larger than 2 GiB."""
+    size = num_frames(config) * _frame_bytes(config.replicas, len(atoms))
+    if size > MAX_IN_MEMORY_BYTES:
+        raise ConfigError(f"the trajectory would take {size / 2**30:.1f} GiB of memory, expected at most "
+                          f"{MAX_IN_MEMORY_BYTES / 2**30:.0f} GiB", "give a path to write it to, or raise save_every")
+    file = h5py.File("trajectory-in-memory", "w", driver="core", backing_store=False)
+    _lay_out(file, atoms, config, model)
+    return TrajectoryWriter(file, None)
+
+
+def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWriter:
+    """A writer with a new file, which appears complete or not at all.
+
+    Raises StorageError when the file exists, cannot be written, or would not fit on the disk.
+    """
+    if path.exists():
+        raise StorageError(f"{path} exists already", "resume that run, choose another name, or delete the file")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(path, num_frames(config) * _frame_bytes(config.replicas, len(atoms)))
+        try:
+            with h5py.File(temporary, "w") as file:
+                _lay_out(file, atoms, config, model)
+            restart_path(path).unlink(missing_ok=True)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return TrajectoryWriter(h5py.File(path, "r+"), path)
+
+
+def reopen(path: Path, config: MDConfig) -> TrajectoryWriter:
+    """A writer that continues a file; more steps than before make it longer. Raises StorageError, also when in use."""
+    with _storage_errors(path):
+        file = h5py.File(path, "r+")
+        if num_frames(config) > len(file["time_fs"]):
+            for name in FRAME_DATASETS:
+                file[name].resize(num_frames(config), axis=0)
+        file.attrs["config"] = config.model_dump_json()
+        return TrajectoryWriter(file, path)
+
+
+def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str) -> None:
+    sizes = {"T": num_frames(config), "R": config.replicas, "N": len(atoms)}
+    for name, (dtype, shape, unit) in LAYOUT.items():
+        _allocate(file, name, np.dtype(dtype), tuple(sizes.get(letter) or int(letter) for letter in shape), shape[0] == "T")
+        file[name].attrs["unit"] = unit
+    file["atomic_numbers"][:] = atoms.numbers
+    file["masses"][:] = atoms.get_masses()
+    file["break_step"][:] = -1
+    file["progress"][:] = 0
+    file["wall_s"][:] = 0.0
+    file.attrs.update({
+        "format": FORMAT, "format_version": FORMAT_VERSION, "timestep_fs": config.timestep_fs,
+        "save_interval_steps": config.save_every, "ensemble": config.ensemble, "temperature_K": config.temperature_K,
+        "degrees_of_freedom": degrees_of_freedom(atoms, config.ensemble), "cell": atoms.cell.array, "pbc": atoms.pbc,
+        "config": config.model_dump_json(), "model": model,
+    })
+
+
+def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...], growing: bool) -> None:
+    """A dataset with all its space reserved now and nothing filled in (sparse on the disk until written)."""
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    limits = shape
+    if growing:
+        row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
+        properties.set_chunk((max(1, min(shape[0], CHUNK_BYTES // row_bytes)), *shape[1:]))
+        limits = (h5py.h5s.UNLIMITED, *shape[1:])
+    space = h5py.h5s.create_simple(shape, limits)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
+
+
+def _frame_bytes(num_replicas: int, num_atoms: int) -> int:
+    return num_replicas * (24 * num_atoms + 25) + 8
+
+
+@contextmanager
+def _storage_errors(path: Path | None) -> Iterator[None]:
+    """Turn what HDF5 and the system say about a failed write into one line."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
+        raise StorageError(f"cannot write {path}: {error}",
+                           "free space, choose a folder you may write to, or wait for the run that uses the file") from None
+
+
+def _require_space(path: Path, size: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if size + RESERVE_BYTES > free:
+        raise StorageError(f"{path} needs {size / 2**20:.1f} MiB more, the disk has {free / 2**20:.1f} MiB free",
+                           "free space and resume, or save fewer frames (save_every)")
