@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: str | Path) -> None:
         save_file(tensors, temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise StorageError(f"cannot write {path}: {error}", "free space on the disk or choose another folder") from None
 
 
@@ -76,7 +78,7 @@ def load_model(folder: str | Path, dtype: torch.dtype, backend: str = "reference
     folder = Path(folder)
     config = read_model_config(folder)
     _refuse_huge(config, folder)
-    model = build_model(config, torch.float32, backend)
+    model = build_model(config, torch.float64, backend)  # holds float32 and float64 weights alike
     expected = model.state_dict()
     path = folder / "weights.safetensors"
     try:
@@ -88,8 +90,7 @@ def load_model(folder: str | Path, dtype: torch.dtype, backend: str = "reference
     damaged = [key for key, value in weights.items() if not (value.is_floating_point() and value.isfinite().all())]
     if damaged:
         raise ModelError(f"{path}: found weights that are not finite numbers in {damaged[:3]}", "train the model again")
-    precise = any(w.dtype == torch.float64 and expected[key].dtype == torch.float32 for key, w in weights.items())
-    cast_model(model, torch.float64 if precise else torch.float32).load_state_dict(weights)
+    model.load_state_dict(weights)
     return cast_model(model, dtype), config
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor
 
@@ -14,6 +15,8 @@ from toolkit.config import LossConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.derivatives import evaluate
+from toolkit.models.potential import Potential
+from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.loss import training_loss
 
 
@@ -93,3 +96,19 @@ def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss:
     if loss is not None:
         result["loss"] = loss_sum / max(meter.num_frames, 1)
     return result
+
+
+def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_size: int = 50,
+                       reporter: Reporter | None = None) -> dict[str, Any]:
+    """Errors of a potential on labelled structures: `energy_mae_meV`, `forces_mae_meV_per_A`, `per_species`, `n_frames` …
+
+    Raises DataError for species the model does not know.
+    """
+    reporter = reporter or SilentReporter()
+
+    def graphs() -> Iterator[AtomicGraph]:
+        for first in range(0, len(frames), batch_size):
+            yield potential.graph(frames[first:first + batch_size])
+            reporter.update(min(first + batch_size, len(frames)), len(frames), "evaluating")
+
+    return evaluate_errors(potential.model, graphs())

@@ -1,0 +1,110 @@
+"""Model folders: a round trip keeps every digit; damaged and hostile folders get one clear line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from toolkit.errors import ConfigError, DataError, DeviceError, ModelError, StorageError
+from toolkit.models.checkpoint import save_model
+from toolkit.models.potential import Potential, build_potential, load_potential
+
+
+@pytest.fixture
+def potential(small_config) -> Potential:
+    return build_potential(small_config, dtype="float64")
+
+
+@pytest.fixture
+def folder(potential, tmp_path) -> Path:
+    save_model(potential.model, potential.config, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_round_trip_keeps_every_digit(potential, folder, ethanol):
+    again = load_potential(folder, device="cpu", dtype="float64")
+    assert again.config == potential.config
+    before, after = potential.predict(ethanol), again.predict(ethanol)
+    assert before["energy"] == after["energy"]
+    assert np.array_equal(before["forces"], after["forces"])
+
+
+def test_a_run_folder_and_a_shipped_name_are_found(folder, tmp_path, monkeypatch):
+    assert load_potential(tmp_path, device="cpu").config == load_potential(folder, device="cpu").config
+    monkeypatch.setenv("TOOLKIT_MODELS", str(tmp_path))
+    assert load_potential("model", device="cpu").species == ("H", "C", "O")
+    with pytest.raises(ModelError, match=r"expected a model folder or one of \['model'\]"):
+        load_potential("nonsense")
+
+
+def test_dtype_and_device_are_what_was_asked_for(folder, ethanol):
+    single = load_potential(folder, device="cpu", dtype="float32")
+    assert (single.dtype, single.device.type, single.backend) == (torch.float32, "cpu", "reference")
+    double = load_potential(folder, device="cpu", dtype="float64")
+    error = np.abs(single.predict(ethanol)["forces"] - double.predict(ethanol)["forces"]).max()
+    assert 0 < error < 1e-5
+    with pytest.raises(ConfigError, match="dtype"):
+        load_potential(folder, dtype="float16")
+    with pytest.raises(DeviceError, match="expected 'auto', 'cpu'"):
+        load_potential(folder, device="abacus")
+
+
+def _edit_config(folder: Path, **changes) -> None:
+    header = json.loads((folder / "config.json").read_text())
+    header["model"].update(changes)
+    (folder / "config.json").write_text(json.dumps(header))
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _change_weights(folder: Path, change) -> None:
+    weights = load_file(folder / "weights.safetensors")
+    change(weights)
+    save_file(weights, folder / "weights.safetensors")
+
+
+HOSTILE = {
+    "truncated weights": (lambda f: _truncate(f / "weights.safetensors"), "truncated or not safetensors"),
+    "garbage weights": (lambda f: (f / "weights.safetensors").write_bytes(b"\x80\x04garbage"), "truncated or not safetensors"),
+    "not json": (lambda f: (f / "config.json").write_text("{"), "cannot read"),
+    "huge config": (lambda f: (f / "config.json").write_text(" " * 2_000_000), "expected at most"),
+    "list config": (lambda f: (f / "config.json").write_text("[]"), "expected an object"),
+    "newer version": (lambda f: (f / "config.json").write_text('{"format_version": 99}'), "format_version 99"),
+    "unknown field": (lambda f: _edit_config(f, magic=1), "unknown field"),
+    "other size": (lambda f: _edit_config(f, radial_mlp_width=13), "wrong shapes"),
+    "more layers": (lambda f: _edit_config(f, num_layers=4), "missing or unknown"),
+    "huge size": (lambda f: _edit_config(f, num_features=1024, l_max=6, num_layers=12), "parameters"),
+    "unknown architecture": (lambda f: _edit_config(f, architecture="oracle"), "expected one of"),
+    "nan weights": (lambda f: _change_weights(f, lambda w: w["species_embedding"].fill_(float("nan"))), "not finite"),
+    "missing tensor": (lambda f: _change_weights(f, lambda w: w.pop("species_embedding")), "missing or unknown"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(HOSTILE))
+def test_damaged_or_hostile_folders_are_refused(folder, case):
+    spoil, message = HOSTILE[case]
+    spoil(folder)
+    with pytest.raises((ModelError, ConfigError), match=message) as error:
+        load_potential(folder, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_species_and_empty_lists_are_refused(potential, ethanol):
+    ethanol.numbers[0] = 7
+    with pytest.raises(DataError, match=r"found \['N'\], this model knows only \['H', 'C', 'O'\]"):
+        potential.predict(ethanol)
+    with pytest.raises(DataError, match="empty list"):
+        potential.predict([])
+
+
+def test_saving_into_a_file_is_refused(potential, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        save_model(potential.model, potential.config, tmp_path / "file" / "model")

@@ -1,0 +1,80 @@
+"""Gate, linear maps, self-connection and harmonics, each against e3nn or its definition."""
+
+import pytest
+import torch
+from e3nn import nn as e3nn_nn
+from e3nn import o3
+
+from toolkit.nn.angular import spherical_harmonics
+from toolkit.nn.gate import Gate
+from toolkit.nn.irreps import feature_irreps
+from toolkit.nn.linear import EquivariantLinear, SelfConnection
+from toolkit.nn.mlp import ScalarMLP
+
+
+def random_features(irreps: o3.Irreps, num_atoms: int, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(num_atoms, m.ir.dim, m.mul, dtype=torch.float64, generator=generator) for m in irreps]
+
+
+def flat(features: list[torch.Tensor]) -> torch.Tensor:
+    """Ours (N, 2l+1, C) per irrep -> e3nn's (N, Σ C (2l+1)), channel-major."""
+    return torch.cat([f.transpose(1, 2).flatten(1) for f in features], dim=1)
+
+
+@pytest.mark.parametrize(("parity", "expected"), [(False, "3x0e+2x1o+1x2e"), (True, "3x0e+3x0o+2x1e+2x1o+1x2e+1x2o")])
+def test_feature_irreps(parity, expected):
+    assert feature_irreps((3, 2, 1), parity) == o3.Irreps(expected)
+
+
+@pytest.mark.parametrize("irreps", ["4x0e+3x1o+2x2e", "4x0e+2x0o+3x1o+2x1e", "5x0e"])
+def test_gate_equals_e3nn(irreps):
+    irreps = o3.Irreps(irreps)
+    gate = Gate(irreps).double()
+    scalars = [m for m in irreps if m.ir.l == 0]
+    tensors = [m for m in irreps if m.ir.l > 0]
+    activation = {1: torch.nn.functional.silu, -1: torch.tanh}
+    reference = e3nn_nn.Gate(o3.Irreps(scalars), [activation[m.ir.p] for m in scalars],
+                             o3.Irreps([(m.mul, "0e") for m in tensors]), [activation[1]] * len(tensors), o3.Irreps(tensors))
+    features = random_features(gate.irreps_in, 7)
+    parts = {m.ir: f for m, f in zip(gate.irreps_in, features)}  # e3nn sorts its input: the gates follow the 0e scalars
+    ordered = [parts[m.ir] for m in reference.irreps_in.simplify()]
+    by_irrep = {m.ir: f for m, f in zip(gate.irreps_out, gate(features))}
+    ours = flat([by_irrep[m.ir] for m in reference.irreps_out])
+    torch.testing.assert_close(ours, reference.double()(flat(ordered)), rtol=1e-6, atol=1e-6)
+
+
+def test_linear_equals_e3nn_with_the_same_weights():
+    irreps_in, irreps_out = o3.Irreps("4x0e+3x1o"), o3.Irreps("2x0e+5x1o+2x2e")
+    ours = EquivariantLinear(irreps_in, irreps_out).double()
+    reference = o3.Linear(irreps_in, irreps_out).double()
+    with torch.no_grad():
+        reference.weight.copy_(torch.cat([w.flatten() for w in ours.weights]))
+    features = random_features(irreps_in, 6)
+    torch.testing.assert_close(flat(ours(features)), reference(flat(features)))
+
+
+def test_self_connection_equals_the_fully_connected_tensor_product():
+    irreps_in, irreps_out, dim = o3.Irreps("4x0e+3x1o"), o3.Irreps("2x0e+5x1o"), 3
+    ours = SelfConnection(irreps_in, dim, irreps_out).double()
+    reference = o3.FullyConnectedTensorProduct(irreps_in, o3.Irreps([(dim, "0e")]), irreps_out).double()
+    with torch.no_grad():
+        reference.weight.copy_(torch.cat([w.transpose(0, 1).flatten() for w in ours.weights]))
+    features = random_features(irreps_in, 6)
+    embedding = torch.randn(2, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    one_hot = torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0, 1, 0]]
+    torch.testing.assert_close(flat(ours(features, embedding, one_hot)), reference(flat(features), one_hot @ embedding))
+
+
+def test_harmonics_have_component_normalisation():
+    vectors = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    values = spherical_harmonics(4)(vectors)
+    for l in range(5):
+        norm = values[:, l * l:(l + 1) ** 2].square().sum(1)
+        torch.testing.assert_close(norm, torch.full_like(norm, 2 * l + 1))
+
+
+def test_mlp_maps_zero_to_zero():
+    mlp = ScalarMLP([4, 8, 3])
+    assert torch.count_nonzero(mlp(torch.zeros(5, 4))) == 0
+    assert mlp(torch.ones(5, 4)).abs().max() > 0

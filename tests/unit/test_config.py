@@ -1,0 +1,64 @@
+"""Configurations refuse what they do not understand and survive a round trip."""
+
+import pytest
+
+from toolkit.config import MDConfig, ModelConfig, TrainConfig, load_config, parse_config, save_config
+from toolkit.errors import ConfigError, StorageError
+
+MINIMAL = {"data": {"train": "embedded:aspirin"}}
+
+
+@pytest.mark.parametrize("ending", ["json", "yaml"])
+def test_round_trip(tmp_path, ending):
+    config = parse_config(TrainConfig, {**MINIMAL, "model": {"species": ["C", "H"], "num_features": [8, 4, 2]}})
+    save_config(config, tmp_path / f"config.{ending}")
+    assert load_config(TrainConfig, tmp_path / f"config.{ending}") == config
+
+
+def test_unknown_field_names_the_valid_ones():
+    with pytest.raises(ConfigError, match=r"model\.n_layers: unknown field, expected one of .*'num_layers'"):
+        parse_config(TrainConfig, {**MINIMAL, "model": {"n_layers": 3}})
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"species": ["Xx"]}, "not element symbols"),
+    ({"r_max": -1.0}, "greater than 0"),
+    ({"num_features": [4, 4]}, "expected l_max \\+ 1 = 3"),
+    ({"species": ["C"], "per_species_energy_shifts": {"H": 1.0}}, "expected the species"),
+    ({"num_features": 0}, "1 … 1024"),
+])
+def test_wrong_values_say_what_is_expected(values, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(ModelConfig, values)
+
+
+def test_overrides_are_applied_and_checked(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("data: {train: 'embedded:aspirin'}\n")
+    config = load_config(TrainConfig, path, ["model.l_max=1", "data.split.num_train=7", "optimizer.learning_rate=1e-3"])
+    assert (config.model.l_max, config.data.split.num_train, config.optimizer.learning_rate) == (1, 7, 1e-3)
+    for wrong, message in (("model.l_max", "NAME=VALUE"), ("data.train.x=1", "is a value"), ("nothing=1", "unknown field")):
+        with pytest.raises(ConfigError, match=message):
+            load_config(TrainConfig, path, [wrong])
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [1", "not valid YAML"), ("- 1", "expected a mapping"), ("", "data: Field required")])
+def test_bad_files_get_one_line(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(TrainConfig, path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_unwritable_folder(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(TrainConfig, tmp_path / "none.yaml")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"):
+        save_config(MDConfig(), tmp_path / "file" / "md.json")
+
+
+def test_configurations_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        MDConfig().steps = 3

@@ -1,0 +1,121 @@
+"""What a terminal shows: progress bars, tables and one-line errors. Only the command line uses it."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from typing_extensions import Self
+
+from toolkit.storage import write_text_atomic
+
+MAX_ROWS_SHOWN = 40
+
+
+class ConsoleReporter:
+    """A progress bar on stderr when that is a terminal; Ctrl-C (or SIGTERM) asks the work to save and return.
+
+    Use as a context manager. `interrupted` says afterwards whether the user asked.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        self._task = self._progress.add_task("starting", total=None)
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def update(self, step: int, total: int, message: str = "") -> None:
+        """Move the bar."""
+        self._progress.update(self._task, completed=step, total=total, description=message)
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        """Print one line per epoch above the bar."""
+        if record.get("kind") == "epoch":
+            self._progress.console.print(epoch_line(record), highlight=False)
+
+    def should_stop(self) -> bool:
+        """True after Ctrl-C."""
+        return self.interrupted
+
+
+def epoch_line(record: dict[str, Any]) -> str:
+    """One epoch as a line of text."""
+    parts = [f"epoch {record['epoch']:4d}", f"train loss {record['train_loss']:.4g}", f"val loss {record['val_loss']:.4g}"]
+    for key, label in (("val_energy_mae_meV_per_atom", "E MAE {:.2f} meV/atom"), ("val_forces_mae_meV_per_A", "F MAE {:.1f} meV/Å")):
+        if record.get(key) is not None:
+            parts.append(label.format(record[key]))
+    return "  ".join([*parts, f"lr {record['learning_rate']:.2g}", f"{record['frames_per_s']:.0f} frames/s"])
+
+
+def show_result(title: str, result: dict[str, Any], json_file: Path | None) -> None:
+    """Print a result as a table and, when asked, write it as JSON (numbers that are not finite become null).
+
+    Raises StorageError when the JSON cannot be written.
+    """
+    if json_file is not None:
+        write_text_atomic(json_file, json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n")
+    table = Table(title=title, show_header=False, title_justify="left")
+    rows = list(_rows(result))
+    for key, text in rows[:MAX_ROWS_SHOWN]:
+        table.add_row(key, text)
+    if len(rows) > MAX_ROWS_SHOWN:
+        table.add_row("…", f"{len(rows) - MAX_ROWS_SHOWN} more rows, see --json FILE")
+    Console().print(table)
+
+
+def show_error(message: str) -> None:
+    """Print one line on stderr."""
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", highlight=False, markup=False)
+
+
+def _rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            nested = _rows(value, f"{prefix}{key}.")
+            rows += [row for row in nested if row[0] not in values]
+        elif value is not None:
+            rows.append((f"{prefix}{key}", _text(value)))
+    return rows
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple) and len(value) > 8:
+        return f"{', '.join(_text(v) for v in value[:4])}, … ({len(value)} values)"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(v) for v in value)
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
