@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from toolkit.config import MDConfig
 
@@ -12,16 +12,17 @@ from toolkit.config import MDConfig
 class MDRequest(BaseModel):
     """One molecular dynamics run.
 
-    model : a name under trained_models/ or the path of a model folder
-    structure : a source that `toolkit.data.formats.read_frames` takes, such as "embedded:aspirin" or a path
-    frame : which of its frames to start from
+    model : a name under trained_models/, or the path of a model or training run folder
+    structure : a source that `toolkit.data.formats.read_frames` takes, such as "embedded:aspirin" or a path, or
+        "run:NAME", an earlier molecular dynamics run
+    frame : which of its frames to start from; -1 is the last
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model: str
     structure: str
-    frame: int = Field(0, ge=0)
+    frame: int = 0
     md: MDConfig = MDConfig()
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"

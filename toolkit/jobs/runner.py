@@ -43,6 +43,7 @@ def execute(task: Task, config: dict[str, Any], run_dir: Path, *, resume: bool, 
             on_gpu: bool = False, as_worker: bool = False) -> dict[str, Any]:
     """Run a task in a queued run folder whose lock this process holds, and keep its status to the end.
 
+    listener : when given, it is also the one who turns Ctrl-C into a stop request; without it, this function does
     on_gpu : wait for `gpu.lock` beside the run folder, so that one job at a time has the GPU
     as_worker : this process was started for the task alone and may be signalled
     """
@@ -53,9 +54,10 @@ def execute(task: Task, config: dict[str, Any], run_dir: Path, *, resume: bool, 
         return reporter.should_stop()
 
     turn = held_lock(run_dir.parent / "gpu.lock", stopped_while_waiting) if on_gpu else nullcontext(True)
+    signals = reporter.stop_on_signals() if listener is None else nullcontext()
     result: dict[str, Any] = {}
     try:
-        with reporter.stop_on_signals(), turn as granted:
+        with signals, turn as granted:
             if granted:
                 reporter.begin(os.getpid() if as_worker else None)
                 result = task(config, run_dir, resume, reporter)

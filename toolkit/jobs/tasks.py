@@ -6,34 +6,51 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
 
 from toolkit.config import TrainConfig, parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
 from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.run_dir import find_run
 from toolkit.jobs.runner import Task, run_here
 from toolkit.md.simulation import simulate
+from toolkit.md.summary import summarize
+from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter
 from toolkit.training.trainer import train
 
+RUN_PREFIX = "run:"
+
 
 def train_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
     """Train a potential. config : fields of a TrainConfig."""
-    return train(parse_config(TrainConfig, config), run_dir, resume=resume, reporter=reporter).summary()
+    return train(parse_config(TrainConfig, config), run_dir, resume=resume, reporter=reporter)
 
 
 def md_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
     """Run molecular dynamics into `trajectory.h5`. config : fields of an MDRequest."""
-    request = parse_config(MDRequest, config)
-    frames = read_frames(request.structure).frames
-    if request.frame >= len(frames):
-        raise DataError(f"{request.structure} has {len(frames)} frames, found frame = {request.frame}",
-                        f"choose 0 … {len(frames) - 1}")
+    return run_md(parse_config(MDRequest, config), run_dir / "trajectory.h5", resume=resume, reporter=reporter)
+
+
+def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Run molecular dynamics into the trajectory `path`, without a run folder, and return its summary."""
+    atoms = starting_structure(request.structure, request.frame)
     potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
-    path = run_dir / "trajectory.h5"
-    simulate(potential, frames[request.frame], request.md, path, resume=resume, reporter=reporter)
-    return {}
+    with simulate(potential, atoms, request.md, path, resume=resume, reporter=reporter) as trajectory:
+        return summarize(trajectory)
+
+
+def starting_structure(source: str, frame: int) -> Atoms:
+    """One frame of a data source or of an earlier run. Raises DataError when there is no such frame."""
+    if source.startswith(RUN_PREFIX):
+        with Trajectory(find_run(source.removeprefix(RUN_PREFIX)) / "trajectory.h5") as trajectory:
+            return trajectory.to_atoms(frame)
+    frames = read_frames(source).frames
+    if not -len(frames) <= frame < len(frames):
+        raise DataError(f"{source} has {len(frames)} frames, found frame {frame}", f"choose 0 … {len(frames) - 1}")
+    return frames[frame]
 
 
 TASKS: dict[str, Task] = {"train": train_task, "md": md_task}

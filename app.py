@@ -1,0 +1,78 @@
+"""Home: what the app does, what it runs on, and a first simulation with one click."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from toolkit.config import MDConfig
+from toolkit.errors import ToolkitError
+from toolkit.jobs import launcher
+from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.run_dir import Run, list_runs
+from toolkit.ui.choices import shipped_models
+from toolkit.ui.page import begin, device_line, error_box
+from toolkit.ui.runs import run_label
+
+PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py"}
+STEPS = (
+    ("pages/1_Dataset.py", "1 · Look at the data", "🔍",
+     "Energies and forces from quantum chemistry: which units, how large, what is missing."),
+    ("pages/2_Train.py", "2 · Train a potential", "📈",
+     "An equivariant neural network learns the energy surface; its gradient gives the forces."),
+    ("pages/3_Molecular_Dynamics.py", "3 · Run molecular dynamics", "🔥",
+     "Newton's equations with the learned forces, at constant energy or in contact with a heat bath."),
+    ("pages/4_Trajectory.py", "4 · Watch and analyse", "🎞️",
+     "The molecule in 3D, energy and temperature in time, and how far atoms are from each other."),
+)
+
+
+def main() -> None:
+    """Draw the page."""
+    begin("Equivariant interatomic potentials", "⚛️",
+          "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics, to analysis.")
+    _first_run(shipped_models())
+    for column, (page, title, icon, text) in zip(st.columns(4), STEPS, strict=True):
+        with column.container(border=True, height="stretch"):
+            st.page_link(page, label=f"**{title}**", icon=icon)
+            st.caption(text)
+    left, right = st.columns([2, 1], gap="large")
+    with left:
+        st.subheader("Recent runs")
+        _recent(list_runs()[:8])
+    with right:
+        st.subheader("This machine")
+        st.markdown(f"**Device** · {device_line()}")
+        models = ", ".join(f"`{name}`" for name in shipped_models()) or "none yet: train one on the Train page"
+        st.markdown(f"**Shipped models** · {models}")
+        st.caption("Nothing leaves this machine, and no network is needed.")
+
+
+def _first_run(models: list[str]) -> None:
+    with st.container(border=True):
+        text, button = st.columns([4, 1], vertical_alignment="center")
+        text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential. "
+                      "It starts at once and takes less than a minute on two CPU cores.")
+        model = "aspirin" if "aspirin" in models else None
+        clicked = button.button("Start the first run", type="primary", icon="▶️", key="home.first_run",
+                                disabled=model is None, width="stretch",
+                                help=None if model else "No model is shipped here yet; train one first.")
+    if clicked and model:
+        request = MDRequest(model=model, structure="embedded:aspirin", md=MDConfig(steps=1000, save_every=5, seed=1))
+        try:
+            run_dir = launcher.start("md", request.model_dump(mode="json"))
+        except ToolkitError as error:
+            error_box(error)
+        else:
+            st.switch_page("pages/4_Trajectory.py", query_params={"run": run_dir.name})
+
+
+def _recent(runs: list[Run]) -> None:
+    if not runs:
+        st.caption("No runs yet. They will appear here and stay, also after this browser is closed.")
+    for run in runs:
+        page = PAGES.get(run.status.task)
+        if page:
+            st.page_link(page, label=run_label(run), query_params={"run": run.run_id})
+
+
+main()

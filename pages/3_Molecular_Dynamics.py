@@ -1,0 +1,116 @@
+"""Molecular dynamics: a model, a structure, a heat bath, a job."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import streamlit as st
+
+from toolkit.config import MDConfig, parse_config
+from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.run_dir import Run, list_runs, read_config, read_json
+from toolkit.ui.choices import model_choices, pick_source
+from toolkit.ui.forms import FormField, draw_form
+from toolkit.ui.page import begin, shown_errors
+from toolkit.ui.runs import pick_run, start_job, watch
+
+PHYSICS = (
+    FormField("ensemble", "Ensemble", "nve conserves energy (velocity Verlet); langevin couples to a heat bath (BAOAB)."),
+    FormField("temperature_K", "Temperature, K", "Of the heat bath, and of the first velocities."),
+    FormField("timestep_fs", "Time step, fs", "A tenth of the fastest vibration or less: 0.5 fs where there is hydrogen."),
+    FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs. Unused in nve."),
+)
+LENGTH = (
+    FormField("steps", "Steps", "Number of time steps."),
+    FormField("save_every", "Save every", "Steps between stored frames."),
+    FormField("replicas", "Replicas", "Independent copies run at once, each with its own velocities and noise. Cheap on a GPU."),
+    FormField("seed", "Seed", "The same seed on the same machine gives the same trajectory."),
+)
+
+
+def main() -> None:
+    """Draw the page."""
+    begin("Molecular Dynamics", "🔥", "Atoms follow Newton's equations with the forces of a trained potential. "
+                                      "The run is a process of its own and goes on when this page is closed.")
+    run = pick_run("md", "md", "＋ New simulation")
+    if run is None:
+        _form()
+    else:
+        watch(run, _progress)
+
+
+def _form() -> None:
+    models = model_choices()
+    if not models:
+        st.info("There is no model yet. Train one first.")
+        st.page_link("pages/2_Train.py", label="Go to training", icon="📈")
+        return
+    with shown_errors():
+        left, middle, right = st.columns([2, 2, 1])
+        with left:
+            model = st.selectbox("Model", list(models), key="md.model", persist_state="session",
+                                 help="It knows only the elements and the kind of structures it was trained on.")
+        with middle:
+            earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")
+                       if (run.path / "trajectory.h5").exists()}
+            structure = pick_source("md", "Structure", earlier)
+        with right:
+            is_run = (structure or "").startswith("run:")
+            frame = st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"md.frame.{is_run}",
+                                    help="Which frame to start from: 0 is the first, -1 the last.")
+        with st.container(horizontal=True):
+            values = draw_form("md", MDConfig, PHYSICS, MDConfig().model_dump(mode="json"))
+        with st.container(horizontal=True):
+            values = draw_form("md", MDConfig, LENGTH, values)
+        config = parse_config(MDConfig, values)
+        st.caption(f"{config.steps:,} steps are {config.steps * config.timestep_fs / 1000:,.3g} ps; "
+                   f"{config.steps // config.save_every + 1:,} frames are stored.")
+        if structure is None:
+            st.info("Choose a structure to start from.")
+        elif st.button("Start the simulation", type="primary", icon="▶️", key="md.start"):
+            request = parse_config(MDRequest, {"model": models[model], "structure": structure, "frame": int(frame),
+                                               "md": config.model_dump(mode="json")})
+            start_job("md", request.model_dump(mode="json"))
+
+
+def _progress(run: Run) -> None:
+    result = read_json(run.path / "result.json") if run.ended else None
+    if (run.path / "trajectory.h5").exists():
+        st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon="🎞️", query_params={"run": run.run_id})
+    if result:
+        _results(result)
+    config = read_config(run.path)
+    with st.expander("What was asked for, and the same on the command line"):
+        st.json(config, expanded=1)
+        st.code(_command(config), language="bash")
+
+
+def _results(result: dict[str, Any]) -> None:
+    numbers = {
+        "Mean temperature": _with_error(result, "temperature_mean_K", "temperature_sem_K", "K", 1),
+        "Energy drift": _with_error(result, "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr",
+                                    "meV/atom/ps", 3),
+        "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
+        "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
+    }
+    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
+        column.metric(label, value, border=True)
+    st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. With a "
+               "heat bath the energy fluctuates; judge conservation by an nve run.")
+
+
+def _with_error(result: dict[str, Any], name: str, error: str, unit: str, digits: int) -> str:
+    if result.get(name) is None:
+        return "too short to tell"
+    return f"{result[name]:.{digits}f} ± {result[error]:.{digits}f} {unit}"
+
+
+def _command(config: dict[str, Any]) -> str:
+    md = config["md"]
+    names = ("ensemble", "temperature_K", "timestep_fs", "friction_per_fs", "steps", "replicas", "seed")
+    options = " ".join(f"--{name.replace('_', '-')} {md[name]}" for name in names)
+    return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"
+
+
+main()

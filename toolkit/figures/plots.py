@@ -1,0 +1,101 @@
+"""Plotly figures from arrays. Every axis carries its unit; colours are those of Okabe and Ito, safe for colour-blind eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#7F8C99"
+PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY)
+HEIGHT = 320
+MAX_POINTS = 5000
+"""Longer curves are thinned evenly before they travel to the browser."""
+
+
+def histogram(values: np.ndarray, x_label: str, color: str = BLUE, bins: int = 60) -> go.Figure:
+    """How often values occur; values that are not finite are left out. x_label : with its unit."""
+    finite = np.asarray(values, dtype=float).ravel()
+    finite = finite[np.isfinite(finite)]
+    counts, edges = np.histogram(finite, bins=bins) if finite.size else (np.zeros(1), np.array([0.0, 1.0]))
+    figure = go.Figure(go.Bar(x=0.5 * (edges[1:] + edges[:-1]), y=counts, width=np.diff(edges), marker_color=color,
+                              hovertemplate="%{x:.4g}: %{y}<extra></extra>"))
+    return _finish(figure, x_label, "count")
+
+
+def bar_chart(values: Mapping[str, float], x_label: str, y_label: str, color: str = BLUE) -> go.Figure:
+    """One bar for each name."""
+    figure = go.Figure(go.Bar(x=list(values), y=list(values.values()), marker_color=color))
+    return _finish(figure, x_label, y_label)
+
+
+def curve(x: np.ndarray, y: np.ndarray, x_label: str, y_label: str, color: str = BLUE) -> go.Figure:
+    """One curve. x, y : arrays, (T,); labels with their units."""
+    return curves(x, {"": y}, x_label, y_label, (color,))
+
+
+def curves(x: np.ndarray, ys: Mapping[str, np.ndarray], x_label: str, y_label: str,
+           colors: Sequence[str] = PALETTE) -> go.Figure:
+    """Several curves over one x, with a legend when there is more than one. ys : name -> array, (T,)."""
+    figure = go.Figure()
+    shown = _thinned(len(x))
+    for i, (name, y) in enumerate(ys.items()):
+        figure.add_trace(_line(np.asarray(x)[shown], np.asarray(y)[shown], name, colors[i % len(colors)]))
+    figure.update_layout(showlegend=len(ys) > 1)
+    return _finish(figure, x_label, y_label)
+
+
+def with_reference(figure: go.Figure, value: float, text: str) -> go.Figure:
+    """Add a dashed horizontal line that says what would be expected."""
+    figure.add_hline(y=value, line={"dash": "dash", "color": GREY, "width": 1.5}, annotation_text=text)
+    return figure
+
+
+def training_curves(records: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Loss, errors on the validation frames, learning rate and speed against the epoch.
+
+    records : the records of kind "epoch" in `metrics.jsonl`; of an epoch that was repeated after a resume the last counts
+    """
+    epochs = {int(record["epoch"]): record for record in records if record.get("kind") == "epoch"}
+    rows = [epochs[epoch] for epoch in sorted(epochs)]
+    panels = (
+        ("Loss", "loss", {"training": "train_loss", "validation": "val_loss"}),
+        ("Force error (validation)", "MAE, meV/Å", {"forces": "val_forces_mae_meV_per_A"}),
+        ("Energy error (validation)", "MAE, meV/atom", {"energy": "val_energy_mae_meV_per_atom"}),
+        ("Learning rate", "learning rate", {"learning rate": "learning_rate"}),
+    )
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[panel[0] for panel in panels],
+                           horizontal_spacing=0.1, vertical_spacing=0.18)
+    color = iter(PALETTE)
+    for i, (_, y_label, series) in enumerate(panels):
+        place = {"row": i // 2 + 1, "col": i % 2 + 1}
+        for name, field in series.items():
+            values = [row.get(field) for row in rows]
+            line = _line([row["epoch"] for row in rows], values, name, next(color))
+            figure.add_trace(line.update(showlegend=len(series) > 1), **place)
+        figure.update_xaxes(title_text="epoch", **place)
+        figure.update_yaxes(title_text=y_label, type="log", exponentformat="power", **place)
+    figure.update_layout(height=2 * HEIGHT, margin={"l": 60, "r": 20, "t": 40, "b": 50},
+                         legend={"x": 0.44, "y": 1.0, "xanchor": "right", "yanchor": "top"})
+    return figure
+
+
+def _line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, name: str, color: str) -> go.Scatter:
+    few = len(x) < 40
+    return go.Scatter(x=x, y=y, name=name, mode="lines+markers" if few else "lines", line={"color": color, "width": 2},
+                      hovertemplate=f"%{{x:.5g}}: %{{y:.5g}}<extra>{name}</extra>")
+
+
+def _thinned(length: int) -> slice:
+    return slice(None, None, max(1, -(-length // MAX_POINTS)))
+
+
+def _finish(figure: go.Figure, x_label: str, y_label: str) -> go.Figure:
+    figure.update_layout(height=HEIGHT, margin={"l": 60, "r": 20, "t": 30, "b": 50}, bargap=0.05)
+    figure.update_xaxes(title_text=x_label)
+    figure.update_yaxes(title_text=y_label)
+    return figure

@@ -1,0 +1,212 @@
+// The 3D view of the app: one component for structures and trajectories, drawn by 3Dmol.js (Rego and Koes,
+// Bioinformatics 31, 1322, 2015). Streamlit calls the default export at every rerun with the same parentElement, so
+// the player lives in `players` and keeps its camera and frame; sessionStorage keeps them across page changes.
+
+const players = new WeakMap();
+const BALL_AND_STICK = { stick: { radius: 0.14, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } };
+const BALLS = { sphere: { scale: 0.45, colorscheme: "Jmol" } };
+
+export default function ({ parentElement, data }) {
+  let player = players.get(parentElement);
+  if (!player) {
+    player = new Player(parentElement.querySelector(".viewer"));
+    players.set(parentElement, player);
+  }
+  player.show(unpack(data));
+  return () => {
+    players.delete(parentElement);
+    player.dispose();
+  };
+}
+
+// The layout is described in toolkit/figures/structures.py.
+function unpack(bytes) {
+  const copy = bytes.slice().buffer; // starts at 0, so that the float arrays are aligned
+  const headerLength = new DataView(copy).getUint32(0, true);
+  const scene = JSON.parse(new TextDecoder().decode(new Uint8Array(copy, 4, headerLength)));
+  const numPositions = scene.frames * scene.symbols.length * 3;
+  scene.positions = new Float32Array(copy, 4 + headerLength, numPositions);
+  scene.cellVectors = new Float32Array(copy, 4 + headerLength + 4 * numPositions, scene.cells * 9);
+  return scene;
+}
+
+function loadLibrary(address) {
+  window.toolkit3Dmol ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL(address, document.baseURI);
+    script.onload = () => resolve(window.$3Dmol);
+    script.onerror = () => {
+      window.toolkit3Dmol = undefined;
+      reject(new Error(`The 3D library could not be loaded from ${script.src}. Run scripts/fetch_viewer.sh once.`));
+    };
+    document.head.append(script);
+  });
+  return window.toolkit3Dmol;
+}
+
+function hasWebGL() {
+  const context = document.createElement("canvas").getContext("webgl2");
+  context?.getExtension("WEBGL_lose_context")?.loseContext();
+  return Boolean(context);
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    for (const name of ["stage", "notice", "controls", "play", "frame", "label", "speed"]) {
+      this[name] = root.querySelector(`.${name}`);
+    }
+    this.current = 0;
+    this.playing = false;
+    this.play.onclick = () => this.toggle();
+    this.frame.oninput = () => this.draw(Number(this.frame.value));
+    this.frame.onchange = () => this.remember();
+    this.stage.addEventListener("pointerup", () => this.remember());
+    this.stage.addEventListener("wheel", () => this.remember(), { passive: true });
+    this.onKey = (event) => this.key(event);
+    document.addEventListener("keydown", this.onKey);
+  }
+
+  async show(scene) {
+    this.scene = scene;
+    this.say(scene.notice);
+    this.stage.style.setProperty("--stage-height", `${scene.height}px`);
+    this.controls.hidden = scene.frames < 2;
+    this.frame.max = scene.frames - 1;
+    try {
+      if (!this.viewer && !hasWebGL()) {
+        throw new Error("This browser offers no WebGL 2, so structures cannot be drawn. Switch on hardware acceleration "
+          + "or use a recent Firefox, Chrome, Edge or Safari.");
+      }
+      const library = await loadLibrary(scene.library);
+      if (this.disposed || scene !== this.scene) return; // a newer rerun took over while the library loaded
+      this.viewer ??= library.createViewer(this.stage, { backgroundAlpha: 0, disableFog: true, antialias: true });
+    } catch (error) {
+      this.say(error.message ?? String(error));
+      return;
+    }
+    this.rebuild();
+  }
+
+  rebuild() {
+    const { scene, viewer } = this;
+    const identity = `${scene.view} ${scene.symbols.join(" ")}`;
+    if (identity !== this.identity) {
+      const kept = recall(scene.view);
+      viewer.clear();
+      this.model = viewer.addModel();
+      this.model.addAtoms(this.atomList());
+      this.atoms = this.model.selectedAtoms({});
+      this.current = Math.min(kept.frame ?? 0, scene.frames - 1);
+      this.draw(this.current);
+      viewer.zoomTo();
+      viewer.zoom(1.25);
+      if (kept.camera) viewer.setView(kept.camera);
+      this.identity = identity;
+    }
+    this.draw(Math.min(this.current, scene.frames - 1));
+  }
+
+  atomList() {
+    const bonds = this.scene.symbols.map(() => []);
+    for (const [i, j] of this.scene.bonds) {
+      bonds[i].push(j);
+      bonds[j].push(i);
+    }
+    return this.scene.symbols.map((elem, i) => ({ elem, x: 0, y: 0, z: 0, bonds: bonds[i], bondOrder: bonds[i].map(() => 1) }));
+  }
+
+  draw(frame) {
+    if (!this.atoms) return;
+    const { positions, labels, frames, symbols, bonds } = this.scene;
+    const start = frame * symbols.length * 3;
+    this.atoms.forEach((atom, i) => {
+      atom.x = positions[start + 3 * i];
+      atom.y = positions[start + 3 * i + 1];
+      atom.z = positions[start + 3 * i + 2];
+    });
+    this.model.setStyle({}, bonds.length ? BALL_AND_STICK : BALLS); // also tells 3Dmol to build the model anew
+    this.drawCell(frame);
+    this.viewer.render();
+    this.current = frame;
+    this.frame.value = frame;
+    this.label.textContent = labels[frame] ?? `frame ${frame + 1} of ${frames}`;
+    this.root.dataset.frame = frame;
+  }
+
+  drawCell(frame) {
+    const { cells, cellVectors } = this.scene;
+    if (!cells) return;
+    const which = Math.min(frame, cells - 1);
+    if (which === this.cellShown && this.identity) return;
+    this.viewer.removeAllShapes();
+    const row = (k) => Array.from(cellVectors.subarray(9 * which + 3 * k, 9 * which + 3 * k + 3));
+    for (const [start, end] of boxEdges(row(0), row(1), row(2))) {
+      this.viewer.addCylinder({ start, end, radius: 0.04, color: "#7F8C99" });
+    }
+    this.cellShown = which;
+  }
+
+  toggle() {
+    this.playing = !this.playing;
+    this.play.textContent = this.playing ? "⏸" : "▶";
+    if (!this.playing) return this.remember();
+    this.due = performance.now();
+    const tick = (now) => {
+      if (!this.playing || this.disposed) return;
+      const period = 1000 / Number(this.speed.value);
+      if (now >= this.due) {
+        this.due = Math.max(this.due + period, now);
+        this.draw((this.current + 1) % this.scene.frames);
+      }
+      requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+  }
+
+  key(event) {
+    const target = event.composedPath()[0];
+    const ours = this.root.contains(target);
+    const busy = target.closest?.("input, textarea, select, button, a, [contenteditable], [role=tab], [role=slider]");
+    if (this.controls.hidden || event.ctrlKey || event.metaKey || event.altKey || (busy && !(ours && target === this.frame))) return;
+    if (event.code === "Space") this.toggle();
+    else if (ours && target !== this.frame && event.code === "ArrowRight") this.draw((this.current + 1) % this.scene.frames);
+    else if (ours && target !== this.frame && event.code === "ArrowLeft") this.draw((this.current + this.scene.frames - 1) % this.scene.frames);
+    else return;
+    event.preventDefault();
+  }
+
+  say(text) {
+    this.notice.textContent = text ?? "";
+    this.notice.hidden = !text;
+  }
+
+  remember() {
+    if (!this.viewer) return;
+    const kept = { camera: this.viewer.getView(), frame: this.current };
+    sessionStorage.setItem(`toolkit.${this.scene.view}`, JSON.stringify(kept));
+  }
+
+  dispose() {
+    this.remember();
+    this.disposed = true;
+    document.removeEventListener("keydown", this.onKey);
+    this.viewer?.clear();
+    this.stage.replaceChildren();
+  }
+}
+
+function recall(view) {
+  return JSON.parse(sessionStorage.getItem(`toolkit.${view}`) ?? "{}");
+}
+
+function boxEdges(a, b, c) {
+  const corner = (i, j, k) => ({ x: i * a[0] + j * b[0] + k * c[0], y: i * a[1] + j * b[1] + k * c[1], z: i * a[2] + j * b[2] + k * c[2] });
+  const edges = [];
+  for (const u of [0, 1]) {
+    for (const v of [0, 1]) {
+      edges.push([corner(0, u, v), corner(1, u, v)], [corner(u, 0, v), corner(u, 1, v)], [corner(u, v, 0), corner(u, v, 1)]);
+    }
+  }
+  return edges;
+}

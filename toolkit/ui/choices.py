@@ -1,0 +1,104 @@
+"""What a user can choose from: models, presets, and data (embedded, uploaded, or on the server)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import streamlit as st
+
+from toolkit.data.embedded import PREFIX, embedded_names
+from toolkit.errors import DataError, StorageError
+from toolkit.jobs.run_dir import list_runs, make_folder, runs_root
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
+UPLOADED, ON_SERVER = "Uploaded file", "File on the server"
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the app (folder TOOLKIT_MODELS, else trained_models/)."""
+    folder = Path(os.environ.get("TOOLKIT_MODELS") or REPOSITORY / "trained_models")
+    return sorted(path.parent.name for path in folder.glob("*/weights.safetensors"))
+
+
+def model_choices() -> dict[str, str]:
+    """Label -> what `toolkit.load` takes: shipped models, then the models of training runs, newest first."""
+    choices = {f"{name} (shipped)": name for name in shipped_models()}
+    for run in list_runs("train"):
+        if (run.path / "model" / "weights.safetensors").is_file():
+            choices[f"{run.run_id} ({run.state})"] = str(run.path / "model")
+    return choices
+
+
+def presets() -> dict[str, Path]:
+    """Name -> path of the ready-made training configurations in configs/."""
+    return {path.stem.replace("_", " "): path for path in sorted((REPOSITORY / "configs").glob("*.yaml"))}
+
+
+def pick_source(page: str, label: str = "Data", more: Mapping[str, str] | None = None) -> str | None:
+    """Widgets to choose embedded frames, an uploaded file, or a file on the server. Returns the source, or None yet.
+
+    more : further entries, label -> source
+    Raises DataError for a server path outside the allowed folders, StorageError when an upload cannot be kept.
+    """
+    sources = {f"Embedded {name}": PREFIX + name for name in embedded_names()} | dict(more or {})
+    choice = st.selectbox(label, [*sources, UPLOADED, ON_SERVER], key=f"{page}.source", persist_state="session",
+                          help="Embedded sets come with the app: molecules sampled at 500 K with GFN2-xTB.")
+    if choice == UPLOADED:
+        return _pick_upload(page)
+    if choice == ON_SERVER:
+        path = st.text_input("Path on the server", key=f"{page}.path", persist_state="session",
+                             help="Allowed folders: " + ", ".join(map(str, data_folders())))
+        return str(allowed_path(path)) if path else None
+    return sources[choice]
+
+
+def data_folders() -> list[Path]:
+    """Folders whose files may be named on a page: TOOLKIT_DATA (separated by ':'), else the folder around this project."""
+    named = os.environ.get("TOOLKIT_DATA", "")
+    folders = [Path(part) for part in named.split(os.pathsep) if part] or [REPOSITORY.parent]
+    return [folder.resolve() for folder in [*folders, runs_root()]]
+
+
+def allowed_path(text: str) -> Path:
+    """The path a user typed, when it lies in an allowed folder. Raises DataError otherwise."""
+    path = Path(text.strip()).expanduser().resolve()
+    if not any(path.is_relative_to(folder) for folder in data_folders()):
+        raise DataError(f"found the path {text.strip()!r}, expected one inside {' or '.join(map(str, data_folders()))}",
+                        "upload the file, or set TOOLKIT_DATA to the folders that may be read")
+    return path
+
+
+def save_upload(name: str, content: memoryview | bytes) -> Path:
+    """Keep an uploaded file under the run root, so that jobs and later sessions find it. Raises StorageError."""
+    folder = runs_root() / "uploads"
+    make_folder(folder)
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", Path(name).name).lstrip(".") or "upload"
+    path = folder / safe[-100:]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot keep the upload {name}: {error.strerror or error}", "free space on the disk") from None
+    return path
+
+
+def _pick_upload(page: str) -> str | None:
+    file = st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=DATA_TYPES,
+                            key=f"{page}.upload")
+    if file is not None:
+        kept = st.session_state.get(f"{page}.kept")
+        if kept is None or kept[0] != file.file_id:
+            st.session_state[f"{page}.kept"] = (file.file_id, str(save_upload(file.name, file.getbuffer())))
+        return st.session_state[f"{page}.kept"][1]
+    folder = runs_root() / "uploads"
+    earlier = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    if not earlier:
+        return None
+    chosen = st.selectbox("or a file uploaded earlier", earlier, index=None, key=f"{page}.earlier", persist_state="session")
+    return str(folder / chosen) if chosen else None

@@ -1,0 +1,96 @@
+"""Widgets for configuration fields, with type, range and default taken from the pydantic models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+import streamlit as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One field on a form. path : dotted, such as "model.r_max"; help : what it does to the physics or the cost."""
+
+    path: str
+    label: str
+    help: str
+
+
+def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormField], values: dict[str, Any]) -> dict[str, Any]:
+    """Draw one widget a field and return a copy of `values` with what the user chose.
+
+    values : nested defaults, such as a preset; a value the user has set on this page before wins
+    """
+    result = _copy(values)
+    for field in fields:
+        info = _field_info(config_class, field.path)
+        *parents, last = field.path.split(".")
+        group = result
+        for parent in parents:
+            group = group.setdefault(parent, {})
+        default = group.get(last, info.get_default(call_default_factory=True))
+        group[last] = _widget(f"{page}.{field.path}", field, info, default)
+    return result
+
+
+def forget_form(page: str, fields: Sequence[FormField]) -> None:
+    """Go back to the defaults at the next drawing."""
+    for field in fields:
+        st.session_state.pop(f"{page}.{field.path}", None)
+
+
+def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
+    options, kind = _kind(info.annotation)
+    shared = {"key": key, "help": field.help, "persist_state": "session"}
+    if options:
+        return st.selectbox(field.label, options, index=options.index(default), **shared)
+    if kind is bool:
+        return st.toggle(field.label, value=default, **shared)
+    if kind is str:
+        return st.text_input(field.label, value=default or "", **shared)
+    low, high = _bounds(info)
+    if kind is int:
+        return st.number_input(field.label, min_value=low, max_value=high, value=default, step=1, **shared)
+    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), value=_float(default), format="%g",
+                           step=_step(default), **shared)
+
+
+def _kind(annotation: Any) -> tuple[tuple[Any, ...], type]:
+    """The choices of a Literal, else the first simple type of an annotation such as `int | None`."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation), str
+    for candidate in (annotation, *get_args(annotation)):
+        if candidate in (bool, int, float, str):
+            return (), candidate
+    raise TypeError(f"no widget for {annotation}")
+
+
+def _field_info(config_class: type[BaseModel], path: str) -> FieldInfo:
+    *parents, last = path.split(".")
+    for parent in parents:
+        config_class = config_class.model_fields[parent].annotation
+    return config_class.model_fields[last]
+
+
+def _bounds(info: FieldInfo) -> tuple[float | None, float | None]:
+    lows = [getattr(item, "ge", None) for item in info.metadata]
+    highs = [getattr(item, "le", None) for item in info.metadata]
+    return next((v for v in lows if v is not None), None), next((v for v in highs if v is not None), None)
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _step(default: float | None) -> float:
+    """A tenth of the default's power of ten: 300 -> 10, 0.5 -> 0.01."""
+    return 10.0 ** (math.floor(math.log10(default)) - 1) if default else 0.1
+
+
+def _copy(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, dict) else value for key, value in values.items()}

@@ -1,0 +1,66 @@
+"""What every page shares: its frame, the error box, and a line about this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from toolkit.errors import ToolkitError
+from toolkit.jobs.run_dir import runs_root
+
+APP_NAME = "Toolkit"
+
+
+def begin(title: str, icon: str, lead: str) -> None:
+    """Set up a page: browser title, heading, one sentence that says what the page is for, and the sidebar."""
+    st.set_page_config(page_title=f"{title} · {APP_NAME}", page_icon=icon, layout="wide")
+    st.title(f"{icon} {title}")
+    st.markdown(lead)
+    with st.sidebar:
+        st.caption(f"**Computes on** {device_line()}")
+        st.caption(f"**Runs are kept in** `{runs_root()}`")
+
+
+def error_box(error: ToolkitError) -> None:
+    """A red box: what was found and expected, and what to do. Never a traceback."""
+    st.error(f"**{_plain(error.message)}**" + (f"\n\n{_plain(error.hint)}" if error.hint else ""), icon="🛑")
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Turn a ToolkitError into a red box; what follows the block still runs."""
+    try:
+        yield
+    except ToolkitError as error:
+        error_box(error)
+
+
+def _plain(text: str) -> str:
+    """Text whose characters are not read as Markdown."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-!|$~:" else c for c in text)
+
+
+@st.cache_data(show_spinner=False)
+def device_line() -> str:
+    """The GPUs that the driver reports, else the CPU. The web process itself never touches CUDA."""
+    names = _gpu_names()
+    if names:
+        return f"{len(names)} × {names[0]}" if len(names) > 1 else names[0]
+    return f"CPU, {len(os.sched_getaffinity(0))} cores (no NVIDIA GPU found)"
+
+
+def _gpu_names() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        done = subprocess.run([program, "--query-gpu=name,memory.total", "--format=csv,noheader"], capture_output=True,
+                              text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

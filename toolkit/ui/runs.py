@@ -1,0 +1,118 @@
+"""Choosing a run, watching it, stopping and resuming it. The run's folder holds the truth; the address holds its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from toolkit.errors import JobError, ToolkitError
+from toolkit.jobs import launcher
+from toolkit.jobs.run_dir import Run, list_runs, open_run
+from toolkit.ui.page import error_box, shown_errors
+
+NEW = "new"
+COLORS = {"queued": "gray", "running": "blue", "stopping": "orange", "finished": "green", "stopped": "orange",
+          "failed": "red", "lost": "red"}
+MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: resume goes on from there."}
+
+
+def pick_run(page: str, task: str, new_label: str | None = None) -> Run | None:
+    """A list of runs kept in step with `?run=` in the address, so that a reload or another tab finds the same run.
+
+    new_label : text of a first entry that means "none of them", returned as None; without it the newest run is chosen
+    """
+    runs = {run.run_id: run for run in list_runs(task)}
+    options = ([NEW] if new_label else []) + list(runs)
+    if not options:
+        return None
+    key = f"{page}.run"
+    wanted = st.query_params.get("run", options[0])
+    if wanted not in options:
+        error_box(JobError(f"found no {task} run named {wanted[:80]!r}", "choose one of the runs in the list"))
+        wanted = options[0]
+    st.session_state[key] = wanted
+
+    def remember() -> None:
+        if st.session_state[key] == NEW:
+            st.query_params.pop("run", None)
+        else:
+            st.query_params["run"] = st.session_state[key]
+
+    chosen = st.selectbox("Run", options, key=key, on_change=remember,
+                          format_func=lambda name: new_label if name == NEW else run_label(runs[name]))
+    return runs.get(chosen)
+
+
+def run_label(run: Run) -> str:
+    """One line for lists."""
+    started = time.strftime("%d %b %H:%M", time.localtime(run.status.created))
+    return f"{run.run_id} · {started} · {run.state}"
+
+
+def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
+    """Show a run's state, buttons and `body`, again and again while it is alive, once when it has ended."""
+
+    @st.fragment(run_every=None if run.ended else every)
+    def panel() -> None:
+        now = open_run(run.path)
+        launcher.enforce_stop(now)
+        _header(now)
+        body(now)
+        if now.ended and not run.ended:
+            st.rerun()  # draw the whole page once more, without polling
+
+    with shown_errors():
+        panel()
+
+
+def start_job(task: str, config: dict[str, Any]) -> None:
+    """Start a job and go to its run on the same page; an error is shown in a red box."""
+    try:
+        run_dir = launcher.start(task, config)
+    except ToolkitError as error:
+        error_box(error)
+        return
+    st.query_params["run"] = run_dir.name
+    st.rerun()
+
+
+def _header(run: Run) -> None:
+    status = run.status
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(run.state, color=COLORS[run.state])
+        st.markdown(f"`{run.run_id}`")
+        if status.started:
+            st.caption(f"for {_duration((status.ended or (status.updated if run.ended else time.time())) - status.started)}")
+        st.space("stretch")
+        _buttons(run)
+    if not run.ended or status.step:
+        fraction = min(status.step / status.total, 1.0) if status.total else 0.0
+        st.progress(fraction, text=f"{status.step:,} of {status.total:,} · {status.message}" if status.total else
+                    status.message or "starting: loading the libraries takes a few seconds")
+    if status.error:
+        error_box(JobError(status.error, status.hint))
+    elif status.hint or run.state in MEANING:
+        st.warning(MEANING.get(run.state, status.hint), icon="⚠️")
+
+
+def _buttons(run: Run) -> None:
+    key = f"{run.status.task}.{run.run_id}"
+    if run.state in ("queued", "running") and st.button("Stop", key=f"{key}.stop", icon="⏹️",
+                                                         help="Saves, then ends. Resume continues exactly there."):
+        with shown_errors():
+            launcher.request_stop(run.path)
+            st.rerun()
+    if run.state in ("stopped", "failed", "lost") and st.button("Resume", key=f"{key}.resume", icon="▶️",
+                                                                help="Goes on in the same folder from the last checkpoint."):
+        with shown_errors():
+            launcher.resume(run.path)
+            st.rerun()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
