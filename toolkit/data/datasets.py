@@ -1,0 +1,159 @@
+"""Reproducible splits of frames into training, validation and test sets, and batches of graphs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from toolkit.config import DataConfig, SplitConfig
+from toolkit.data.formats import FrameSet, ReadReport, read_frames
+from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.errors import DataError
+from toolkit.progress import Reporter, SilentReporter
+
+SETS = ("train", "val", "test")
+DEFAULT_FRACTION = 0.1
+"""Share of the frames that validation and test get each when their number is not given."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Frames of the three sets; `indices` holds for each set the positions in the file it was taken from."""
+
+    train: list[Atoms]
+    val: list[Atoms]
+    test: list[Atoms]
+    indices: dict[str, np.ndarray]
+    reports: tuple[ReadReport, ...]
+
+
+def load_splits(config: DataConfig) -> Splits:
+    """Read the files of a DataConfig and divide them. Sets without a file of their own are split from `train`.
+
+    Raises DataError for unreadable files, too few frames and unusable index files.
+    """
+    sources = {"train": config.train, "val": config.val, "test": config.test}
+    sets = {name: read_frames(source, config) for name, source in sources.items() if source is not None}
+    shared = [name for name in SETS if name == "train" or name not in sets]
+    indices = split_indices(len(sets["train"].frames), config.split, shared)
+    for name in sets.keys() - set(shared):
+        indices[name] = _own_file_indices(sets[name], name, config.split)
+    frames = {name: [sets[name if name in sets else "train"].frames[t] for t in indices[name]] for name in SETS}
+    return Splits(**frames, indices=indices, reports=tuple(frame_set.report for frame_set in sets.values()))
+
+
+def split_indices(num_frames: int, split: SplitConfig, names: list[str]) -> dict[str, np.ndarray]:
+    """Indices 0 … num_frames − 1 for each of `names` ("train" among them), sorted, without overlap.
+
+    Both methods fill from the two ends: training frames from the front (of the shuffled order, or of the trajectory),
+    test and then validation frames from the back. So another num_train leaves validation and test unchanged.
+    Raises DataError when there are too few frames.
+    """
+    if split.method == "indices":
+        return _read_indices(Path(split.index_file or ""), num_frames, names)
+    gap = split.gap if split.method == "blocks" else 0
+    counts = _counts(num_frames, split, names, gap * (len(names) - 1))
+    order = np.arange(num_frames)
+    if split.method == "random":
+        order = np.random.default_rng(split.seed).permutation(num_frames)
+    indices, stop = {}, num_frames
+    for name in ("test", "val"):
+        if name in names:
+            indices[name] = np.sort(order[stop - counts[name]:stop])
+            stop -= counts[name] + gap
+    indices["train"] = np.sort(order[:counts["train"]])
+    return {name: indices[name] for name in names}
+
+
+def _counts(num_frames: int, split: SplitConfig, names: list[str], lost_to_gaps: int) -> dict[str, int]:
+    wanted = {name: getattr(split, f"num_{name}") for name in names}
+    given = {name: count for name, count in wanted.items() if count is not None}
+    left = num_frames - lost_to_gaps - sum(given.values())
+    open_sets = [name for name in ("val", "test") if name in names and name not in given]
+    room = left if "train" in given else left - 1
+    counts = dict(given)
+    for position, name in enumerate(open_sets):
+        share = max(room, 0) // (len(open_sets) - position)
+        counts[name] = min(max(round(DEFAULT_FRACTION * num_frames), 1), share)
+        room -= counts[name]
+    counts.setdefault("train", num_frames - lost_to_gaps - sum(counts.values()))
+    needed = sum(counts.values()) + lost_to_gaps
+    if needed > num_frames or counts["train"] < 1 or counts.get("val", 1) < 1:
+        asked = ", ".join(f"num_{name} = {count}" for name, count in given.items()) or "the default shares"
+        raise DataError(f"found {num_frames} frames, too few for {asked}" + (f" and {lost_to_gaps} in gaps" if lost_to_gaps else "")
+                        + f" (each of {', '.join(names)} needs at least one)", "ask for fewer, or give a larger file")
+    return counts
+
+
+def _own_file_indices(frame_set: FrameSet, name: str, split: SplitConfig) -> np.ndarray:
+    """All frames of a file given for one set, or the first num_val / num_test of it."""
+    wanted, found = getattr(split, f"num_{name}"), len(frame_set.frames)
+    if wanted is not None and wanted > found:
+        raise DataError(f"{frame_set.report.path} has {found} frames, expected at least num_{name} = {wanted}",
+                        f"lower data.split.num_{name}")
+    return np.arange(found if wanted is None else wanted)
+
+
+def _read_indices(path: Path, num_frames: int, names: list[str]) -> dict[str, np.ndarray]:
+    """The arrays of an index file, checked: whole numbers in range, no frame twice, training and validation not empty."""
+    stored = _load_index_file(path)
+    indices: dict[str, np.ndarray] = {}
+    for name in names:
+        array = np.asarray(stored.get(name, []))
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise DataError(f"{path}: {name!r} is not a list of whole numbers", "store the positions of frames, counted from 0")
+        array = array.astype(np.int64)
+        if array.size == 0 and name != "test":
+            raise DataError(f"{path} has no frames for {name!r}, found the keys {sorted(stored)}", f"add {name!r}")
+        wrong = array[(array < 0) | (array >= num_frames)]
+        if wrong.size:
+            raise DataError(f"{path}: {name!r} names frame {wrong[0]}, expected 0 … {num_frames - 1}", "is it for another file?")
+        if len(np.unique(array)) < len(array):
+            values, times = np.unique(array, return_counts=True)
+            raise DataError(f"{path}: {name!r} names frame {values[times > 1][0]} twice", "remove the duplicate")
+        for other, taken in indices.items():
+            shared = np.intersect1d(array, taken)
+            if shared.size:
+                raise DataError(f"{path}: {shared.size} frames are both in {other!r} and in {name!r}, for example {shared[0]}",
+                                "make the sets disjoint")
+        indices[name] = array
+    return indices
+
+
+def _load_index_file(path: Path) -> dict[str, object]:
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read the index file {path}: {' '.join(str(error).split())}",
+                        "give JSON or npz with the lists train, val and test") from None
+    if not isinstance(stored, dict):
+        raise DataError(f"{path} holds a {type(stored).__name__}, expected the lists train, val and test")
+    return stored
+
+
+def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = None) -> list[AtomicGraph]:
+    """Graphs with labels of frames, within r_max (Å); progress goes to the reporter. Raises DataError for a bad frame."""
+    reporter = reporter or SilentReporter()
+    graphs = []
+    for t, atoms in enumerate(frames):
+        graphs.append(graph_from_atoms(atoms, r_max))
+        if t % 100 == 99 or t == len(frames) - 1:
+            reporter.update(t + 1, len(frames), "neighbour lists")
+    return graphs
+
+
+def batches(graphs: list[AtomicGraph], batch_size: int, generator: torch.Generator | None = None) -> Iterator[AtomicGraph]:
+    """Batches that cover all graphs once, shuffled by the generator or in order without one; the last may be smaller."""
+    order = list(range(len(graphs))) if generator is None else torch.randperm(len(graphs), generator=generator).tolist()
+    for start in range(0, len(order), batch_size):
+        yield collate([graphs[k] for k in order[start:start + batch_size]])

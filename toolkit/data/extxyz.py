@@ -1,0 +1,193 @@
+"""Extended XYZ with any key names, and every other file that ASE reads."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import read_xyz
+from ase.io.formats import UnknownFileTypeError, filetype
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from toolkit.config import DataConfig
+from toolkit.data.raw_frames import MAX_ATOMS_PER_FRAME, RawFrames, UnitStatement
+from toolkit.data.unit_names import energy_unit_name, length_unit_name, unit_in_key
+from toolkit.errors import DataError
+
+ENERGY_NAMES = ("energy", "ref_energy", "dft_energy", "qm_energy", "energy_dft", "total_energy", "tot_energy",
+                "potential_energy", "potential", "free_energy")
+FORCES_NAMES = ("forces", "ref_forces", "dft_forces", "qm_forces", "forces_dft", "force", "ref_force", "dft_force")
+STRESS_NAMES = ("stress", "ref_stress", "dft_stress", "qm_stress", "virial", "ref_virial", "dft_virial", "virials")
+"""Recognised key names in lower case, best first. A virial is −V·stress (the GAP and ACE convention)."""
+
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mariadb"}
+"""ASE formats that are folders, data bases or able to hold Python objects."""
+
+PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
+                 NotImplementedError, RuntimeError, StopIteration, ImportError, zlib.error, lzma.LZMAError)
+"""What ASE's readers raise on files they do not understand."""
+
+
+def read_extxyz(path: Path, config: DataConfig) -> RawFrames:
+    """Read an extended (or plain) XYZ file, compressed or not; energies in eV and lengths in Å unless it says otherwise.
+
+    Raises DataError when it is truncated, malformed, or lacks a key named in the configuration.
+    """
+    text = _read_text(path)
+    _check_layout(text.splitlines(), path)
+    try:
+        frames = list(read_xyz(io.StringIO(text), index=slice(None)))
+    except PARSER_ERRORS as error:
+        raise _not_understood(path, "extended XYZ", error) from None
+    return _raw(frames, path, "extended XYZ", config)
+
+
+def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
+    """Read any other file through ASE, which converts to eV and Å. Raises DataError when ASE cannot."""
+    try:
+        name = filetype(str(path))
+        if name in REFUSED_FORMATS:
+            raise DataError(f"{path} is in the format {name!r}, which is not read", "convert it to extended XYZ with ASE")
+        frames = ase.io.read(path, index=":", format=name)
+    except UnknownFileTypeError:
+        raise DataError(f"{path} is in no format that ASE recognises", "convert it to extended XYZ") from None
+    except PARSER_ERRORS as error:
+        raise _not_understood(path, "atomistic", error) from None
+    return _raw(frames, path, f"ASE {name}", config)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}",
+                        "the file is damaged or was cut short: fetch it again") from None
+
+
+def _check_layout(lines: list[str], path: Path) -> None:
+    """Every frame must announce its number of atoms and hold that many lines: ASE alone would drop or misread some."""
+    cursor = frame = 0
+    while cursor < len(lines) and lines[cursor].strip():
+        announced = lines[cursor].strip()
+        if not announced.isdecimal() or not 0 < int(announced) <= MAX_ATOMS_PER_FRAME:
+            raise DataError(f"{path} line {cursor + 1}: found {announced[:40]!r}, expected the number of atoms of frame {frame} "
+                            f"(1 … {MAX_ATOMS_PER_FRAME})", "check the lines before it")
+        present = len(lines) - cursor - 2
+        if present < int(announced):
+            raise DataError(f"{path} is truncated: frame {frame} announces {announced} atoms, found {max(present, 0)}",
+                            "fetch the file again or remove the last frame")
+        cursor += 2 + int(announced)
+        while cursor < len(lines) and lines[cursor].lstrip().startswith("VEC"):
+            cursor += 1
+        frame += 1
+    if any(line.strip() for line in lines[cursor:]):
+        raise DataError(f"{path} line {cursor + 1}: found an empty line between frames", "remove it")
+
+
+def _not_understood(path: Path, kind: str, error: BaseException) -> DataError:
+    line = " ".join(str(error).split())[:200] or type(error).__name__
+    return DataError(f"{path} is not a complete {kind} file ({line})", "check it with ase.io.read")
+
+
+def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawFrames:
+    tables = [_table(atoms) for atoms in frames]
+    present = {key for table in tables for key in table}
+    warnings: list[str] = []
+    keys = {
+        "energy": _choose("energy", config.energy_key, ENERGY_NAMES, present, path, warnings),
+        "forces": _choose("forces", config.forces_key, FORCES_NAMES, present, path, warnings),
+        "stress": _choose("stress", config.stress_key, STRESS_NAMES, present, path, warnings),
+    }
+    if keys["energy"] is None and keys["forces"] is None:
+        warnings.append(f"no energies or forces recognised among {sorted(present - {'numbers', 'positions'})}: "
+                        "name energy_key and forces_key")
+    return RawFrames(
+        format=name,
+        structures=[_bare(atoms, keys.values()) for atoms in frames],
+        energies=[_number(table.get(keys["energy"]), path, keys["energy"]) for table in tables],
+        forces=[_array(table.get(keys["forces"]), path, keys["forces"]) for table in tables],
+        stresses=[_stress(atoms, _array(table.get(keys["stress"]), path, keys["stress"]), keys["stress"], path)
+                  for atoms, table in zip(frames, tables, strict=True)],
+        dipoles=[_array(table.get("dipole"), path, "dipole") for table in tables],
+        keys=keys,
+        statement=_statement(tables, keys["energy"], name),
+        warnings=tuple(warnings),
+    )
+
+
+def _table(atoms: Atoms) -> dict[str, object]:
+    """All named values of a frame: per-atom arrays, header entries and calculator results."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    return {**atoms.arrays, **atoms.info, **results}
+
+
+def _choose(what: str, declared: str | None, names: tuple[str, ...], present: set[str], path: Path,
+            warnings: list[str]) -> str | None:
+    if declared is not None:
+        if declared not in present:
+            raise DataError(f"{path} has no {declared!r} for the {what}, found the keys {sorted(present)}",
+                            f"correct {what}_key")
+        return declared
+    found = [key for name in names for key in sorted(present) if key.lower() == name]
+    rivals = [key for key in found[1:] if key.lower() != "free_energy"]
+    if rivals:
+        warnings.append(f"{what} is read from {found[0]!r}; {rivals} are there too: name {what}_key to choose")
+    return found[0] if found else None
+
+
+def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
+    """The structure with its other header entries and arrays, without calculator, constraints and label keys."""
+    bare = atoms.copy()
+    bare.calc = None
+    bare.set_constraint()
+    for key in label_keys:
+        bare.info.pop(key, None)
+        bare.arrays.pop(key, None)
+    return bare
+
+
+def _number(value: object, path: Path, key: str | None) -> float | None:
+    array = _array(value, path, key)
+    if array is not None and array.size != 1:
+        raise DataError(f"{path}: the energy {key!r} has {array.size} values, expected one per frame", "correct energy_key")
+    return None if array is None else float(array.reshape(()))
+
+
+def _array(value: object, path: Path, key: str | None) -> np.ndarray | None:
+    if value is None:
+        return None
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"{path}: {key!r} holds {str(value)[:40]!r}, expected numbers", "name another key") from None
+
+
+def _stress(atoms: Atoms, values: np.ndarray | None, key: str | None, path: Path) -> np.ndarray | None:
+    """Voigt stress (6,) of a frame periodic in all directions, from a stress or a virial of 6 or 9 numbers."""
+    if values is None or not atoms.pbc.all() or atoms.cell.rank < 3:
+        return None
+    if values.size not in (6, 9):
+        raise DataError(f"{path}: {key!r} has {values.size} numbers, expected 6 (Voigt) or 9", "correct stress_key")
+    stress = values.reshape(6) if values.size == 6 else full_3x3_to_voigt_6_stress(values.reshape(3, 3))
+    return -stress / atoms.get_volume() if "virial" in str(key).lower() else stress
+
+
+def _statement(tables: list[dict[str, object]], energy_key: str | None, name: str) -> UnitStatement:
+    in_key = unit_in_key(energy_key)
+    if in_key is not None:
+        return UnitStatement(in_key, "Å", f"the key {energy_key!r}")
+    header = tables[0] if tables else {}
+    stated = energy_unit_name(str(header.get("energy_unit", "")))
+    if stated is not None:
+        return UnitStatement(stated, length_unit_name(str(header.get("length_unit", ""))) or "Å", "the file's header")
+    return UnitStatement("eV", "Å", "the convention of extended XYZ" if name == "extended XYZ" else "ASE's conversion")

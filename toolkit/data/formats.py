@@ -1,0 +1,189 @@
+"""From a file to frames in eV and Å, with a report of what was found, in which units, and why we think so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from toolkit.config import DataConfig
+from toolkit.data import catalog, embedded
+from toolkit.data.extxyz import OPENERS, read_extxyz, read_with_ase
+from toolkit.data.npz_layouts import read_npz
+from toolkit.data.qm9 import read_qm9
+from toolkit.data.raw_frames import RawFrames, UnitStatement, check_frames
+from toolkit.data.units_detection import UnitDecision, decide_units
+from toolkit.errors import DataError
+from toolkit.units import ENERGY_UNITS_EV, LENGTH_UNITS_A
+
+ISOLATED_ATOM_FILES = ("iso_atoms.xyz", "isolated_atoms.xyz")
+"""Files with one frame per isolated atom that published sets keep beside their data."""
+
+ISOLATED_ATOM_LABELS = {"isolatedatom", "isolated_atom"}
+"""Values of `config_type` that mark an isolated atom among other frames."""
+
+COHESION_EV_PER_ATOM = (-15.0, 3.0)
+"""Range of energy per atom above isolated atoms within which a file of isolated atoms is believed."""
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What was found in a file.
+
+    energy_key, forces_key, stress_key : names used in the file, None when absent
+    energy_unit, length_unit, evidence : units of the file (frames are already in eV and Å) and why
+    missing : label -> number of frames without it;  isolated_atom_energies : element -> eV
+    """
+
+    path: str
+    format: str
+    num_frames: int
+    energy_key: str | None
+    forces_key: str | None
+    stress_key: str | None
+    energy_unit: str
+    length_unit: str
+    evidence: str
+    missing: dict[str, int]
+    warnings: tuple[str, ...]
+    isolated_atom_energies: dict[str, float]
+
+
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames whose calculators hold energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and dipole (e·Å) where known."""
+
+    frames: list[Atoms]
+    report: ReadReport
+
+
+def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
+    """Read a path, `embedded:NAME` or `catalog:NAME` with the keys and units of a DataConfig (default: automatic).
+
+    Raises DataError with one line for anything unusable: absent, truncated or malformed files, NaN, wrong shapes,
+    forces that contradict the energies, units that cannot be told.
+    """
+    config = config or DataConfig(train=source)
+    path, statement = _locate(source)
+    raw = _read_raw(path, config)
+    if statement is not None:
+        raw = replace(raw, statement=statement)
+    try:
+        check_frames(raw)
+        raw, atoms_raw = _split_isolated_atoms(raw)
+        decision = decide_units(raw, config)
+    except DataError as error:
+        raise DataError(f"{source}: {error.message}", error.hint) from None
+    energy_eV = ENERGY_UNITS_EV[decision.energy_unit]
+    frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit]) for t in range(len(raw))]
+    energies, notes = _isolated_atoms(atoms_raw, raw, path, energy_eV)
+    return FrameSet(frames, _report(source, raw, decision, energies, notes))
+
+
+def _locate(source: str) -> tuple[Path, UnitStatement | None]:
+    if source.startswith(embedded.PREFIX):
+        return embedded.embedded_path(source.removeprefix(embedded.PREFIX)), None
+    if source.startswith(catalog.PREFIX):
+        return catalog.fetch_with_units(source.removeprefix(catalog.PREFIX))
+    return Path(source).expanduser(), None
+
+
+def _read_raw(path: Path, config: DataConfig) -> RawFrames:
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise DataError(f"found {found} at {path}, expected a data file", "check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty, expected frames", "fetch the file again")
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in OPENERS]
+    kind = suffixes[-1] if suffixes else ""
+    if kind == ".npz":
+        return read_npz(path, config)
+    if kind == ".tar":
+        return read_qm9(path)
+    if kind in (".npy", ".pkl", ".pickle", ".pt", ".pth"):
+        raise DataError(f"{path} ends in {kind}, expected .npz, .xyz, .extxyz or another file that ASE reads",
+                        "save the arrays as .npz; pickles are never opened, they can run code")
+    return read_extxyz(path, config) if kind in (".xyz", ".extxyz") else read_with_ase(path, config)
+
+
+def _split_isolated_atoms(raw: RawFrames) -> tuple[RawFrames, RawFrames]:
+    """Frames to learn from, and frames of one atom labelled as isolated (kept as frames when there is nothing else)."""
+    isolated = [len(a) == 1 and str(a.info.get("config_type", "")).lower() in ISOLATED_ATOM_LABELS
+                for a in raw.structures]
+    if all(isolated):
+        return raw, raw.select([])
+    return raw.select(np.flatnonzero(np.logical_not(isolated))), raw.select(np.flatnonzero(isolated))
+
+
+def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float) -> Atoms:
+    atoms = raw.structures[t].copy()
+    atoms.set_cell(atoms.cell.array * length_A)
+    atoms.positions *= length_A
+    results: dict[str, float | np.ndarray] = {}
+    if raw.energies[t] is not None:
+        results["energy"] = raw.energies[t] * energy_eV
+    if raw.forces[t] is not None:
+        results["forces"] = raw.forces[t] * (energy_eV / length_A)
+    if raw.stresses[t] is not None:
+        results["stress"] = raw.stresses[t] * (energy_eV / length_A**3)
+    if raw.dipoles[t] is not None:
+        results["dipole"] = raw.dipoles[t] * length_A
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path, energy_eV: float) -> tuple[dict[str, float], list[str]]:
+    """Energies of isolated atoms (eV) from labelled frames, else from a file of them beside the data, and notes."""
+    if len(inside) > 0:
+        return _energy_per_element(inside, energy_eV), ["isolated-atom energies from labelled frames of the file"]
+    for beside in (path.with_name(name) for name in ISOLATED_ATOM_FILES):
+        if beside.is_file() and beside != path:
+            found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside))), energy_eV)
+            if _plausible(found, raw, energy_eV):
+                return found, [f"isolated-atom energies from {beside.name} beside the file"]
+            return {}, [f"{beside.name} beside the file is ignored: it lacks an element or does not fit the energies"]
+    return {}, []
+
+
+def _energy_per_element(raw: RawFrames, energy_eV: float) -> dict[str, float]:
+    energies: dict[str, float] = {}
+    for atoms, energy in zip(raw.structures, raw.energies, strict=True):
+        if energy is None or len(atoms) != 1:
+            continue
+        symbol, value = atoms.symbols[0], energy * energy_eV
+        if abs(energies.get(symbol, value) - value) > 1e-6:
+            raise DataError(f"found isolated {symbol} atoms at {energies[symbol]:.6f} and {value:.6f} eV, expected one energy",
+                            "keep the one of the right level of theory, or declare isolated_atom_energies")
+        energies[symbol] = value
+    return energies
+
+
+def _plausible(isolated: dict[str, float], raw: RawFrames, energy_eV: float) -> bool:
+    cohesion = []
+    for atoms, energy in zip(raw.structures, raw.energies, strict=True):
+        counts = Counter(atoms.get_chemical_symbols())
+        if not set(counts) <= set(isolated):
+            return False
+        if energy is not None:
+            cohesion.append((energy * energy_eV - sum(n * isolated[s] for s, n in counts.items())) / len(atoms))
+    low, high = COHESION_EV_PER_ATOM
+    return bool(cohesion) and low < float(np.median(cohesion)) < high
+
+
+def _report(source: str, raw: RawFrames, decision: UnitDecision, isolated: dict[str, float], notes: list[str]) -> ReadReport:
+    periodic = any(atoms.pbc.all() for atoms in raw.structures)
+    missing = {name: sum(value is None for value in values) for name, values in raw.labels().items()
+               if name in ("energy", "forces") or (name == "stress" and periodic)}
+    return ReadReport(
+        path=source, format=raw.format, num_frames=len(raw),
+        energy_key=raw.keys["energy"], forces_key=raw.keys["forces"], stress_key=raw.keys["stress"],
+        energy_unit=decision.energy_unit, length_unit=decision.length_unit,
+        evidence="; ".join([decision.evidence, *notes]),
+        missing={name: count for name, count in missing.items() if count},
+        warnings=raw.warnings + decision.warnings,
+        isolated_atom_energies=isolated,
+    )

@@ -1,0 +1,155 @@
+"""NumPy archives: MD17 and sGDML (R, z, E, F), rMD17 (coords, nuclear_charges, energies, forces), our embedded files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from toolkit.config import DataConfig
+from toolkit.data.raw_frames import RawFrames, UnitStatement
+from toolkit.data.unit_names import energy_unit_name, length_unit_name
+from toolkit.errors import DataError
+
+ALIASES = {
+    "numbers": ("z", "Z", "nuclear_charges", "atomic_numbers", "numbers"),
+    "positions": ("R", "coords", "coordinates", "positions"),
+    "energy": ("E", "energies", "energy"),
+    "forces": ("F", "forces", "force"),
+    "stress": ("stress", "stresses"),
+    "cell": ("lattice", "cell", "cells"),
+    "dipole": ("dipoles",),
+}
+"""What an array holds -> the names it has in known layouts."""
+
+MAX_UNPACKED_BYTES = 32 * 1024**3
+
+
+def read_npz(path: Path, config: DataConfig) -> RawFrames:
+    """Read a NumPy archive. Pickled arrays are never opened.
+
+    Raises DataError for truncated archives, object arrays, missing arrays and shapes that do not fit together.
+    """
+    try:
+        _check_size(path)
+        with np.load(path, allow_pickle=False) as archive:
+            return _frames(archive, path, config)
+    except DataError:
+        raise
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise _unreadable(path, error) from None
+        raise DataError(f"{path} holds Python objects (pickle), expected plain number arrays",
+                        "save each quantity as a numeric array; pickles are never opened, they can run code") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, MemoryError, AttributeError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    line = " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{path} is not a complete NumPy .npz archive ({line})",
+                     "the file is damaged or its download was cut short: fetch it again")
+
+
+def _check_size(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MAX_UNPACKED_BYTES:
+        raise DataError(f"{path} unpacks to {size / 1024**3:.0f} GiB, expected at most {MAX_UNPACKED_BYTES / 1024**3:.0f}",
+                        "split the file")
+
+
+def _frames(archive: np.lib.npyio.NpzFile, path: Path, config: DataConfig) -> RawFrames:
+    if "type" in archive.files and str(archive["type"]) in ("m", "t", "b'm'", "b't'"):
+        raise DataError(f"{path} is an sGDML model or task, expected a data set", "give the data set it was made from")
+    keys = _keys(archive.files, path, config)
+    arrays = {what: np.asarray(archive[key]) for what, key in keys.items() if key is not None}
+    for what, array in arrays.items():
+        if array.dtype.kind not in "iuf":
+            raise DataError(f"{path}: array {keys[what]!r} has type {array.dtype}, expected numbers")
+    positions = arrays["positions"].astype(np.float64)
+    if positions.ndim != 3 or positions.shape[2] != 3:
+        raise DataError(f"{path}: positions {keys['positions']!r} have shape {positions.shape}, expected (frames, atoms, 3)")
+    numbers = _numbers(arrays["numbers"], positions, path, keys["numbers"])
+    cells = _per_frame(arrays.get("cell"), (3, 3), positions, path, "cell")
+    if keys["cell"] == "lattice" and cells is not None:  # sGDML stores lattice vectors as columns
+        cells = np.swapaxes(cells, 1, 2)
+    energies = _per_frame(arrays.get("energy"), (), positions, path, "energy")
+    forces = _per_frame(arrays.get("forces"), positions.shape[1:], positions, path, "forces")
+    stresses = _per_frame(arrays.get("stress"), (3, 3), positions, path, "stress")
+    dipoles = _per_frame(arrays.get("dipole"), (3,), positions, path, "dipole")
+    times = range(len(positions))
+    sizes = [np.count_nonzero(z) if arrays["numbers"].ndim == 2 else len(z) for z in numbers]
+    return RawFrames(
+        format=f"npz ({', '.join(sorted(key for key in keys.values() if key is not None))})",
+        structures=[Atoms(z[:n], r[:n], cell=None if cells is None else cells[t], pbc=cells is not None)
+                    for t, z, r, n in zip(times, numbers, positions, sizes, strict=True)],
+        energies=[None] * len(positions) if energies is None else [float(e) for e in energies],
+        forces=[None] * len(positions) if forces is None else [f[:n] for f, n in zip(forces, sizes, strict=True)],
+        stresses=[None] * len(positions) if stresses is None else [full_3x3_to_voigt_6_stress(s) for s in stresses],
+        dipoles=[None] * len(positions) if dipoles is None else list(dipoles),
+        keys={what: keys[what] for what in ("energy", "forces", "stress")},
+        statement=_statement(archive, path),
+    )
+
+
+def _keys(present: list[str], path: Path, config: DataConfig) -> dict[str, str | None]:
+    declared = {"energy": config.energy_key, "forces": config.forces_key, "stress": config.stress_key}
+    keys: dict[str, str | None] = {}
+    for what, names in ALIASES.items():
+        wanted = declared.get(what)
+        if wanted is not None and wanted not in present:
+            raise DataError(f"{path} has no array {wanted!r} for the {what}, found {sorted(present)}",
+                            f"correct {what}_key")
+        keys[what] = wanted or next((name for name in names if name in present), None)
+    for what in ("numbers", "positions"):
+        if keys[what] is None:
+            raise DataError(f"{path} has no {what}: found arrays {sorted(present)}, expected one of {ALIASES[what]}",
+                            "rename the array")
+    return keys
+
+
+def _numbers(numbers: np.ndarray, positions: np.ndarray, path: Path, key: str | None) -> np.ndarray:
+    num_frames, num_atoms = positions.shape[:2]
+    if numbers.shape not in ((num_atoms,), (num_frames, num_atoms)):
+        raise DataError(f"{path}: atomic numbers {key!r} have shape {numbers.shape}, expected ({num_atoms},) or "
+                        f"({num_frames}, {num_atoms}) to match the positions {positions.shape}")
+    if (numbers != np.rint(numbers)).any() or (numbers < 0).any() or (numbers.ndim == 1 and (numbers == 0).any()):
+        raise DataError(f"{path}: atomic numbers {key!r} hold {sorted(set(numbers.ravel().tolist()))[:5]}, "
+                        "expected whole numbers from 1 to 118")
+    if numbers.ndim == 2 and (np.diff((numbers == 0).astype(int), axis=1) < 0).any():
+        raise DataError(f"{path}: atomic numbers {key!r} hold zeros between atoms, expected zeros only as padding at the end")
+    return np.broadcast_to(numbers.astype(int), (num_frames, num_atoms))
+
+
+def _per_frame(array: np.ndarray | None, shape: tuple[int, ...], positions: np.ndarray, path: Path,
+               what: str) -> np.ndarray | None:
+    if array is None:
+        return None
+    wanted = (len(positions), *shape)
+    if what == "cell" and array.shape == shape:
+        return np.broadcast_to(array.astype(np.float64), wanted)
+    if array.shape not in (wanted, (*wanted, 1)):
+        raise DataError(f"{path}: {what} has shape {array.shape}, expected {wanted} to match the positions {positions.shape}")
+    return array.reshape(wanted).astype(np.float64)
+
+
+def _statement(archive: np.lib.npyio.NpzFile, path: Path) -> UnitStatement:
+    """Units written in the archive: sGDML's e_unit and r_unit, or our own metadata."""
+    if "metadata" in archive.files and archive["metadata"].dtype.kind == "U":
+        try:
+            about = json.loads(str(archive["metadata"]))
+        except json.JSONDecodeError:
+            about = {}
+        if isinstance(about, dict) and "energy_unit" in about:
+            return UnitStatement(energy_unit_name(str(about["energy_unit"])),
+                                 length_unit_name(str(about.get("length_unit"))), "the file's metadata")
+    texts = {key: archive[key].item() for key in ("e_unit", "r_unit") if key in archive.files}
+    texts = {key: text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for key, text in texts.items()}
+    return UnitStatement(energy_unit_name(texts.get("e_unit", "")), length_unit_name(texts.get("r_unit", "")),
+                         f"the file's {' and '.join(texts)}" if texts else "")

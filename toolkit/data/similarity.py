@@ -1,0 +1,52 @@
+"""How alike frames are: grouping comparable frames, features that ignore rotation, and nearest images."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import complete_cell
+from scipy.spatial.distance import pdist
+
+MAX_FEATURE_ATOMS = 60
+"""Distances between more atoms than these add nothing when telling conformations of one molecule apart."""
+
+
+def comparable_groups(structures: Sequence[Atoms], frames: Iterable[int]) -> list[list[int]]:
+    """The given frames grouped by atomic numbers (in order), periodicity and cell, largest group first."""
+    groups: dict[tuple[bytes, bytes, bytes], list[int]] = defaultdict(list)
+    for t in frames:
+        atoms = structures[t]
+        cell = atoms.cell.array.round(6).tobytes() if atoms.pbc.any() else b""
+        groups[(atoms.numbers.tobytes(), atoms.pbc.tobytes(), cell)].append(t)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def nearest_image(displacements: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """Displacements (…, 3) moved by lattice vectors of `atoms` to fractional parts in −½ … ½, same length unit."""
+    cell = complete_cell(atoms.cell.array)
+    shifts = np.rint(displacements @ np.linalg.inv(cell)) * atoms.pbc
+    return displacements - shifts @ cell
+
+
+def unwrapped_positions(structures: Sequence[Atoms]) -> np.ndarray:
+    """Positions (T, N, 3) of comparable frames, each atom at the image nearest to where the first frame has it."""
+    positions = np.array([atoms.positions for atoms in structures])
+    if not structures[0].pbc.any():
+        return positions
+    return positions[0] + nearest_image(positions - positions[0], structures[0])
+
+
+def frame_features(structures: Sequence[Atoms], positions: np.ndarray) -> np.ndarray:
+    """Vectors (T, D) whose root-mean-square difference tells how far comparable frames are apart, a length.
+
+    positions : (T, N, 3) from `unwrapped_positions`. Interatomic distances for molecules, which do not change when a
+    molecule turns; coordinates relative to their mean for periodic frames.
+    """
+    if structures[0].pbc.any():
+        return (positions - positions.mean(axis=1, keepdims=True)).reshape(len(positions), -1)
+    num_atoms = positions.shape[1]
+    kept = np.linspace(0, num_atoms - 1, min(num_atoms, MAX_FEATURE_ATOMS)).astype(int)
+    return np.array([pdist(frame[kept]) for frame in positions])
