@@ -1,0 +1,82 @@
+"""Loss, metrics, averages and schedules against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from toolkit.config import LossConfig, OptimizerConfig
+from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.training.ema import ExponentialMovingAverage
+from toolkit.training.loss import training_loss
+from toolkit.training.metrics import ErrorMeter
+from toolkit.training.schedule import learning_rate
+
+
+def _batch() -> AtomicGraph:
+    """H2 with energy 4 and forces ±1, and CO without forces."""
+    pair = Atoms("H2", [[0, 0, 0], [0, 0, 0.7]])
+    pair.calc = SinglePointCalculator(pair, energy=4.0, forces=[[0, 0, 1.0], [0, 0, -1.0]])
+    other = Atoms("CO", [[0, 0, 0], [0, 0, 1.1]])
+    other.calc = SinglePointCalculator(other, energy=-2.0)
+    return collate([graph_from_atoms(pair, 3.0), graph_from_atoms(other, 3.0)])
+
+
+OUTPUT = {"energy": torch.tensor([5.0, -5.0], dtype=torch.float64), "forces": torch.full((4, 3), 0.5, dtype=torch.float64)}
+
+
+@pytest.mark.parametrize(("kind", "energy", "forces"), [
+    ("mse", (0.25 + 2.25) / 2, (4 * 0.25 + 0.25 + 2.25) / 6), ("mae", (0.5 + 1.5) / 2, (4 * 0.5 + 0.5 + 1.5) / 6)])
+def test_loss_by_hand(kind, energy, forces):
+    loss = training_loss(OUTPUT, _batch(), LossConfig(kind=kind, energy_weight=2.0, forces_weight=3.0))
+    assert float(loss) == pytest.approx(2 * energy + 3 * forces)
+
+
+def test_huber_is_between():
+    graph = _batch()
+    small = float(training_loss(OUTPUT, graph, LossConfig(kind="huber", huber_delta=1e-4)))
+    assert small == pytest.approx(1e-4 * float(training_loss(OUTPUT, graph, LossConfig(kind="mae"))), rel=1e-3)
+    large = float(training_loss(OUTPUT, graph, LossConfig(kind="huber", huber_delta=100.0)))
+    assert large == pytest.approx(0.5 * float(training_loss(OUTPUT, graph, LossConfig(kind="mse"))))
+
+
+def test_metrics_by_hand():
+    meter = ErrorMeter()
+    meter.add(OUTPUT, _batch())
+    result = meter.result()
+    assert result["energy_mae_meV"] == pytest.approx(2000.0)
+    assert result["energy_mae_meV_per_atom"] == pytest.approx(1000.0)
+    assert result["forces_mae_meV_per_A"] == pytest.approx(1000 * 4.0 / 6)
+    assert result["forces_rmse_meV_per_A"] == pytest.approx(1000 * math.sqrt(3.5 / 6))
+    assert result["forces_label_rms_meV_per_A"] == pytest.approx(1000 * math.sqrt(2.0 / 6))
+    assert result["per_species"] == {"H": {"forces_mae_meV_per_A": pytest.approx(1000 * 4.0 / 6), "n_atoms": 2}}
+    assert result["stress_mae_meV_per_A3"] is None
+
+
+def test_moving_average_follows_its_equation_and_swaps_back():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    ema = ExponentialMovingAverage([parameter], decay=0.5)
+    expected = 0.0
+    for step in range(6):
+        parameter.data.fill_(step + 1.0)
+        ema.update(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * (step + 1.0)
+    with ema.applied():
+        assert parameter.item() == pytest.approx(expected)
+    assert parameter.item() == 6.0
+
+
+def test_schedules():
+    cosine = OptimizerConfig(learning_rate=1e-2, min_learning_rate=1e-4, warmup_epochs=2)
+    rates = [learning_rate(cosine, epoch, 10, 1.0) for epoch in (0.0, 1.0, 2.0, 6.0, 10.0)]
+    assert rates[0] < rates[1] < rates[2] == pytest.approx(1e-2)
+    assert rates[3] == pytest.approx((1e-2 + 1e-4) / 2)
+    assert rates[4] == pytest.approx(1e-4)
+    plateau = OptimizerConfig(learning_rate=1e-2, schedule="plateau", min_learning_rate=1e-3)
+    assert learning_rate(plateau, 5, 10, 0.5) == pytest.approx(5e-3)
+    assert learning_rate(plateau, 5, 10, 1e-4) == pytest.approx(1e-3)
