@@ -47,7 +47,7 @@ class Guards:
             return "energy or forces are not finite numbers"
         temperature = float(state.kinetic_energies[row]) / self._kinetic_energy_per_K
         if not temperature <= self.max_temperature_K:
-            return f"temperature {temperature:.4g} K above {self.max_temperature_K:.4g} K"
+            return f"temperature {temperature:.5g} K above {self.max_temperature_K:.5g} K"
         change = self._bond_changes(state.positions[row][None])[0]
         worst = int(change.abs().argmax())
         i, j = self._bonds[:, worst].tolist()

@@ -17,7 +17,8 @@ def summarize(trajectory: Trajectory) -> dict[str, str | float | bool | None]:
     correlation in time. Langevin runs leave out an equilibration phase, found automatically; `equilibration_fraction`
     says how much that was (0 for nve). The drift is a fitted slope of the potential + kinetic energy.
     """
-    alive = trajectory.alive[-1]
+    alive = np.ones(trajectory.num_replicas, dtype=bool)
+    alive[[broken.replica for broken in trajectory.breaks]] = False
     steps_per_s = trajectory.steps_done / trajectory.wall_s if trajectory.wall_s > 0.0 else 0.0
     result: dict[str, str | float | bool | None] = {
         "trajectory": None if trajectory.path is None else str(trajectory.path),

@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from toolkit.config import MDConfig, parse_config
 from toolkit.errors import ConfigError, DataError, StorageError
-from toolkit.md.trajectory_writer import FORMAT, FORMAT_VERSION, LAYOUT
+from toolkit.md.trajectory_writer import FORMAT, FORMAT_VERSION, LAYOUT, one_line
 
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
 """What h5py raises on damaged files."""
@@ -49,13 +49,13 @@ class Trajectory:
         try:
             self._file = source if isinstance(source, h5py.File) else h5py.File(source, "r", locking=False)
         except UNREADABLE as error:
-            raise DataError(f"cannot read the trajectory {source}: {error}", "give an HDF5 file written by MD") from None
+            raise DataError(f"cannot read the trajectory {source}: {one_line(error)}", "give an HDF5 file written by MD") from None
         try:
             self._read_header()
-        except UNREADABLE as error:
+        except (ConfigError, *UNREADABLE) as error:
             self.close()
-            raise DataError(f"{source} is not a usable trajectory: {error}", "the file is damaged or of another kind") from None
-        except (DataError, ConfigError):
+            raise DataError(f"{source} is not a usable trajectory: {one_line(error)}", "the file is damaged or of another kind") from None
+        except DataError:
             self.close()
             raise
 

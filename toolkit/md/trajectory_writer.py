@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import h5py
 import numpy as np
@@ -152,7 +153,7 @@ def create_in_memory(atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWr
     if size > MAX_IN_MEMORY_BYTES:
         raise ConfigError(f"the trajectory would take {size / 2**30:.1f} GiB of memory, expected at most "
                           f"{MAX_IN_MEMORY_BYTES / 2**30:.0f} GiB", "give a path to write it to, or raise save_every")
-    file = h5py.File("trajectory-in-memory", "w", driver="core", backing_store=False)
+    file = h5py.File(f"trajectory-in-memory-{uuid4().hex}", "w", driver="core", backing_store=False)
     _lay_out(file, atoms, config, model)
     return TrajectoryWriter(file, None)
 
@@ -231,8 +232,13 @@ def _storage_errors(path: Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
-        raise StorageError(f"cannot write {path}: {error}",
+        raise StorageError(f"cannot write {path}: {one_line(error)}",
                            "free space, choose a folder you may write to, or wait for the run that uses the file") from None
+
+
+def one_line(error: Exception) -> str:
+    """The message of an HDF5 error, which may hold a date with a line break."""
+    return " ".join(str(error).split())
 
 
 def _require_space(path: Path, size: int) -> None:

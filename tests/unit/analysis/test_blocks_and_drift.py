@@ -1,0 +1,98 @@
+"""Error bars against series whose correlation is known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from toolkit.analysis.blocks import block_mean, correlated_mean, equilibration_start, statistical_inefficiency
+from toolkit.analysis.energy_drift import energy_drift
+from toolkit.errors import DataError
+
+
+def autoregressive(rng: np.random.Generator, memory: float, length: int) -> np.ndarray:
+    """x(t+1) = memory·x(t) + noise, stationary with variance 1; its inefficiency is (1 + memory)/(1 − memory)."""
+    noise = rng.standard_normal(length) * np.sqrt(1.0 - memory**2)
+    series = np.empty(length)
+    series[0] = rng.standard_normal()
+    for t in range(1, length):
+        series[t] = memory * series[t - 1] + noise[t]
+    return series
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+def test_inefficiency_of_an_autoregressive_series(memory):
+    found = statistical_inefficiency(autoregressive(np.random.default_rng(1), memory, 200_000))
+    assert found == pytest.approx((1.0 + memory) / (1.0 - memory), rel=0.1)
+
+
+def test_error_bars_cover_the_truth_as_often_as_they_should():
+    rng = np.random.default_rng(2)
+    estimates = [correlated_mean(autoregressive(rng, 0.8, 3000)) for _ in range(300)]
+    scaled = np.asarray([e.mean / e.stderr for e in estimates])
+    assert 0.88 < scaled.std() < 1.15
+    naive = np.asarray([e.mean / (1.0 / np.sqrt(3000)) for e in estimates])
+    assert naive.std() > 2.0  # what forgetting the correlation would claim
+
+
+def test_slopes_and_their_errors():
+    rng = np.random.default_rng(3)
+    times = 2.0 * np.arange(3000)
+    scaled, naive = [], []
+    for _ in range(200):
+        fluctuation = 1e-3 * autoregressive(rng, 0.8, 3000)
+        drift = energy_drift(times, -17_000.0 + fluctuation + 5e-7 * times, num_atoms=21)
+        expected = 5e-7 * 1e6 / 21
+        scaled.append((drift.slope_meV_per_atom_per_ps - expected) / drift.stderr_meV_per_atom_per_ps)
+        naive.append(drift)
+    assert abs(np.mean(scaled)) < 3.0 / np.sqrt(200)
+    assert 0.85 < np.std(scaled) < 1.15
+
+
+def test_a_drift_below_a_thousandth_is_resolved_in_double_precision_and_lost_in_single():
+    times = 5.0 * np.arange(20_001)  # 100 ps
+    slope = 5e-4  # meV/atom/ps
+    energies = -17_636.0 + 21 * slope * 1e-6 * times + 1e-5 * np.sin(0.1 * times)
+    drift = energy_drift(times, energies, num_atoms=21)
+    assert drift.slope_meV_per_atom_per_ps == pytest.approx(slope, rel=1e-3)
+    assert drift.stderr_meV_per_atom_per_ps < 0.1 * slope
+    single = energy_drift(times, energies.astype(np.float32), num_atoms=21)
+    assert abs(single.slope_meV_per_atom_per_ps - slope) > 0.1 * slope
+
+
+def test_exact_line_and_constant():
+    times = np.arange(10.0)
+    drift = energy_drift(times, 3.0 + 0.25 * times, num_atoms=2)
+    assert drift.slope_meV_per_atom_per_ps == pytest.approx(0.25 / 2 * 1e6)
+    assert drift.residual_rms_meV_per_atom == pytest.approx(0.0, abs=1e-6)
+    assert energy_drift(times, np.ones(10), 2).slope_meV_per_atom_per_ps == 0.0
+
+
+def test_equilibration_is_found():
+    rng = np.random.default_rng(4)
+    series = autoregressive(rng, 0.5, 2000)
+    assert equilibration_start(series) < 600
+    series[:400] += 20.0 * np.exp(-np.arange(400) / 80.0)
+    assert 100 < equilibration_start(series) < 700
+
+
+def test_blocks():
+    values = np.random.default_rng(5).standard_normal((400, 3))
+    mean, stderr = block_mean(values)
+    assert np.abs(mean / stderr).max() < 3.5 and stderr == pytest.approx(np.full(3, 0.05), rel=0.15)
+    assert np.isnan(block_mean(values[:1])[1]).all()
+
+
+@pytest.mark.parametrize("series", [np.ones(3), np.ones((5, 2)), np.array([1.0, 2.0, np.nan, 3.0, 4.0])])
+def test_series_without_an_answer_are_refused(series):
+    with pytest.raises(DataError, match="expected at least 4"):
+        correlated_mean(series)
+    with pytest.raises(DataError):
+        energy_drift(np.arange(float(len(series))), series, 1)
+
+
+def test_times_must_increase_and_match():
+    with pytest.raises(DataError, match="increasing"):
+        energy_drift(np.array([0.0, 1.0, 1.0, 2.0]), np.ones(4), 1)
+    with pytest.raises(DataError, match="5 times for 4"):
+        energy_drift(np.arange(5.0), np.ones(4), 1)

@@ -1,0 +1,93 @@
+"""g(r) of an ideal gas and of fcc, and distances in molecules, all known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from toolkit.analysis.rdf import radial_distribution
+from toolkit.errors import DataError
+
+
+def gas(frames: int, atoms: int, cell: np.ndarray, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random((frames, atoms, 3)) @ cell
+
+
+def test_ideal_gas_is_one_also_beyond_half_a_skewed_cell():
+    cell = np.array([[6.0, 0.0, 0.0], [1.5, 7.0, 0.0], [-1.0, 2.0, 6.5]])
+    atoms = 40
+    numbers = np.repeat([1, 8], atoms // 2)
+    found = radial_distribution(gas(400, atoms, cell, 1), numbers, cell, r_max=5.5, bin_width=0.25)
+    assert found.pairs == ("total", "H-H", "H-O", "O-O") and found.num_frames == 400 and found.periodic
+    outer = found.r_A > 1.0
+    for row, expected in enumerate([1 - 1 / atoms, 1 - 2 / atoms, 1.0, 1 - 2 / atoms]):
+        sigmas = (found.values[row] - expected) / found.stderr[row]
+        own_images = found.r_A > 5.9  # an atom meets its own images at the lattice vectors, the shortest 6 Å
+        assert np.abs(sigmas[outer & ~own_images]).max() < 4.5
+        assert np.sqrt(np.mean(sigmas[outer & ~own_images] ** 2)) < 1.7
+        assert found.values[row][outer].mean() == pytest.approx(expected, abs=0.01)
+
+
+def test_fcc_shells_and_coordination_numbers():
+    a = 4.05
+    atoms = bulk("Al", "fcc", a=a, cubic=True)
+    found = radial_distribution(atoms.positions[None], atoms.numbers, atoms.cell.array, r_max=6.8, bin_width=0.01)
+    peaks = found.r_A[found.of("Al-Al") > 0]
+    shells = a * np.sqrt([0.5, 1.0, 1.5, 2.0, 2.5])
+    assert len(peaks) == 5 and np.abs(peaks - shells).max() < 0.0051
+    coordination = found.coordination[found.pairs.index("Al-Al")]
+    between = np.searchsorted(found.r_A, shells + 0.2)
+    assert np.allclose(coordination[between], np.cumsum([12, 6, 24, 12, 24]))
+    primitive = bulk("Al", "fcc", a=a)  # one atom: only its images
+    single = radial_distribution(primitive.positions[None], primitive.numbers, primitive.cell.array, 6.8, 0.01)
+    assert np.allclose(single.values, found.values)
+
+
+def test_rock_salt_by_element():
+    atoms = bulk("NaCl", "rocksalt", a=5.64)
+    found = radial_distribution(atoms.positions[None], atoms.numbers, atoms.cell.array, 4.5, 0.02)
+    at = {pair: found.coordination[found.pairs.index(pair)][np.searchsorted(found.r_A, 4.2)] for pair in found.pairs}
+    assert at == pytest.approx({"total": 18.0, "Na-Na": 12.0, "Na-Cl": 6.0, "Cl-Cl": 12.0})
+    assert np.array_equal(found.of("Cl-Na"), found.of("Na-Cl"))
+
+
+def test_molecule_gives_a_normalised_distance_distribution():
+    atoms = molecule("CH4")
+    rng = np.random.default_rng(1)
+    frames = atoms.positions + 0.01 * rng.standard_normal((50, 5, 3))
+    found = radial_distribution(frames, atoms.numbers, None, 4.0, 0.02)
+    assert found.pairs == ("total", "H-H", "H-C") and not found.periodic  # one carbon has no partner
+    assert found.values.sum(axis=1) * 0.02 == pytest.approx(np.ones(3))
+    assert found.r_A[np.argmax(found.of("C-H"))] == pytest.approx(1.09, abs=0.03)
+    assert found.r_A[np.argmax(found.of("H-H"))] == pytest.approx(1.78, abs=0.03)
+    assert found.coordination[:, -1] == pytest.approx([4.0, 3.0, 1.0])
+
+
+def test_chunks_give_what_the_array_gives():
+    frames = gas(30, 10, 5.0 * np.eye(3), 2)
+    whole = radial_distribution(frames, np.full(10, 6), 5.0 * np.eye(3), 3.0)
+    chunked = radial_distribution((frames[i:i + 7] for i in range(0, 30, 7)), np.full(10, 6), 5.0 * np.eye(3), 3.0)
+    assert np.allclose(whole.values, chunked.values) and chunked.num_frames == 30
+    one = radial_distribution(frames[:1], np.full(10, 6), 5.0 * np.eye(3), 3.0)
+    assert np.isnan(one.stderr).all()
+
+
+@pytest.mark.parametrize(("frames", "cell", "words"), [
+    (np.zeros((0, 2, 3)), None, "no frames"),
+    (np.full((1, 2, 3), np.nan), None, "all finite"),
+    (np.zeros((1, 3, 3)), None, "shape"),
+    (np.zeros((2, 3)), None, "shape"),
+    (np.ones((1, 2, 3)), np.zeros((3, 3)), "without volume"),
+])
+def test_what_has_no_answer_is_refused(frames, cell, words):
+    with pytest.raises(DataError, match=words):
+        radial_distribution(frames, np.array([1, 1]), cell, 3.0)
+
+
+def test_unknown_pair_and_wrong_bins():
+    found = radial_distribution(np.array([[[0.0, 0, 0], [0, 0, 1.0]]]), np.array([1, 1]), None, 3.0)
+    with pytest.raises(DataError, match="'C-H'"):
+        found.of("C-H")
+    with pytest.raises(DataError, match="bin_width"):
+        radial_distribution(np.zeros((1, 2, 3)), np.array([1, 1]), None, 3.0, bin_width=-1.0)
