@@ -55,7 +55,7 @@ class ConsoleReporter:
     def metrics(self, record: dict[str, Any]) -> None:
         """Print one line per epoch above the bar."""
         if record.get("kind") == "epoch":
-            self._progress.console.print(epoch_line(record), highlight=False)
+            self._progress.console.print(epoch_line(record), highlight=False, soft_wrap=True)
 
     def should_stop(self) -> bool:
         """True after Ctrl-C."""

@@ -15,24 +15,26 @@ def training_loss(output: ModelOutput, graph: AtomicGraph, config: LossConfig) -
 
     Labels that are NaN (absent) do not count.
     """
+    labels = graph.labels
     total = output["energy"].new_zeros(())
     if config.energy_weight:
-        per_atom = (output["energy"] - graph.labels["energy"]) / graph.atoms_per_structure()
-        total = total + config.energy_weight * _mean_error(per_atom, config)
+        sizes = graph.atoms_per_structure()
+        total = total + config.energy_weight * _mean_error(output["energy"] / sizes, labels["energy"] / sizes, config)
     if config.forces_weight:
-        total = total + config.forces_weight * _mean_error(output["forces"] - graph.labels["forces"], config)
+        total = total + config.forces_weight * _mean_error(output["forces"], labels["forces"], config)
     if config.stress_weight:
-        total = total + config.stress_weight * _mean_error(output["stress"] - graph.labels["stress"], config)
+        total = total + config.stress_weight * _mean_error(output["stress"], labels["stress"], config)
     return total
 
 
-def _mean_error(difference: Tensor, config: LossConfig) -> Tensor:
-    known = ~difference.isnan()
-    clean = torch.where(known, difference, torch.zeros_like(difference))
+def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig) -> Tensor:
+    known = ~label.isnan()
+    difference = torch.where(known, predicted - label, torch.zeros_like(predicted))
     if config.kind == "mse":
-        errors = clean.square()
+        errors = difference.square()
     elif config.kind == "mae":
-        errors = clean.abs()
+        errors = difference.abs()
     else:
-        errors = torch.nn.functional.huber_loss(clean, torch.zeros_like(clean), reduction="none", delta=config.huber_delta)
+        errors = torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), reduction="none",
+                                                delta=config.huber_delta)
     return errors.sum() / known.sum().clamp(min=1)

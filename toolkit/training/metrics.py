@@ -31,18 +31,20 @@ class ErrorMeter:
 
     def add(self, output: ModelOutput, graph: AtomicGraph) -> None:
         """Add one batch of predictions beside its labels."""
+        labels = graph.labels
         self.num_frames += graph.num_structures
-        energy = (output["energy"] - graph.labels["energy"]).abs()
-        self._accumulate("energy", energy)
-        self._accumulate("energy_per_atom", energy / graph.atoms_per_structure())
+        energy, known = (output["energy"] - labels["energy"]).abs(), ~labels["energy"].isnan()
+        self._accumulate("energy", energy, known)
+        self._accumulate("energy_per_atom", energy / graph.atoms_per_structure(), known)
         if "forces" in output:
-            difference = output["forces"] - graph.labels["forces"]
-            self._accumulate("forces", difference.abs())
-            self._accumulate("forces_squared", difference.square())
-            self._accumulate("label_forces_squared", graph.labels["forces"].square())
-            self._add_species(difference.abs().mean(dim=1), graph.atomic_numbers)
+            difference, known = output["forces"] - labels["forces"], ~labels["forces"].isnan()
+            self._accumulate("forces", difference.abs(), known)
+            self._accumulate("forces_squared", difference.square(), known)
+            self._accumulate("label_forces_squared", labels["forces"].square(), known)
+            self._add_species(difference.abs().mean(dim=1), known.all(dim=1), graph.atomic_numbers)
         if "stress" in output:
-            self._accumulate("stress", (output["stress"] - graph.labels["stress"]).abs())
+            known = ~labels["stress"].isnan()
+            self._accumulate("stress", (output["stress"] - labels["stress"]).abs(), known)
 
     def result(self) -> dict[str, Any]:
         """MAEs and RMSEs in meV, meV/atom, meV/Å, meV/Å³; `per_species` force MAEs; None for what had no labels."""
@@ -59,18 +61,16 @@ class ErrorMeter:
                             for z, (total, count) in sorted(self._species.items())},
         }
 
-    def _accumulate(self, name: str, values: Tensor) -> None:
-        known = ~values.isnan()
+    def _accumulate(self, name: str, values: Tensor, known: Tensor) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + float(values[known].sum())
         self._counts[name] = self._counts.get(name, 0) + int(known.sum())
 
-    def _add_species(self, per_atom: Tensor, atomic_numbers: Tensor) -> None:
-        for z in atomic_numbers.unique().tolist():
-            values = per_atom[(atomic_numbers == z) & ~per_atom.isnan()]
+    def _add_species(self, per_atom: Tensor, known: Tensor, atomic_numbers: Tensor) -> None:
+        for z in atomic_numbers[known].unique().tolist():
+            values = per_atom[known & (atomic_numbers == z)]
             entry = self._species.setdefault(z, [0.0, 0.0])
             entry[0] += float(values.sum())
             entry[1] += values.numel()
-        self._species = {z: entry for z, entry in self._species.items() if entry[1]}
 
     def _mean(self, name: str) -> float | None:
         return 1e3 * self._sums[name] / self._counts[name] if self._counts.get(name) else None

@@ -127,13 +127,14 @@ class Trainer:
         with _explain_out_of_memory(self.device, self.config.batch_size):
             loss = training_loss(self._outputs(graph), graph, self.config.loss)
             loss.backward()
+        limit = self.config.optimizer.gradient_clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(f"the loss became {value} in epoch {self.progress.epoch + 1}, step {self.progress.step + 1}",
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
+            raise TrainingError(f"the loss became {value} with a gradient of {float(norm)} in epoch "
+                                f"{self.progress.epoch + 1}, step {self.progress.step + 1}",
                                 "lower optimizer.learning_rate or set optimizer.gradient_clip_norm; "
                                 "the best model so far is kept")
-        if self.config.optimizer.gradient_clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_clip_norm)
         self.optimizer.step()
         self.ema.update(self.progress.global_step)
         return value

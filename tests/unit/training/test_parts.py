@@ -57,6 +57,14 @@ def test_metrics_by_hand():
     assert result["stress_mae_meV_per_A3"] is None
 
 
+def test_a_prediction_that_is_no_number_never_passes_for_a_missing_label():
+    broken = {**OUTPUT, "forces": torch.full((4, 3), float("nan"), dtype=torch.float64)}
+    assert math.isnan(float(training_loss(broken, _batch(), LossConfig())))
+    meter = ErrorMeter()
+    meter.add(broken, _batch())
+    assert math.isnan(meter.result()["forces_mae_meV_per_A"])
+
+
 def test_moving_average_follows_its_equation_and_swaps_back():
     parameter = torch.nn.Parameter(torch.zeros(1))
     ema = ExponentialMovingAverage([parameter], decay=0.5)

@@ -149,7 +149,7 @@ def test_missing_labels_and_unknown_species_are_named(copper_config, copper_file
 
 def test_early_stop_and_double_precision(copper_config, tmp_path):
     config = changed(copper_config, max_epochs=40, dtype="float64", early_stop_patience_epochs=2,
-                     optimizer={"learning_rate": 1e-9, "schedule": "constant", "ema_decay": 0.0})
+                     optimizer={"learning_rate": 1e-30, "schedule": "constant", "ema_decay": 0.0})
     recorder = Recorder()
     train(config, tmp_path, reporter=recorder)
     assert len(recorder.epochs) < 40
