@@ -22,7 +22,10 @@ Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class ExternalField:
-    """A force field that acts on each atom by its position alone; `field` maps (N, 3) to energies (N,), forces (N, 3)."""
+    """A force field that acts on each atom by its position alone.
+
+    field : positions (N, 3) -> energies (N,), forces (N, 3)
+    """
 
     device = CPU
     r_max = 1.0

@@ -12,7 +12,16 @@ import torch
 from ase import Atoms
 
 from md_systems import (
-    ExternalField, argon, argon_potential, ensemble_at_origin, force_function, free_field, harmonic_field, sigmas_from, thermal_energy)
+    ExternalField,
+    argon,
+    argon_potential,
+    ensemble_at_origin,
+    force_function,
+    free_field,
+    harmonic_field,
+    sigmas_from,
+    thermal_energy,
+)
 from toolkit.config import MDConfig
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, baoab_step, velocity_verlet_step
@@ -28,7 +37,8 @@ OMEGA = math.sqrt(STIFFNESS / float(inertial_masses(CARBON, torch.device("cpu"))
 Thermostat = Callable[[MDState, ForceFunction, float, float, float], MDState]
 
 
-def broken_step(kick_end: float = 1.0, decay_sign: float = -1.0, noise_power: int = 2, order: str = "BAOAB") -> Thermostat:
+def broken_step(kick_end: float = 1.0, decay_sign: float = -1.0, noise_power: int = 2,
+                order: str = "BAOAB") -> Thermostat:
     """BAOAB with one mistake: a wrong last kick, sign of the friction, noise amplitude, or order of the parts."""
     def step(state: MDState, forces: ForceFunction, h: float, temperature_K: float, friction: float) -> MDState:
         x, v, force, energy = state.positions, state.velocities, state.forces, state.potential_energies
@@ -140,7 +150,7 @@ def test_zero_friction_is_velocity_verlet():
 
 
 def test_same_seed_same_path():
-    config = MDConfig(temperature_K=80.0, timestep_fs=5.0, steps=60, save_every=20, replicas=3, seed=4, friction_per_fs=0.02)
+    config = MDConfig(temperature_K=80.0, timestep_fs=5.0, steps=60, save_every=20, replicas=3, seed=4)
     first, second = (simulate(argon_potential(), argon(), config) for _ in range(2))
     assert np.array_equal(first.positions(), second.positions())
     assert np.array_equal(first.velocities(), second.velocities())

@@ -106,7 +106,8 @@ def test_same_path_as_ase(start):
         state = velocity_verlet_step(state, forces, 5.0)
         assert np.abs(atoms.positions - state.positions[1].numpy()).max() < 1e-10
         assert np.abs(atoms.get_velocities() * units.fs - state.velocities[1].numpy()).max() < 1e-12
-        assert atoms.get_total_energy() == pytest.approx(float((state.potential_energies + state.kinetic_energies)[1]), abs=1e-9)
+        total = float((state.potential_energies + state.kinetic_energies)[1])
+        assert atoms.get_total_energy() == pytest.approx(total, abs=1e-9)
     assert np.abs(atoms.positions - argon().positions).max() > 0.05
 
 
@@ -130,7 +131,8 @@ def test_diatomic_vibrates_at_its_frequency():
 
 def test_energy_is_conserved_below_a_microelectronvolt_per_atom_and_momentum_exactly():
     atoms = argon()
-    run = simulate(argon_potential(), atoms, MDConfig(ensemble="nve", temperature_K=60.0, timestep_fs=1.0, steps=1000, seed=1))
+    config = MDConfig(ensemble="nve", temperature_K=60.0, timestep_fs=1.0, steps=1000, seed=1)
+    run = simulate(argon_potential(), atoms, config)
     total = (run.potential_energy_eV + run.kinetic_energy_eV)[:, 0]
     assert np.ptp(run.potential_energy_eV) > 1e-2
     assert np.ptp(total) / len(atoms) < 1e-6
@@ -142,4 +144,5 @@ def test_steps_do_not_touch_their_input(start):
     state, forces = start
     before = (state.positions.clone(), state.velocities.clone(), state.forces.clone())
     partial(velocity_verlet_step, force_function=forces, timestep_fs=5.0)(state)
-    assert all(torch.equal(a, b) for a, b in zip(before, (state.positions, state.velocities, state.forces), strict=True))
+    after = (state.positions, state.velocities, state.forces)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -21,7 +21,7 @@ class MeanEstimate:
 
 
 def autocorrelation(series: np.ndarray) -> np.ndarray:
-    """Normalised autocorrelation ρ(0 … T−1) of a series (T,), by FFT; ρ(0) = 1. A constant series gives zeros after it."""
+    """Normalised autocorrelation ρ(0 … T−1) of a series (T,), by FFT; ρ(0) = 1, then zeros for a constant series."""
     deviation = series - series.mean()
     size = 1 << (2 * len(series) - 1).bit_length()
     power = np.abs(np.fft.rfft(deviation, size)) ** 2

@@ -32,7 +32,7 @@ def energy_drift(times_fs: np.ndarray, energies_eV: np.ndarray, num_atoms: int) 
     times_ps = check_series(times_fs) / FS_PER_PS
     energies = check_series(energies_eV)
     if len(times_ps) != len(energies) or not (np.diff(times_ps) > 0.0).all():
-        raise DataError(f"found {len(times_ps)} times for {len(energies)} energies, expected equal numbers of increasing times")
+        raise DataError(f"found {len(times_ps)} times for {len(energies)} energies, expected as many, increasing")
     per_atom = (energies - energies[0]) * (MEV_PER_EV / num_atoms)
     centered = times_ps - times_ps.mean()
     spread = float(np.sum(centered**2))

@@ -59,7 +59,8 @@ class ReplicaForces:
         edge_index, shifts, offsets = self._candidates
         vectors = flat[edge_index[1]] - flat[edge_index[0]] + offsets
         inside = torch.nonzero((vectors * vectors).sum(dim=1) < self._pot.r_max**2).flatten()
-        return AtomicGraph(positions=flat, edge_index=edge_index[:, inside], cell_shifts=shifts[inside], **self._constants)
+        return AtomicGraph(positions=flat, edge_index=edge_index[:, inside], cell_shifts=shifts[inside],
+                           **self._constants)
 
     def _refresh(self, positions: Tensor) -> None:
         """Rebuild the lists of the replicas that moved too far since theirs was built."""

@@ -51,8 +51,9 @@ class Guards:
         change = self._bond_changes(state.positions[row][None])[0]
         worst = int(change.abs().argmax())
         i, j = self._bonds[:, worst].tolist()
-        return (f"bond {self._symbols[i]}{i}-{self._symbols[j]}{j} at {float(self._lengths[worst] + change[worst]):.2f} Å, "
-                f"at the start {float(self._lengths[worst]):.2f} Å")
+        start = float(self._lengths[worst])
+        return (f"bond {self._symbols[i]}{i}-{self._symbols[j]}{j} at {start + float(change[worst]):.2f} Å, "
+                f"at the start {start:.2f} Å")
 
     def _bond_changes(self, positions: Tensor) -> Tensor:
         """Current minus starting bond lengths, (R, B), Å."""

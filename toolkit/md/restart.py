@@ -1,4 +1,4 @@
-"""The point from which an interrupted run continues bit for bit: `<trajectory>.restart`, safetensors, replaced atomically."""
+"""The point from which an interrupted run continues bit for bit: `<trajectory>.restart`, a safetensors file."""
 
 from __future__ import annotations
 

@@ -124,8 +124,8 @@ def _begin(pot: ForceField, atoms: Atoms, config: MDConfig, forces: ReplicaForce
             return _continue(pot, atoms, config, path)
         _discard_unstarted(path)
     state = initial_state(pot, atoms, config, forces)
-    writer = create_in_memory(atoms, config, repr(pot)) if path is None else create_on_disk(path, atoms, config, repr(pot))
-    return writer, RestartPoint(state, step=0)
+    create = create_in_memory if path is None else partial(create_on_disk, path)
+    return create(atoms, config, repr(pot)), RestartPoint(state, step=0)
 
 
 def _continue(pot: ForceField, atoms: Atoms, config: MDConfig, path: Path) -> tuple[TrajectoryWriter, RestartPoint]:
@@ -134,8 +134,8 @@ def _continue(pot: ForceField, atoms: Atoms, config: MDConfig, path: Path) -> tu
         old, new = earlier.config.model_dump(), config.model_dump()
         changed = [key for key in new if new[key] != old[key] and key not in ("steps", "skin")]
         if changed or config.steps < point.step:
-            raise ConfigError(f"{path} is a run of {point.step} steps with other settings ({', '.join(changed) or 'steps'} "
-                              "differ)", "resume with the settings of that run; only `steps` may grow")
+            raise ConfigError(f"{path} is a run of {point.step} steps with other settings: "
+                              f"{', '.join(changed) or 'steps'}", "resume with its settings; only `steps` may grow")
         same = (np.array_equal(earlier.atomic_numbers, atoms.numbers) and np.array_equal(earlier.cell, atoms.cell.array)
                 and np.array_equal(earlier.pbc, atoms.pbc) and np.array_equal(earlier.masses, atoms.get_masses()))
         expected = point.step // config.save_every + 1

@@ -45,7 +45,7 @@ class MDState:
                        potential_energies=self.potential_energies[kept], replica_ids=self.replica_ids[kept])
 
     def gaussian(self) -> Tensor:
-        """Standard normal numbers (R, N, 3). Drawn for retired replicas too: a replica's noise never depends on them."""
+        """Standard normal numbers (R, N, 3), drawn for retired replicas too, so that nobody's noise depends on them."""
         shape = (self.num_replicas, *self.positions.shape[1:])
         noise = torch.randn(shape, generator=self.generator, dtype=torch.float64, device=self.positions.device)
         return noise if len(self.replica_ids) == self.num_replicas else noise[self.replica_ids]

@@ -49,12 +49,14 @@ class Trajectory:
         try:
             self._file = source if isinstance(source, h5py.File) else h5py.File(source, "r", locking=False)
         except UNREADABLE as error:
-            raise DataError(f"cannot read the trajectory {source}: {one_line(error)}", "give an HDF5 file written by MD") from None
+            raise DataError(f"cannot read the trajectory {source}: {one_line(error)}",
+                            "give an HDF5 file written by MD") from None
         try:
             self._read_header()
         except (ConfigError, *UNREADABLE) as error:
             self.close()
-            raise DataError(f"{source} is not a usable trajectory: {one_line(error)}", "the file is damaged or of another kind") from None
+            raise DataError(f"{source} is not a usable trajectory: {one_line(error)}",
+                            "the file is damaged or of another kind") from None
         except DataError:
             self.close()
             raise
@@ -92,7 +94,8 @@ class Trajectory:
             data = self._file[name]
             local = isinstance(self._file.get(name, getlink=True), h5py.HardLink) and isinstance(data, h5py.Dataset)
             if not local or data.is_virtual or data.external or data.dtype.kind != np.dtype(dtype).kind:
-                raise DataError(f"{self._file.filename}: {name} is not stored as expected", "the file is damaged or hostile")
+                raise DataError(f"{self._file.filename}: {name} is not stored as expected",
+                                "the file is damaged or hostile")
             expected = tuple(sizes.setdefault(x, n) if x.isalpha() else int(x)
                              for x, n in zip(letters, data.shape, strict=True))
             if data.shape != expected:
@@ -168,7 +171,10 @@ class Trajectory:
         return self._read("velocities", slice(start, stop, step))
 
     def chunks(self, name: str, frames: int, replica: int = 0) -> Iterator[np.ndarray]:
-        """Blocks of at most `frames` frames of one replica while it is alive, each (t, N, 3): "positions" or "velocities"."""
+        """Blocks (t, N, 3) of at most `frames` frames of one replica while it is alive.
+
+        name : "positions" or "velocities"
+        """
         end = int(self._file["alive"][:self.num_frames, replica].sum())
         for start in range(0, end, frames):
             yield self._file[name][start:min(start + frames, end), replica]
@@ -180,9 +186,9 @@ class Trajectory:
                             f"{self.num_replicas} replicas")
         frame %= self.num_frames
         if not self._file["alive"][frame, replica]:
-            raise DataError(f"replica {replica} was retired before frame {frame}", "see Trajectory.breaks for the reason")
-        atoms = Atoms(numbers=self.atomic_numbers, positions=self._file["positions"][frame, replica].astype(np.float64),
-                      masses=self.masses, cell=self.cell, pbc=self.pbc)
+            raise DataError(f"replica {replica} was retired before frame {frame}", "see Trajectory.breaks for why")
+        positions = self._file["positions"][frame, replica].astype(np.float64)
+        atoms = Atoms(self.atomic_numbers, positions, masses=self.masses, cell=self.cell, pbc=self.pbc)
         atoms.set_velocities(self._file["velocities"][frame, replica].astype(np.float64) / units.fs)
         energy = float(self._file["potential_energy"][frame, replica])
         atoms.calc = SinglePointCalculator(atoms, energy=energy)
@@ -190,7 +196,10 @@ class Trajectory:
         return atoms
 
     def write_extxyz(self, path: str | Path, frames: slice = slice(None), replica: int = 0) -> int:
-        """Write frames of one replica, while it is alive, as extended XYZ; returns how many. Raises StorageError."""
+        """Write frames of one replica, while it is alive, as extended XYZ; returns how many.
+
+        Raises StorageError when the file cannot be written.
+        """
         path = Path(path)
         alive = self._file["alive"][:self.num_frames, replica]
         chosen = [t for t in range(*frames.indices(self.num_frames)) if alive[t]]

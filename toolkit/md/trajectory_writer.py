@@ -193,7 +193,8 @@ def reopen(path: Path, config: MDConfig) -> TrajectoryWriter:
 def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str) -> None:
     sizes = {"T": num_frames(config), "R": config.replicas, "N": len(atoms)}
     for name, (dtype, shape, unit) in LAYOUT.items():
-        _allocate(file, name, np.dtype(dtype), tuple(sizes.get(letter) or int(letter) for letter in shape), shape[0] == "T")
+        dimensions = tuple(sizes.get(letter) or int(letter) for letter in shape)
+        _allocate(file, name, np.dtype(dtype), dimensions, growing=shape[0] == "T")
         file[name].attrs["unit"] = unit
     file["atomic_numbers"][:] = atoms.numbers
     file["masses"][:] = atoms.get_masses()
@@ -232,8 +233,8 @@ def _storage_errors(path: Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
-        raise StorageError(f"cannot write {path}: {one_line(error)}",
-                           "free space, choose a folder you may write to, or wait for the run that uses the file") from None
+        hint = "free space, choose a folder you may write to, or wait for the run that uses the file"
+        raise StorageError(f"cannot write {path}: {one_line(error)}", hint) from None
 
 
 def one_line(error: Exception) -> str:

@@ -190,7 +190,8 @@ def test_kill_9_loses_nothing_committed_and_resume_is_exact(tmp_path, root):
 
 def test_two_runs_cannot_write_one_file(tmp_path):
     run(tmp_path / "a.h5", reporter=StopAt(5)).close()
-    code = f"import h5py, sys; f = h5py.File({str(tmp_path / 'a.h5')!r}, 'r+'); print('open', flush=True); sys.stdin.read()"
+    path = str(tmp_path / "a.h5")
+    code = f"import h5py, sys; f = h5py.File({path!r}, 'r+'); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(StorageError, match="cannot write"):
@@ -205,7 +206,8 @@ def test_existing_files_are_not_overwritten(tmp_path):
         run(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize(("change", "named"), [({"seed": 8}, "seed"), ({"timestep_fs": 4.0}, "timestep_fs"), ({"steps": 10}, "steps")])
+@pytest.mark.parametrize(("change", "named"), [
+    ({"seed": 8}, "seed"), ({"timestep_fs": 4.0}, "timestep_fs"), ({"steps": 10}, "steps")])
 def test_resume_refuses_other_settings(tmp_path, change, named):
     run(tmp_path / "a.h5", reporter=StopAt(20)).close()
     with pytest.raises(ConfigError, match=named):
@@ -319,8 +321,8 @@ def damage_inside(file: h5py.File, how: str) -> None:
 
 @pytest.mark.parametrize("how", [
     "truncated", "empty", "garbage", "absent", "folder", "too many frames", "negative frames", "newer", "no format",
-    "bad config", "config no json", "no cell", "missing", "external link", "external data", "text", "shape", "dimensions",
-    "group"])
+    "bad config", "config no json", "no cell", "missing", "external link", "external data", "text", "shape",
+    "dimensions", "group"])
 def test_damaged_and_hostile_files_are_refused_in_one_line(tmp_path, how):
     path = tmp_path / "a.h5"
     run(path).close()
@@ -332,8 +334,9 @@ def test_damaged_and_hostile_files_are_refused_in_one_line(tmp_path, how):
 
 def test_summary_has_the_keys_of_the_contract(tmp_path):
     result = summarize(run(tmp_path / "a.h5"))
-    assert {"trajectory", "steps_per_s", "replica_steps_per_s", "ns_per_day", "temperature_mean_K", "temperature_sem_K",
-            "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr", "stable_fraction"} <= set(result)
+    assert {"trajectory", "steps_per_s", "replica_steps_per_s", "ns_per_day",
+            "temperature_mean_K", "temperature_sem_K", "energy_drift_meV_per_atom_per_ps",
+            "energy_drift_meV_per_atom_per_ps_stderr", "stable_fraction"} <= set(result)
     assert json.loads(json.dumps(result)) == result
     assert result["trajectory"] == str(tmp_path / "a.h5") and result["stable_fraction"] == 1.0
     assert result["replica_steps_per_s"] == pytest.approx(2 * result["steps_per_s"])
