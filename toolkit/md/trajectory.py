@@ -170,14 +170,14 @@ class Trajectory:
         """Frames start:stop:step, (T, R, N, 3), float32, Å/fs; NaN for retired replicas."""
         return self._read("velocities", slice(start, stop, step))
 
-    def chunks(self, name: str, frames: int, replica: int = 0) -> Iterator[np.ndarray]:
-        """Blocks (t, N, 3) of at most `frames` frames of one replica while it is alive.
+    def chunks(self, name: str, frames: int, replica: int = 0, start: int = 0) -> Iterator[np.ndarray]:
+        """Blocks (t, N, 3) of at most `frames` frames of one replica, from frame `start` on while it is alive.
 
         name : "positions" or "velocities"
         """
         end = int(self._file["alive"][:self.num_frames, replica].sum())
-        for start in range(0, end, frames):
-            yield self._file[name][start:min(start + frames, end), replica]
+        for first in range(start, end, frames):
+            yield self._file[name][first:min(first + frames, end), replica]
 
     def to_atoms(self, frame: int, replica: int = 0) -> Atoms:
         """One frame with velocities and potential energy. Raises DataError when it does not exist or was retired."""

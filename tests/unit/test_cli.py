@@ -1,0 +1,179 @@
+"""The command line: result keys of the contract, exit codes, one clear line for bad input and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+from toolkit.models.checkpoint import save_model
+from toolkit.models.potential import build_potential
+
+
+def run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    return subprocess.run([sys.executable, "-m", "toolkit", *map(str, words)], capture_output=True, text=True, cwd=cwd,
+                          env=environment, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def aspirin_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model for C, H and O: the command line does not care how good it is."""
+    from toolkit.config import ModelConfig
+
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    config = ModelConfig(species=("H", "C", "O"), r_max=3.0, num_layers=1, l_max=1, num_features=4, avg_num_neighbors=8.0,
+                         per_species_energy_scales=dict.fromkeys("HCO", 1e-3))
+    save_model(build_potential(config).model, config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_yaml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text("data: {train: 'embedded:ethanol', split: {method: blocks, num_train: 20, num_val: 5, num_test: 5}}\n"
+                    "model: {num_layers: 1, l_max: 1, num_features: 4, r_max: 3.0}\nmax_epochs: 2\nthreads: 1\ndevice: cpu\n")
+    return path
+
+
+def test_train_evaluate_and_resume_after_interrupt(tiny_yaml, tmp_path):
+    done = run("train", tiny_yaml, "-o", tmp_path / "run", "--json", tmp_path / "train.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "train.json").read_text())
+    keys = {"run_dir", "model_dir", "wall_s", "frames_per_s", "test.energy_mae_meV", "test.energy_mae_meV_per_atom",
+            "test.forces_mae_meV_per_A", "test.forces_rmse_meV_per_A"}
+    assert keys <= result.keys()
+    done = run("evaluate", tmp_path / "run", "embedded:ethanol", "--json", tmp_path / "eval.json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    errors = json.loads((tmp_path / "eval.json").read_text())
+    assert errors["n_frames"] == 1200
+    assert set(errors["per_species"]) == {"H", "C", "O"}
+    assert errors["forces_rmse_meV_per_A"] >= errors["forces_mae_meV_per_A"] > 0
+    again = run("train", tiny_yaml, "-o", tmp_path / "run")
+    assert (again.returncode, "already holds a run" in again.stderr) == (2, True)
+
+
+def test_interrupt_saves_and_exits_130(tiny_yaml, tmp_path):
+    command = [sys.executable, "-m", "toolkit", "train", str(tiny_yaml), "--set", "max_epochs=5000", "-o", str(tmp_path / "run")]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert (tmp_path / "run" / "checkpoints" / "last" / "state.json").exists()
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
+
+
+def test_md_and_its_analysis(aspirin_model, tmp_path):
+    done = run("md", aspirin_model, "embedded:aspirin", "--steps", 60, "--save-every", 2, "--replicas", 2, "--seed", 3,
+               "--temperature-K", 300, "-o", tmp_path / "a.h5", "--json", tmp_path / "md.json", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "md.json").read_text())
+    assert {"trajectory", "steps_per_s", "replica_steps_per_s", "ns_per_day", "temperature_mean_K", "temperature_sem_K",
+            "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr", "stable_fraction"} <= result.keys()
+    assert result["replica_steps_per_s"] == pytest.approx(2 * result["steps_per_s"])
+    done = run("analyze", "rdf", tmp_path / "a.h5", "--json", tmp_path / "rdf.json")
+    assert done.returncode == 0, done.stderr
+    rdf = json.loads((tmp_path / "rdf.json").read_text())
+    density = np.array(rdf["pairs"]["C-C"]["values"])
+    assert 1.3 < rdf["r_A"][int(np.argmax(density * (np.array(rdf["r_A"]) < 1.8)))] < 1.6
+    assert run("analyze", "energy", tmp_path / "a.h5").returncode == 0
+
+
+def test_inspect_reports_units_and_species(tmp_path):
+    done = run("data", "inspect", "embedded:ethanol", "--json", tmp_path / "i.json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "i.json").read_text())
+    assert "eV" in json.dumps(report)
+    assert "GFN2" in json.dumps(report) or "ethanol" in json.dumps(report)
+
+
+def _npz(path: Path, **changes) -> Path:
+    from toolkit.data.formats import read_frames
+
+    frames = read_frames("embedded:ethanol").frames[:40]
+    arrays = {"R": np.array([a.positions for a in frames]), "z": frames[0].numbers,
+              "E": np.array([a.get_potential_energy() for a in frames]), "F": np.array([a.get_forces() for a in frames])}
+    np.savez(path, **{**arrays, **{key: change(arrays[key]) for key, change in changes.items()}})
+    return path
+
+
+def _truncated(path: Path) -> Path:
+    path.write_bytes(_npz(path).read_bytes()[:2000])
+    return path
+
+
+def _nan(values: np.ndarray) -> np.ndarray:
+    values = values.copy()
+    values[7, 0, 0] = np.nan
+    return values
+
+
+def _silver(path: Path) -> Path:
+    frames = read(_xyz(path), ":")
+    for atoms in frames:
+        atoms.numbers[0] = 47
+    write(path, frames)
+    return path
+
+
+def _xyz(path: Path) -> Path:
+    from toolkit.data.formats import read_frames
+
+    write(path, read_frames("embedded:ethanol").frames[:30])
+    return path
+
+
+BAD_INPUT = {
+    "no such file": (lambda t, m: ["evaluate", m, t / "none.xyz"], "found nothing at"),
+    "truncated npz": (lambda t, m: ["evaluate", m, _truncated(t / "a.npz")], "not a complete NumPy .npz archive"),
+    "nan forces": (lambda t, m: ["evaluate", m, _npz(t / "a.npz", F=_nan)], "NaN"),
+    "flipped forces": (lambda t, m: ["evaluate", m, _npz(t / "a.npz", F=np.negative)], "sign"),
+    "unseen species": (lambda t, m: ["evaluate", m, _silver(t / "a.extxyz")], "this model knows only"),
+    "no such model": (lambda t, m: ["evaluate", "nonsense", "embedded:ethanol"], "found no model 'nonsense'"),
+    "unknown config field": (lambda t, m: ["train", _text(t / "c.yaml", "data: {train: x}\nmodle: {}\n")], "modle: unknown field"),
+    "unknown md option": (lambda t, m: ["md", m, "embedded:aspirin", "--temprature-K", "300"], "unknown options ['temprature_K']"),
+    "md value out of range": (lambda t, m: ["md", m, "embedded:aspirin", "--timestep-fs", "-1"], "timestep_fs"),
+    "unwritable folder": (lambda t, m: ["md", m, "embedded:aspirin", "-o", _text(t / "file", "") / "a.h5"], "cannot write"),
+    "not a trajectory": (lambda t, m: ["analyze", "rdf", _text(t / "a.h5", "hello")], "cannot read the trajectory"),
+    "resume without a run": (lambda t, m: ["train", _text(t / "c.yaml", "data: {train: x}"), "--resume"], "add -o RUN_DIR"),
+}
+
+
+def _text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("case", sorted(BAD_INPUT))
+def test_bad_input_gets_one_line_and_exit_code_2(aspirin_model, tmp_path, case):
+    words, message = BAD_INPUT[case]
+    done = run(*words(tmp_path, aspirin_model), cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+
+
+def test_the_model_folder_of_an_interrupted_run_is_not_half_written(tiny_yaml, tmp_path):
+    """A kill at any moment leaves a loadable best model or none."""
+    from toolkit.models.potential import load_potential
+
+    command = [sys.executable, "-m", "toolkit", "train", str(tiny_yaml), "--set", "max_epochs=5000", "-o", str(tmp_path / "run")]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 60
+    while not (tmp_path / "run" / "model" / "config.json").exists() and time.time() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert load_potential(tmp_path / "run", device="cpu").species == ("H", "C", "O")
