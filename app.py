@@ -10,30 +10,30 @@ from toolkit.jobs import launcher
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.ui.choices import shipped_models
-from toolkit.ui.page import begin, device_line, error_box
+from toolkit.ui.page import PAGES, begin, device_line, error_box
 from toolkit.ui.runs import run_label
 
-PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py"}
+RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py"}
 STEPS = (
-    ("pages/1_Dataset.py", "1 · Look at the data", "🔍",
+    ("pages/1_Dataset.py", "1 · Look at the data",
      "Energies and forces from quantum chemistry: which units, how large, what is missing."),
-    ("pages/2_Train.py", "2 · Train a potential", "📈",
+    ("pages/2_Train.py", "2 · Train a potential",
      "An equivariant neural network learns the energy surface; its gradient gives the forces."),
-    ("pages/3_Molecular_Dynamics.py", "3 · Run molecular dynamics", "🔥",
+    ("pages/3_Molecular_Dynamics.py", "3 · Simulate",
      "Newton's equations with the learned forces, at constant energy or in contact with a heat bath."),
-    ("pages/4_Trajectory.py", "4 · Watch and analyse", "🎞️",
+    ("pages/4_Trajectory.py", "4 · Watch and analyse",
      "The molecule in 3D, energy and temperature in time, and how far atoms are from each other."),
 )
 
 
 def main() -> None:
     """Draw the page."""
-    begin("Equivariant interatomic potentials", "⚛️",
-          "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics, to analysis.")
+    begin("app.py", "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics, to analysis.",
+          title="Equivariant interatomic potentials")
     _first_run(shipped_models())
-    for column, (page, title, icon, text) in zip(st.columns(4), STEPS, strict=True):
+    for column, (page, title, text) in zip(st.columns(4), STEPS, strict=True):
         with column.container(border=True, height="stretch"):
-            st.page_link(page, label=f"**{title}**", icon=icon)
+            st.page_link(page, label=f"**{title}**", icon=PAGES[page][1])
             st.caption(text)
     left, right = st.columns([2, 1], gap="large")
     with left:
@@ -53,7 +53,7 @@ def _first_run(models: list[str]) -> None:
         text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential. "
                       "It starts at once and takes less than a minute on two CPU cores.")
         model = "aspirin" if "aspirin" in models else None
-        clicked = button.button("Start the first run", type="primary", icon="▶️", key="home.first_run",
+        clicked = button.button("Start the first run", type="primary", icon=":material/play_arrow:", key="home.first_run",
                                 disabled=model is None, width="stretch",
                                 help=None if model else "No model is shipped here yet; train one first.")
     if clicked and model:
@@ -70,9 +70,9 @@ def _recent(runs: list[Run]) -> None:
     if not runs:
         st.caption("No runs yet. They will appear here and stay, also after this browser is closed.")
     for run in runs:
-        page = PAGES.get(run.status.task)
+        page = RUN_PAGES.get(run.status.task)
         if page:
-            st.page_link(page, label=run_label(run), query_params={"run": run.run_id})
+            st.page_link(page, label=run_label(run), icon=PAGES[page][1], query_params={"run": run.run_id})
 
 
 main()

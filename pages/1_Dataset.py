@@ -27,8 +27,8 @@ def load(source: str, modified: float, options: tuple[tuple[str, str], ...]) -> 
 
 def main() -> None:
     """Draw the page."""
-    begin("Dataset", "🔍", "A potential is only as good as its data. See what was read, in which units and why we think "
-                           "so, before training on it.")
+    begin("pages/1_Dataset.py", "A potential is only as good as its data. See what was read, in which units and why we "
+                                "think so, before training on it.")
     with shown_errors():
         source = pick_source("dataset")
         options = _options()
@@ -66,7 +66,7 @@ def _draw(source: str, frame_set: FrameSet, found: dict[str, Any]) -> None:
         column.metric(label, value, border=True)
     st.markdown(f"**Units** · {report.evidence}")
     for warning in report.warnings:
-        st.warning(warning, icon="⚠️")
+        st.warning(warning, icon=":material/warning:")
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("In 3D")
@@ -104,7 +104,7 @@ def _histograms(energies: np.ndarray, forces: list[np.ndarray], frame_set: Frame
         st.subheader("Energy")
         st.plotly_chart(histogram((energies - energies.mean()) * 1000 if energies.size else energies,
                                   "energy − mean, meV/atom"), key="dataset.energies")
-        st.caption("A spread of a few kT × (3N − 6)/2N is what a thermal sample shows; lone outliers deserve a look.")
+        st.caption("A thermal sample of N atoms spreads by about kT √(3N/2) / N per atom. Lone outliers deserve a look.")
     with middle:
         st.subheader("Forces")
         magnitudes = np.concatenate([np.linalg.norm(f, axis=1) for f in forces]) if forces else np.zeros(0)

@@ -45,9 +45,9 @@ MACHINE = (
 
 def main() -> None:
     """Draw the page."""
-    begin("Train", "📈", "The network predicts the energy of each atom from its surroundings; forces are the exact gradient. "
-                         "It learns from both. Training runs in a process of its own: close this page whenever you like.")
-    run = pick_run("train", "train", "＋ New training run")
+    begin("pages/2_Train.py", "The network predicts the energy of each atom from its surroundings; forces are its exact "
+                              "gradient. It learns from both. Training goes on when this page is closed.")
+    run = pick_run("train", "train", "New training run")
     if run is None:
         _form()
     else:
@@ -66,7 +66,7 @@ def _form() -> None:
             values = _section(title, fields, values)
         config = parse_config(TrainConfig, values)
         shown = config.model_dump(mode="json", exclude_defaults=True)
-        if st.button("Start training", type="primary", icon="▶️", key="train.start"):
+        if st.button("Start training", type="primary", icon=":material/play_arrow:", key="train.start"):
             start_job("train", config.model_dump(mode="json"))
         with st.expander("As a YAML file and a command"):
             st.code(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), language="yaml")
@@ -79,7 +79,7 @@ def _choose_data(values: dict[str, Any]) -> dict[str, Any]:
     with left:
         source = pick_source("train")
     with right:
-        test = pick_source("train.test", "Test data", {"Split from the data": ""})
+        test = pick_source("train.test", "Test data", first={"Split from the data": ""})
     if source != values["data"]["train"]:  # another file: what the preset says about its own file does not hold
         values["data"] |= {"train": source, "val": None, "energy_key": None, "forces_key": None, "stress_key": None}
     values["data"]["test"] = test or None
@@ -114,7 +114,7 @@ def _progress(run: Run) -> None:
                   "Force RMSE": f"{result['test.forces_rmse_meV_per_A']:.1f} meV/Å",
                   "Energy MAE": f"{result['test.energy_mae_meV_per_atom']:.2f} meV/atom",
                   "Wall time": f"{result['wall_s'] / 60:.1f} min"})
-        st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model", icon="🔥")
+        st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model", icon=":material/thermostat:")
     with st.expander("The same on the command line"):
         st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
 

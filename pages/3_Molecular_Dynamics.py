@@ -31,9 +31,9 @@ LENGTH = (
 
 def main() -> None:
     """Draw the page."""
-    begin("Molecular Dynamics", "🔥", "Atoms follow Newton's equations with the forces of a trained potential. "
-                                      "The run is a process of its own and goes on when this page is closed.")
-    run = pick_run("md", "md", "＋ New simulation")
+    begin("pages/3_Molecular_Dynamics.py", "Atoms follow Newton's equations with the forces of a trained potential. "
+                                           "The simulation goes on when this page is closed.")
+    run = pick_run("md", "md", "New simulation")
     if run is None:
         _form()
     else:
@@ -44,7 +44,7 @@ def _form() -> None:
     models = model_choices()
     if not models:
         st.info("There is no model yet. Train one first.")
-        st.page_link("pages/2_Train.py", label="Go to training", icon="📈")
+        st.page_link("pages/2_Train.py", label="Go to training", icon=":material/model_training:")
         return
     with shown_errors():
         left, middle, right = st.columns([2, 2, 1])
@@ -54,7 +54,7 @@ def _form() -> None:
         with middle:
             earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")
                        if (run.path / "trajectory.h5").exists()}
-            structure = pick_source("md", "Structure", earlier)
+            structure = pick_source("md", "Structure", more=earlier)
         with right:
             is_run = (structure or "").startswith("run:")
             frame = st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"md.frame.{is_run}",
@@ -68,7 +68,7 @@ def _form() -> None:
                    f"{config.steps // config.save_every + 1:,} frames are stored.")
         if structure is None:
             st.info("Choose a structure to start from.")
-        elif st.button("Start the simulation", type="primary", icon="▶️", key="md.start"):
+        elif st.button("Start the simulation", type="primary", icon=":material/play_arrow:", key="md.start"):
             request = parse_config(MDRequest, {"model": models[model], "structure": structure, "frame": int(frame),
                                                "md": config.model_dump(mode="json")})
             start_job("md", request.model_dump(mode="json"))
@@ -77,7 +77,7 @@ def _form() -> None:
 def _progress(run: Run) -> None:
     result = read_json(run.path / "result.json") if run.ended else None
     if (run.path / "trajectory.h5").exists():
-        st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon="🎞️", query_params={"run": run.run_id})
+        st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:", query_params={"run": run.run_id})
     if result:
         _results(result)
     config = read_config(run.path)

@@ -23,12 +23,12 @@ MANY_FRAMES = 20_000
 
 def main() -> None:
     """Draw the page."""
-    begin("Trajectory", "🎞️", "Watch a simulation and ask it first questions. Space plays and pauses; drag to turn, "
-                              "scroll to zoom.")
+    begin("pages/4_Trajectory.py", "Watch a simulation and ask it first questions. Space plays and pauses; drag to turn, "
+                                   "scroll to zoom.")
     run = pick_run("trajectory", "md")
     if run is None:
         st.info("There is no simulation yet.")
-        st.page_link("app.py", label="Start the first run on the home page", icon="⚛️")
+        st.page_link("app.py", label="Start the first run on the home page", icon=":material/home:")
     else:
         watch(run, _trajectory, every="4s")
 
@@ -52,7 +52,7 @@ def _show(run: Run, trajectory: Trajectory) -> None:
     frames = int(trajectory.alive[:, replica].sum())
     for event in trajectory.breaks:
         if event.replica == replica:
-            st.error(f"This replica left the physics at {event.time_fs:.1f} fs: {event.reason}", icon="💥")
+            st.error(f"This replica left the physics at {event.time_fs:.1f} fs: {event.reason}", icon=":material/warning:")
     if frames == 0:
         return
     times = trajectory.times_fs[:frames]

@@ -38,13 +38,15 @@ def presets() -> dict[str, Path]:
     return {path.stem.replace("_", " "): path for path in sorted((REPOSITORY / "configs").glob("*.yaml"))}
 
 
-def pick_source(page: str, label: str = "Data", more: Mapping[str, str] | None = None) -> str | None:
+def pick_source(page: str, label: str = "Data", first: Mapping[str, str] | None = None,
+                more: Mapping[str, str] | None = None) -> str | None:
     """Widgets to choose embedded frames, an uploaded file, or a file on the server. Returns the source, or None yet.
 
-    more : further entries, label -> source
+    first, more : further entries before and after the embedded ones, label -> source
     Raises DataError for a server path outside the allowed folders, StorageError when an upload cannot be kept.
     """
-    sources = {f"Embedded {name}": PREFIX + name for name in embedded_names()} | dict(more or {})
+    embedded = {f"Embedded {name}": PREFIX + name for name in embedded_names()}
+    sources = {**(first or {}), **embedded, **(more or {})}
     choice = st.selectbox(label, [*sources, UPLOADED, ON_SERVER], key=f"{page}.source", persist_state="session",
                           help="Embedded sets come with the app: molecules sampled at 500 K with GFN2-xTB.")
     if choice == UPLOADED:
@@ -65,7 +67,10 @@ def data_folders() -> list[Path]:
 
 def allowed_path(text: str) -> Path:
     """The path a user typed, when it lies in an allowed folder. Raises DataError otherwise."""
-    path = Path(text.strip()).expanduser().resolve()
+    try:
+        path = Path(text.strip()).expanduser().resolve()
+    except (ValueError, RuntimeError, OSError) as error:  # a null character, an unknown user, a loop of links
+        raise DataError(f"found {text.strip()!r}, which is no usable path: {error}", "check the path") from None
     if not any(path.is_relative_to(folder) for folder in data_folders()):
         raise DataError(f"found the path {text.strip()!r}, expected one inside {' or '.join(map(str, data_folders()))}",
                         "upload the file, or set TOOLKIT_DATA to the folders that may be read")

@@ -14,21 +14,37 @@ from toolkit.errors import ToolkitError
 from toolkit.jobs.run_dir import runs_root
 
 APP_NAME = "Toolkit"
+PAGES = {
+    "app.py": ("Home", ":material/home:"),
+    "pages/1_Dataset.py": ("Dataset", ":material/database:"),
+    "pages/2_Train.py": ("Train", ":material/model_training:"),
+    "pages/3_Molecular_Dynamics.py": ("Molecular Dynamics", ":material/thermostat:"),
+    "pages/4_Trajectory.py": ("Trajectory", ":material/animation:"),
+}
+"""Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""
 
 
-def begin(title: str, icon: str, lead: str) -> None:
-    """Set up a page: browser title, heading, one sentence that says what the page is for, and the sidebar."""
-    st.set_page_config(page_title=f"{title} · {APP_NAME}", page_icon=icon, layout="wide")
-    st.title(f"{icon} {title}")
-    st.markdown(lead)
+def begin(page: str, lead: str, title: str = "") -> None:
+    """Set up a page: browser title, sidebar, heading, and a sentence that says what the page is for.
+
+    page : a key of PAGES;  title : when it differs from the name in the sidebar
+    """
+    name, icon = PAGES[page]
+    title = title or name
+    st.set_page_config(page_title=f"{title} · {APP_NAME}", page_icon="⚛️", layout="wide")
     with st.sidebar:
+        for page, (label, page_icon) in PAGES.items():
+            st.page_link(page, label=label, icon=page_icon)
+        st.divider()
         st.caption(f"**Computes on** {device_line()}")
         st.caption(f"**Runs are kept in** `{runs_root()}`")
+    st.title(f"{icon} {title}")
+    st.markdown(lead)
 
 
 def error_box(error: ToolkitError) -> None:
     """A red box: what was found and expected, and what to do. Never a traceback."""
-    st.error(f"**{_plain(error.message)}**" + (f"\n\n{_plain(error.hint)}" if error.hint else ""), icon="🛑")
+    st.error(f"**{_plain(error.message)}**" + (f"\n\n{_plain(error.hint)}" if error.hint else ""), icon=":material/error:")
 
 
 @contextmanager

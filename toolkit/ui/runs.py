@@ -61,8 +61,8 @@ def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
         launcher.enforce_stop(now)
         _header(now)
         body(now)
-        if now.ended and not run.ended:
-            st.rerun()  # draw the whole page once more, without polling
+        if now.state != run.state:
+            st.rerun()  # the whole page: its list of runs names the state, and polling ends with the run
 
     with shown_errors():
         panel()
@@ -95,17 +95,17 @@ def _header(run: Run) -> None:
     if status.error:
         error_box(JobError(status.error, status.hint))
     elif status.hint or run.state in MEANING:
-        st.warning(MEANING.get(run.state, status.hint), icon="⚠️")
+        st.warning(MEANING.get(run.state, status.hint), icon=":material/warning:")
 
 
 def _buttons(run: Run) -> None:
     key = f"{run.status.task}.{run.run_id}"
-    if run.state in ("queued", "running") and st.button("Stop", key=f"{key}.stop", icon="⏹️",
+    if run.state in ("queued", "running") and st.button("Stop", key=f"{key}.stop", icon=":material/stop:",
                                                          help="Saves, then ends. Resume continues exactly there."):
         with shown_errors():
             launcher.request_stop(run.path)
             st.rerun()
-    if run.state in ("stopped", "failed", "lost") and st.button("Resume", key=f"{key}.resume", icon="▶️",
+    if run.state in ("stopped", "failed", "lost") and st.button("Resume", key=f"{key}.resume", icon=":material/play_arrow:",
                                                                 help="Goes on in the same folder from the last checkpoint."):
         with shown_errors():
             launcher.resume(run.path)

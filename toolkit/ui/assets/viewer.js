@@ -3,6 +3,8 @@
 // the player lives in `players` and keeps its camera and frame; sessionStorage keeps them across page changes.
 
 const players = new WeakMap();
+const PLAY = '<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="M3 1l11 7-11 7z"/></svg>';
+const PAUSE = '<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="M3 1h4v14H3zM9 1h4v14H9z"/></svg>';
 const BALL_AND_STICK = { stick: { radius: 0.14, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } };
 const BALLS = { sphere: { scale: 0.45, colorscheme: "Jmol" } };
 
@@ -58,6 +60,7 @@ class Player {
     }
     this.current = 0;
     this.playing = false;
+    this.play.innerHTML = PLAY;
     this.play.onclick = () => this.toggle();
     this.frame.oninput = () => this.draw(Number(this.frame.value));
     this.frame.onchange = () => this.remember();
@@ -100,7 +103,7 @@ class Player {
       this.current = Math.min(kept.frame ?? 0, scene.frames - 1);
       this.draw(this.current);
       viewer.zoomTo();
-      viewer.zoom(1.25);
+      viewer.zoom(1.1);
       if (kept.camera) viewer.setView(kept.camera);
       this.identity = identity;
     }
@@ -149,7 +152,7 @@ class Player {
 
   toggle() {
     this.playing = !this.playing;
-    this.play.textContent = this.playing ? "⏸" : "▶";
+    this.play.innerHTML = this.playing ? PAUSE : PLAY;
     if (!this.playing) return this.remember();
     this.due = performance.now();
     const tick = (now) => {

@@ -1,0 +1,78 @@
+"""The real tasks through the one synchronous path of command line and Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import MDConfig, ModelConfig
+from toolkit.errors import ConfigError, DataError, JobError
+from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
+from toolkit.jobs.tasks import run_task, starting_structure, uses_gpu
+from toolkit.md.trajectory import Trajectory
+from toolkit.models.checkpoint import save_model
+from toolkit.models.potential import build_potential
+from toolkit.progress import SilentReporter
+
+TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> Path:
+    potential = build_potential(ModelConfig(species=("H", "C", "O"), **TINY, per_species_energy_scales={"H": 0.001, "C": 0.001,
+                                                                                                         "O": 0.001}))
+    save_model(potential.model, potential.config, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+class _StopAtOnce(SilentReporter):
+    def should_stop(self) -> bool:
+        return True
+
+
+def request(model: Path, **md: object) -> dict:
+    return MDRequest(model=str(model), structure="embedded:ethanol", device="cpu",
+                     md=MDConfig(temperature_K=20.0, **md)).model_dump(mode="json")
+
+
+def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
+    config, run_dir = request(tiny_model, steps=40, save_every=10), create_run_dir("md")
+    assert run_task("md", config, run_dir, reporter=_StopAtOnce())["stopped"]
+    assert open_run(run_dir).state == "stopped"
+    result = run_task("md", config, run_dir, resume=True)
+    assert open_run(run_dir).state == "finished" and result["steps"] == 40
+    assert read_json(run_dir / "result.json") == result
+    with Trajectory(run_dir / "trajectory.h5") as trajectory:
+        assert trajectory.num_frames == 5
+    again = starting_structure(f"run:{run_dir.name}", -1)
+    assert len(again) == 9 and again.info["time_fs"] == 20.0
+    with pytest.raises(JobError, match="no run named"):
+        starting_structure("run:../../etc", 0)
+    with pytest.raises(DataError, match="1200 frames"):
+        starting_structure("embedded:ethanol", 1200)
+
+
+def test_training_leaves_metrics_model_and_result(tmp_path: Path) -> None:
+    config = {"data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 2, "num_test": 2}}, "model": TINY,
+              "max_epochs": 2, "batch_size": 3, "device": "cpu"}
+    result = run_task("train", config, tmp_path / "run")
+    assert [record["epoch"] for record in read_metrics(tmp_path / "run") if record["kind"] == "epoch"] == [1, 2]
+    assert (Path(result["model_dir"]) / "weights.safetensors").is_file() and result["test.forces_mae_meV_per_A"] > 0
+    run = open_run(tmp_path / "run")
+    assert (run.state, run.status.step, run.status.total) == ("finished", 4, 4)
+
+
+def test_wrong_configurations_and_tasks_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="temperature"):
+        run_task("md", {"model": "x", "structure": "embedded:ethanol", "md": {"temperature": 3}}, tmp_path / "a")
+    assert open_run(tmp_path / "a").state == "failed"
+    with pytest.raises(JobError, match=r"expected one of \['md', 'train'\]"):
+        run_task("dance", {}, tmp_path / "b")
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("cuda", True), ("cuda:1", True)])
+def test_jobs_that_need_the_gpu_queue(device: str, expected: bool) -> None:
+    assert uses_gpu({"device": device}) is expected

@@ -1,0 +1,44 @@
+"""Figures carry their numbers and their units."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.figures.plots import MAX_POINTS, PALETTE, bar_chart, curves, histogram, training_curves, with_reference
+
+
+def test_histogram_counts_finite_values_only() -> None:
+    figure = histogram(np.array([0.0, 1.0, 1.0, np.nan, np.inf]), "force, eV/Å", bins=2)
+    assert figure.data[0].y.tolist() == [1, 2] and figure.layout.xaxis.title.text == "force, eV/Å"
+    assert histogram(np.array([]), "force, eV/Å").data[0].y.tolist() == [0.0]
+
+
+def test_curves_are_thinned_and_labelled() -> None:
+    x = np.arange(3 * MAX_POINTS + 1)
+    figure = curves(x, {"potential": x, "total": -x}, "time, fs", "energy, eV")
+    assert len(figure.data) == 2 and len(figure.data[0].x) <= MAX_POINTS
+    assert np.array_equal(figure.data[1].y, -np.asarray(figure.data[1].x))
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("time, fs", "energy, eV")
+    assert [line.line.color for line in figure.data] == list(PALETTE[:2])
+
+
+def test_reference_line_says_what_it_is() -> None:
+    figure = with_reference(curves(np.arange(3), {"": np.arange(3)}, "time, fs", "temperature, K"), 300.0, "bath 300 K")
+    assert figure.layout.shapes[0].y0 == 300.0 and figure.layout.annotations[0].text == "bath 300 K"
+
+
+def test_bar_chart_has_one_bar_a_name() -> None:
+    figure = bar_chart({"C": 9, "H": 8}, "element", "count")
+    assert figure.data[0].x == ("C", "H") and figure.data[0].y == (9, 8)
+
+
+def test_training_curves_keep_the_last_record_of_a_repeated_epoch() -> None:
+    def record(epoch: int, loss: float) -> dict:
+        return {"kind": "epoch", "epoch": epoch, "train_loss": loss, "val_loss": loss, "learning_rate": 0.01,
+                "val_forces_mae_meV_per_A": 10.0, "val_energy_mae_meV_per_atom": None}
+
+    figure = training_curves([record(1, 3.0), record(2, 9.0), {"kind": "other"}, record(2, 2.0)])
+    assert figure.data[0].x == (1, 2) and figure.data[0].y == (3.0, 2.0)
+    titles = [figure.layout[axis].title.text for axis in ("yaxis", "yaxis2", "yaxis3")]
+    assert titles == ["loss", "MAE, meV/Å", "MAE, meV/atom"]
+    assert len(training_curves([]).data) == 5
