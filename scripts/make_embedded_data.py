@@ -109,7 +109,8 @@ def starting_geometry(name: str) -> Atoms:
         energy, forces, _ = xtb(x.reshape(-1, 3))
         return energy, -forces.ravel()
 
-    relaxed = minimize(energy_and_gradient, atoms.positions.ravel(), jac=True, method="L-BFGS-B", options={"gtol": 1e-3})
+    relaxed = minimize(energy_and_gradient, atoms.positions.ravel(), jac=True, method="L-BFGS-B",
+                       options={"gtol": 1e-3})
     atoms.positions = relaxed.x.reshape(-1, 3)
     counts: dict[str, int] = {}
     for i, j in bonds(atoms.numbers, atoms.positions):
@@ -168,12 +169,13 @@ def label(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
 def metadata(name: str, sampling: Sampling, energies: np.ndarray) -> dict[str, object]:
     """What the file says about itself."""
     fluctuation = energies - energies.mean()
+    autocorrelation = float(np.mean(fluctuation[1:] * fluctuation[:-1]) / energies.var())
     return {
         "name": name, "method": "GFN2-xTB", "charge": 0, "ensemble": "Langevin (BAOAB), one trajectory in time order",
         "temperature_K": sampling.temperature_K, "timestep_fs": sampling.timestep_fs,
         "friction_per_fs": sampling.friction_per_fs, "interval_fs": sampling.interval_fs,
         "equilibration_fs": sampling.equilibration_fs, "seed": sampling.seed,
-        "energy_autocorrelation_next_frame": round(float(np.mean(fluctuation[1:] * fluctuation[:-1]) / energies.var()), 3),
+        "energy_autocorrelation_next_frame": round(autocorrelation, 3),
         "energy_unit": "eV", "length_unit": "Å", "dipole_unit": "e Å", "scf_accuracy": SCF_ACCURACY,
         "tblite": version("tblite"), "made_by": "scripts/make_embedded_data.py", "licence": "CC0-1.0",
     }

@@ -26,7 +26,8 @@ def cache_folder() -> Path:
 def catalog_entry(name: str) -> CatalogEntry:
     """The entry of this name. Raises DataError, with the names that exist, for another one."""
     if name not in CATALOG:
-        raise DataError(f"found the catalogue name {name!r}, expected one of {sorted(CATALOG)}", "or give the path of a file")
+        raise DataError(f"found the catalogue name {name!r}, expected one of {sorted(CATALOG)}",
+                        "or give the path of a file")
     return CATALOG[name]
 
 
@@ -88,7 +89,7 @@ def _download(remote: RemoteFile, path: Path, checksum: str | None) -> None:
     except ValueError:
         raise DataError(f"{remote.url} did not deliver the file with checksum {checksum}", by_hand) from None
     except OSError as error:  # includes every requests exception
-        reason = type(error).__name__ if "HTTPConnectionPool" in str(error) or "HTTPSConnectionPool" in str(error) else error
+        reason = type(error).__name__ if "ConnectionPool" in str(error) else error
         raise DataError(f"cannot download {remote.url} ({reason})", by_hand) from None
 
 
@@ -102,7 +103,8 @@ def _unpack(archive: Path, member: str) -> Path:
         with zipfile.ZipFile(archive) as content:
             inside = [name for name in content.namelist() if Path(name).name == target.name and "__MACOSX" not in name]
             if len(inside) != 1:
-                raise DataError(f"{archive} holds {content.namelist()[:10]}, expected {member}", "the publisher changed the archive")
+                raise DataError(f"{archive} holds {content.namelist()[:10]}, expected {member} once",
+                                "the publisher changed the archive: unpack it by hand and give the path")
             with content.open(inside[0]) as source, open(temporary, "wb") as sink:
                 shutil.copyfileobj(source, sink)
         os.replace(temporary, target)

@@ -64,14 +64,17 @@ _RMD17_SHA256 = {
 
 _BOTNET_SHA256 = {
     "3bpa_300K": ("dataset_3BPA/train_300K.xyz", "d109971fab90e2231ad931a83eb704c8d940f5c7d7a8de27fe3b84ea18634c0a"),
-    "3bpa_mixedT": ("dataset_3BPA/train_mixedT.xyz", "bc108532964b2ed259eaaabf82e5dfaffa5bda9ac384fc2afabcce192a49250b"),
+    "3bpa_mixedT": ("dataset_3BPA/train_mixedT.xyz",
+                    "bc108532964b2ed259eaaabf82e5dfaffa5bda9ac384fc2afabcce192a49250b"),
     "3bpa_test_300K": ("dataset_3BPA/test_300K.xyz", None),
     "3bpa_test_600K": ("dataset_3BPA/test_600K.xyz", None),
     "3bpa_test_1200K": ("dataset_3BPA/test_1200K.xyz", None),
     "acac_300K": ("dataset_acac/train_300K.xyz", "8f5706d6902360555a5be59395612d2afc3489a75688388a58e7275fdad68af3"),
     "acac_600K": ("dataset_acac/train_600K.xyz", "180c2538508f7810a623c279426f44953ee7cfb2af77e48ea3986ff97645a71c"),
-    "acac_test_300K": ("dataset_acac/test_MD_300K.xyz", "2291f3186a3cc6a5e05e92952c84a9237ca53f862d78fd3316a769360719ec43"),
-    "acac_test_600K": ("dataset_acac/test_MD_600K.xyz", "d5a5bba154ec43f915eb7529f86ec3af60e6f911743859daba030181a0378ff7"),
+    "acac_test_300K": ("dataset_acac/test_MD_300K.xyz",
+                       "2291f3186a3cc6a5e05e92952c84a9237ca53f862d78fd3316a769360719ec43"),
+    "acac_test_600K": ("dataset_acac/test_MD_600K.xyz",
+                       "d5a5bba154ec43f915eb7529f86ec3af60e6f911743859daba030181a0378ff7"),
 }
 """Name -> path in davkovacs/BOTNet-datasets and checksum."""
 
@@ -82,8 +85,10 @@ _ISOLATED = {
                        "sha256:b74f321b453374621b447d65c60979f70df1b7182c8ee0215388b2c574f33823"),
 }
 
-_MD17_MOLECULES = ("aspirin", "benzene2017", "ethanol", "malonaldehyde", "naphthalene", "salicylic", "toluene", "uracil")
-_CCSD_SETS = {"aspirin": "ccsd", "benzene": "ccsd_t", "ethanol": "ccsd_t", "malonaldehyde": "ccsd_t", "toluene": "ccsd_t"}
+_MD17_MOLECULES = ("aspirin", "benzene2017", "ethanol", "malonaldehyde", "naphthalene", "salicylic", "toluene",
+                   "uracil")
+_CCSD_SETS = {"aspirin": "ccsd", "benzene": "ccsd_t", "ethanol": "ccsd_t", "malonaldehyde": "ccsd_t",
+              "toluene": "ccsd_t"}
 
 
 def _sha256(digest: str | None) -> str | None:
@@ -102,7 +107,8 @@ def _rmd17() -> dict[str, CatalogEntry]:
 
 
 def _botnet() -> dict[str, CatalogEntry]:
-    about = {"3bpa": ("3-(benzyloxy)pyridin-2-amine, ωB97X/6-31G(d)", "Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021)"),
+    about = {"3bpa": ("3-(benzyloxy)pyridin-2-amine, ωB97X/6-31G(d)",
+                      "Kovács et al., J. Chem. Theory Comput. 17, 7696 (2021)"),
              "acac": ("acetylacetone, PBE+D3/def2-SVP", "Batatia et al., arXiv:2205.06643")}
     entries = {}
     for name, (path, digest) in _BOTNET_SHA256.items():
@@ -118,11 +124,13 @@ def _gdml() -> dict[str, CatalogEntry]:
     for molecule in _MD17_MOLECULES:
         entries[f"md17_{molecule}"] = CatalogEntry(
             f"MD17, {molecule}, PBE+vdW-TS trajectory (energies noisy, prefer rMD17)", "not stated by the publisher",
-            "Chmiela et al., Sci. Adv. 3, e1603015 (2017)", "kcal/mol", "Å", (RemoteFile(f"{GDML_URL}md17_{molecule}.npz"),))
+            "Chmiela et al., Sci. Adv. 3, e1603015 (2017)", "kcal/mol", "Å",
+            (RemoteFile(f"{GDML_URL}md17_{molecule}.npz"),))
     for molecule, method in _CCSD_SETS.items():
         for part, suffix in (("train", ""), ("test", "_test")):
+            level = "CCSD" if method == "ccsd" else "CCSD(T)"
             entries[f"sgdml_{molecule}{suffix}"] = CatalogEntry(
-                f"sGDML, {molecule}, {'CCSD' if method == 'ccsd' else 'CCSD(T)'}, {part} frames", "not stated by the publisher",
+                f"sGDML, {molecule}, {level}, {part} frames", "not stated by the publisher",
                 "Chmiela et al., Nat. Commun. 9, 3887 (2018)", "kcal/mol", "Å",
                 (RemoteFile(f"{GDML_URL}{molecule}_{method}.zip"),), member=f"{molecule}_{method}-{part}.npz")
     return entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ase import Atoms
 from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.formats import FrameSet, ReadReport, read_frames
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.data.npz_layouts import load_arrays
 from toolkit.errors import DataError
 from toolkit.progress import Reporter, SilentReporter
 
@@ -87,8 +87,9 @@ def _counts(num_frames: int, split: SplitConfig, names: list[str], lost_to_gaps:
     needed = sum(counts.values()) + lost_to_gaps
     if needed > num_frames or counts["train"] < 1 or counts.get("val", 1) < 1:
         asked = ", ".join(f"num_{name} = {count}" for name, count in given.items()) or "the default shares"
-        raise DataError(f"found {num_frames} frames, too few for {asked}" + (f" and {lost_to_gaps} in gaps" if lost_to_gaps else "")
-                        + f" (each of {', '.join(names)} needs at least one)", "ask for fewer, or give a larger file")
+        in_gaps = f" and {lost_to_gaps} in gaps" if lost_to_gaps else ""
+        raise DataError(f"found {num_frames} frames, too few for {asked}{in_gaps} (train and val need at least one)",
+                        "ask for fewer, or give a larger file")
     return counts
 
 
@@ -102,27 +103,30 @@ def _own_file_indices(frame_set: FrameSet, name: str, split: SplitConfig) -> np.
 
 
 def _read_indices(path: Path, num_frames: int, names: list[str]) -> dict[str, np.ndarray]:
-    """The arrays of an index file, checked: whole numbers in range, no frame twice, training and validation not empty."""
+    """The arrays of an index file: whole numbers in range, no frame twice, training and validation not empty."""
     stored = _load_index_file(path)
     indices: dict[str, np.ndarray] = {}
     for name in names:
         array = np.asarray(stored.get(name, []))
         if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-            raise DataError(f"{path}: {name!r} is not a list of whole numbers", "store the positions of frames, counted from 0")
+            raise DataError(f"{path}: {name!r} is not a list of whole numbers",
+                            "store the positions of frames, counted from 0")
         array = array.astype(np.int64)
         if array.size == 0 and name != "test":
             raise DataError(f"{path} has no frames for {name!r}, found the keys {sorted(stored)}", f"add {name!r}")
         wrong = array[(array < 0) | (array >= num_frames)]
         if wrong.size:
-            raise DataError(f"{path}: {name!r} names frame {wrong[0]}, expected 0 … {num_frames - 1}", "is it for another file?")
+            raise DataError(f"{path}: {name!r} names frame {wrong[0]}, expected 0 … {num_frames - 1}",
+                            "check that it was made for this file")
         if len(np.unique(array)) < len(array):
             values, times = np.unique(array, return_counts=True)
-            raise DataError(f"{path}: {name!r} names frame {values[times > 1][0]} twice", "remove the duplicate")
+            raise DataError(f"{path}: {name!r} names frame {values[times > 1][0]} twice, expected every frame once",
+                            "remove the duplicate")
         for other, taken in indices.items():
             shared = np.intersect1d(array, taken)
             if shared.size:
-                raise DataError(f"{path}: {shared.size} frames are both in {other!r} and in {name!r}, for example {shared[0]}",
-                                "make the sets disjoint")
+                raise DataError(f"{path}: {shared.size} frames are both in {other!r} and in {name!r}, for example "
+                                f"{shared[0]}, expected sets without overlap", "remove them from one set")
         indices[name] = array
     return indices
 
@@ -130,10 +134,9 @@ def _read_indices(path: Path, num_frames: int, names: list[str]) -> dict[str, np
 def _load_index_file(path: Path) -> dict[str, object]:
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+            return load_arrays(path, SETS)
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read the index file {path}: {' '.join(str(error).split())}",
                         "give JSON or npz with the lists train, val and test") from None
     if not isinstance(stored, dict):
@@ -142,7 +145,7 @@ def _load_index_file(path: Path) -> dict[str, object]:
 
 
 def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = None) -> list[AtomicGraph]:
-    """Graphs with labels of frames, within r_max (Å); progress goes to the reporter. Raises DataError for a bad frame."""
+    """Graphs with labels of frames, within r_max (Å), reporting progress. Raises DataError for a bad frame."""
     reporter = reporter or SilentReporter()
     graphs = []
     for t, atoms in enumerate(frames):
@@ -152,8 +155,9 @@ def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = 
     return graphs
 
 
-def batches(graphs: list[AtomicGraph], batch_size: int, generator: torch.Generator | None = None) -> Iterator[AtomicGraph]:
-    """Batches that cover all graphs once, shuffled by the generator or in order without one; the last may be smaller."""
-    order = list(range(len(graphs))) if generator is None else torch.randperm(len(graphs), generator=generator).tolist()
+def batches(graphs: list[AtomicGraph], batch_size: int,
+            generator: torch.Generator | None = None) -> Iterator[AtomicGraph]:
+    """Batches that cover all graphs once, shuffled by the generator or in order; the last may be smaller."""
+    order = torch.arange(len(graphs)) if generator is None else torch.randperm(len(graphs), generator=generator)
     for start in range(0, len(order), batch_size):
         yield collate([graphs[k] for k in order[start:start + batch_size]])

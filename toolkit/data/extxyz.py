@@ -33,12 +33,12 @@ REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mar
 """ASE formats that are folders, data bases or able to hold Python objects."""
 
 PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
-                 NotImplementedError, RuntimeError, StopIteration, ImportError, zlib.error, lzma.LZMAError)
+                 RuntimeError, StopIteration, ImportError, zlib.error, lzma.LZMAError)
 """What ASE's readers raise on files they do not understand."""
 
 
 def read_extxyz(path: Path, config: DataConfig) -> RawFrames:
-    """Read an extended (or plain) XYZ file, compressed or not; energies in eV and lengths in Å unless it says otherwise.
+    """Read an extended (or plain) XYZ file, compressed or not; in eV and Å unless it says otherwise.
 
     Raises DataError when it is truncated, malformed, or lacks a key named in the configuration.
     """
@@ -55,13 +55,14 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
     """Read any other file through ASE, which converts to eV and Å. Raises DataError when ASE cannot."""
     try:
         name = filetype(str(path))
-        if name in REFUSED_FORMATS:
-            raise DataError(f"{path} is in the format {name!r}, which is not read", "convert it to extended XYZ with ASE")
-        frames = ase.io.read(path, index=":", format=name)
     except UnknownFileTypeError:
         raise DataError(f"{path} is in no format that ASE recognises", "convert it to extended XYZ") from None
+    if name in REFUSED_FORMATS:
+        raise DataError(f"{path} is in the format {name!r}, which is not read", "convert it to extended XYZ with ASE")
+    try:
+        frames = ase.io.read(path, index=":", format=name)
     except PARSER_ERRORS as error:
-        raise _not_understood(path, "atomistic", error) from None
+        raise _not_understood(path, f"the format {name!r} that ASE takes it for", error) from None
     return _raw(frames, path, f"ASE {name}", config)
 
 
@@ -80,8 +81,8 @@ def _check_layout(lines: list[str], path: Path) -> None:
     while cursor < len(lines) and lines[cursor].strip():
         announced = lines[cursor].strip()
         if not announced.isdecimal() or not 0 < int(announced) <= MAX_ATOMS_PER_FRAME:
-            raise DataError(f"{path} line {cursor + 1}: found {announced[:40]!r}, expected the number of atoms of frame {frame} "
-                            f"(1 … {MAX_ATOMS_PER_FRAME})", "check the lines before it")
+            raise DataError(f"{path} line {cursor + 1}: found {announced[:40]!r}, expected the number of atoms of "
+                            f"frame {frame} (1 … {MAX_ATOMS_PER_FRAME})", "check the lines before it")
         present = len(lines) - cursor - 2
         if present < int(announced):
             raise DataError(f"{path} is truncated: frame {frame} announces {announced} atoms, found {max(present, 0)}",
@@ -91,12 +92,13 @@ def _check_layout(lines: list[str], path: Path) -> None:
             cursor += 1
         frame += 1
     if any(line.strip() for line in lines[cursor:]):
-        raise DataError(f"{path} line {cursor + 1}: found an empty line between frames", "remove it")
+        raise DataError(f"{path} line {cursor + 1}: found an empty line, expected the number of atoms of frame {frame}",
+                        "remove it, or complete the frame before it")
 
 
 def _not_understood(path: Path, kind: str, error: BaseException) -> DataError:
     line = " ".join(str(error).split())[:200] or type(error).__name__
-    return DataError(f"{path} is not a complete {kind} file ({line})", "check it with ase.io.read")
+    return DataError(f"{path} cannot be read as {kind} ({line})", "check that it is complete and ends in the right suffix")
 
 
 def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawFrames:
@@ -159,7 +161,8 @@ def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
 def _number(value: object, path: Path, key: str | None) -> float | None:
     array = _array(value, path, key)
     if array is not None and array.size != 1:
-        raise DataError(f"{path}: the energy {key!r} has {array.size} values, expected one per frame", "correct energy_key")
+        raise DataError(f"{path}: the energy {key!r} has {array.size} values, expected one per frame",
+                        "correct energy_key")
     return None if array is None else float(array.reshape(()))
 
 

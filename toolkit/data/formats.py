@@ -104,9 +104,9 @@ def _read_raw(path: Path, config: DataConfig) -> RawFrames:
         return read_npz(path, config)
     if kind == ".tar":
         return read_qm9(path)
-    if kind in (".npy", ".pkl", ".pickle", ".pt", ".pth"):
+    if kind in (".npy", ".pkl", ".pt", ".pth"):
         raise DataError(f"{path} ends in {kind}, expected .npz, .xyz, .extxyz or another file that ASE reads",
-                        "save the arrays as .npz; pickles are never opened, they can run code")
+                        "save the arrays as .npz: files of Python objects are never opened, they can run code")
     return read_extxyz(path, config) if kind in (".xyz", ".extxyz") else read_with_ase(path, config)
 
 
@@ -136,7 +136,8 @@ def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float) -> Atoms:
     return atoms
 
 
-def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path, energy_eV: float) -> tuple[dict[str, float], list[str]]:
+def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path,
+                    energy_eV: float) -> tuple[dict[str, float], list[str]]:
     """Energies of isolated atoms (eV) from labelled frames, else from a file of them beside the data, and notes."""
     if len(inside) > 0:
         return _energy_per_element(inside, energy_eV), ["isolated-atom energies from labelled frames of the file"]
@@ -156,8 +157,8 @@ def _energy_per_element(raw: RawFrames, energy_eV: float) -> dict[str, float]:
             continue
         symbol, value = atoms.symbols[0], energy * energy_eV
         if abs(energies.get(symbol, value) - value) > 1e-6:
-            raise DataError(f"found isolated {symbol} atoms at {energies[symbol]:.6f} and {value:.6f} eV, expected one energy",
-                            "keep the one of the right level of theory, or declare isolated_atom_energies")
+            raise DataError(f"found isolated {symbol} atoms at {energies[symbol]:.6f} and {value:.6f} eV, "
+                            "expected one energy", "keep the right one, or declare isolated_atom_energies")
         energies[symbol] = value
     return energies
 
@@ -174,7 +175,8 @@ def _plausible(isolated: dict[str, float], raw: RawFrames, energy_eV: float) -> 
     return bool(cohesion) and low < float(np.median(cohesion)) < high
 
 
-def _report(source: str, raw: RawFrames, decision: UnitDecision, isolated: dict[str, float], notes: list[str]) -> ReadReport:
+def _report(source: str, raw: RawFrames, decision: UnitDecision, isolated: dict[str, float],
+            notes: list[str]) -> ReadReport:
     periodic = any(atoms.pbc.all() for atoms in raw.structures)
     missing = {name: sum(value is None for value in values) for name, values in raw.labels().items()
                if name in ("energy", "forces") or (name == "stress" and periodic)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy.spatial.distance import cdist
 from toolkit.data.formats import FrameSet
 from toolkit.data.neighbors import neighbor_list
 from toolkit.data.similarity import comparable_groups, frame_features, unwrapped_positions
-from toolkit.data.statistics import compute_statistics, force_rms
+from toolkit.data.statistics import energies_above, fit_energy_shifts, force_rms
 
 MAX_LISTED = 50
 NEAR_DUPLICATE_A = 0.02
@@ -101,7 +100,7 @@ def duplicates(frames: list[Atoms]) -> dict[str, Any]:
 
 
 def time_correlation(frames: list[Atoms]) -> dict[str, Any]:
-    """Whether neighbouring frames resemble each other: autocorrelation of the energy per atom at a distance of one frame."""
+    """Whether neighbouring frames resemble each other: energy autocorrelation at a distance of one frame."""
     values = np.array(list(_energy_above_fit(frames).values()))
     if len(values) < 20 or values.std() == 0.0:
         return {"energy_autocorrelation": None, "advice": ""}
@@ -122,7 +121,8 @@ def suspicious_frames(frames: list[Atoms]) -> list[dict[str, Any]]:
     width = 1.4826 * np.median(np.abs(values - np.median(values))) if len(values) > 10 else 0.0
     for t, value in energies.items():
         if width > 0 and abs(value - np.median(values)) > ENERGY_OUTLIER * width:
-            found.append({"frame": t, "reason": f"energy {(value - np.median(values)) / width:+.0f} standard deviations from the median"})
+            deviation = (value - np.median(values)) / width
+            found.append({"frame": t, "reason": f"energy {deviation:+.0f} standard deviations from the median"})
     return sorted(found, key=lambda entry: entry["frame"])[:MAX_LISTED]
 
 
@@ -138,11 +138,6 @@ def leakage(train: list[Atoms], test: list[Atoms]) -> dict[str, Any]:
             "copies": copies[:MAX_LISTED], "near_copies": near[:MAX_LISTED]}
 
 
-def report_as_dict(frame_set: FrameSet) -> dict[str, Any]:
-    """The ReadReport as a JSON-able dictionary."""
-    return asdict(frame_set.report)
-
-
 def _has(atoms: Atoms, label: str) -> bool:
     return atoms.calc is not None and label in atoms.calc.results
 
@@ -156,13 +151,8 @@ def _fingerprint(atoms: Atoms) -> bytes:
 
 
 def _energy_above_fit(frames: list[Atoms]) -> dict[int, float]:
-    """Frame -> energy per atom minus the best sum of element energies, eV/atom."""
-    labelled = {t: atoms for t, atoms in enumerate(frames) if _has(atoms, "energy")}
-    if not labelled:
-        return {}
-    shifts = compute_statistics(list(labelled.values()), r_max=1e-3).per_species_energy_shifts
-    return {t: (atoms.calc.results["energy"] - sum(shifts[s] for s in atoms.get_chemical_symbols())) / len(atoms)
-            for t, atoms in labelled.items()}
+    """Frame -> energy per atom above the best sum of element energies, eV/atom."""
+    return energies_above(frames, fit_energy_shifts(frames)[0])
 
 
 def _oddities(atoms: Atoms, rms: float) -> list[str]:
@@ -182,7 +172,8 @@ def _oddities(atoms: Atoms, rms: float) -> list[str]:
         ratio = lengths / (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
         e = int(np.argmin(ratio))
         if ratio[e] < SHORT_BOND:
-            reasons.append(f"atoms {i[e]} and {j[e]} ({atoms.symbols[i[e]]}, {atoms.symbols[j[e]]}) are {lengths[e]:.2f} Å apart")
+            pair = f"{atoms.symbols[i[e]]}{i[e]} and {atoms.symbols[j[e]]}{j[e]}"
+            reasons.append(f"{pair} are {lengths[e]:.2f} Å apart")
     return reasons
 
 

@@ -1,10 +1,11 @@
-"""NumPy archives: MD17 and sGDML (R, z, E, F), rMD17 (coords, nuclear_charges, energies, forces), our embedded files."""
+"""NumPy archives: MD17 and sGDML (R, z, E, F), rMD17 (coords, nuclear_charges, energies, forces), embedded sets."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -30,51 +31,63 @@ ALIASES = {
 MAX_UNPACKED_BYTES = 32 * 1024**3
 
 
-def read_npz(path: Path, config: DataConfig) -> RawFrames:
-    """Read a NumPy archive. Pickled arrays are never opened.
+STATEMENTS = ("type", "e_unit", "r_unit", "metadata")
+"""Entries that say something about the file; all other arrays are left alone."""
 
-    Raises DataError for truncated archives, object arrays, missing arrays and shapes that do not fit together.
-    """
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays of an .npz file, none of them opened. Raises DataError when it is damaged or too large."""
     try:
-        _check_size(path)
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, EOFError, OSError) as error:
+        raise _damaged(path, error) from None
+    size = sum(entry.file_size for entry in entries)
+    if size > MAX_UNPACKED_BYTES:
+        raise DataError(f"{path} unpacks to {size / 1024**3:.0f} GiB, expected at most "
+                        f"{MAX_UNPACKED_BYTES / 1024**3:.0f}", "split the file")
+    return [entry.filename.removesuffix(".npy") for entry in entries]
+
+
+def load_arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Those of the `wanted` arrays that an .npz file has, by name; others are never opened.
+
+    Raises DataError for a damaged archive and for arrays of Python objects, which could run code.
+    """
+    present = array_names(path)
+    try:
         with np.load(path, allow_pickle=False) as archive:
-            return _frames(archive, path, config)
-    except DataError:
-        raise
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise _unreadable(path, error) from None
-        raise DataError(f"{path} holds Python objects (pickle), expected plain number arrays",
-                        "save each quantity as a numeric array; pickles are never opened, they can run code") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, MemoryError, AttributeError) as error:
-        raise _unreadable(path, error) from None
+            return {key: archive[key] for key in present if key in wanted}
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, MemoryError, ValueError) as error:
+        if "Object arrays" in str(error):
+            raise DataError(f"{path} holds arrays of Python objects, expected plain number arrays",
+                            "save each quantity as a numeric array: objects can run code and stay closed") from None
+        raise _damaged(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def _damaged(path: Path, error: Exception) -> DataError:
     line = " ".join(str(error).split()) or type(error).__name__
     return DataError(f"{path} is not a complete NumPy .npz archive ({line})",
                      "the file is damaged or its download was cut short: fetch it again")
 
 
-def _check_size(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    if size > MAX_UNPACKED_BYTES:
-        raise DataError(f"{path} unpacks to {size / 1024**3:.0f} GiB, expected at most {MAX_UNPACKED_BYTES / 1024**3:.0f}",
-                        "split the file")
+def read_npz(path: Path, config: DataConfig) -> RawFrames:
+    """Read the frames of a NumPy archive.
 
-
-def _frames(archive: np.lib.npyio.NpzFile, path: Path, config: DataConfig) -> RawFrames:
-    if "type" in archive.files and str(archive["type"]) in ("m", "t", "b'm'", "b't'"):
+    Raises DataError for truncated archives, object arrays, missing arrays and shapes that do not fit together.
+    """
+    keys = _keys(array_names(path), path, config)
+    stored = load_arrays(path, {key for key in keys.values() if key is not None} | set(STATEMENTS))
+    if "type" in stored and _text(stored["type"]) in ("m", "t"):
         raise DataError(f"{path} is an sGDML model or task, expected a data set", "give the data set it was made from")
-    keys = _keys(archive.files, path, config)
-    arrays = {what: np.asarray(archive[key]) for what, key in keys.items() if key is not None}
+    arrays = {what: stored[key] for what, key in keys.items() if key is not None}
     for what, array in arrays.items():
         if array.dtype.kind not in "iuf":
             raise DataError(f"{path}: array {keys[what]!r} has type {array.dtype}, expected numbers")
     positions = arrays["positions"].astype(np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:
-        raise DataError(f"{path}: positions {keys['positions']!r} have shape {positions.shape}, expected (frames, atoms, 3)")
+        raise DataError(f"{path}: positions {keys['positions']!r} have shape {positions.shape}, "
+                        "expected (frames, atoms, 3)")
     numbers = _numbers(arrays["numbers"], positions, path, keys["numbers"])
     cells = _per_frame(arrays.get("cell"), (3, 3), positions, path, "cell")
     if keys["cell"] == "lattice" and cells is not None:  # sGDML stores lattice vectors as columns
@@ -94,7 +107,7 @@ def _frames(archive: np.lib.npyio.NpzFile, path: Path, config: DataConfig) -> Ra
         stresses=[None] * len(positions) if stresses is None else [full_3x3_to_voigt_6_stress(s) for s in stresses],
         dipoles=[None] * len(positions) if dipoles is None else list(dipoles),
         keys={what: keys[what] for what in ("energy", "forces", "stress")},
-        statement=_statement(archive, path),
+        statement=_statement(stored),
     )
 
 
@@ -123,7 +136,8 @@ def _numbers(numbers: np.ndarray, positions: np.ndarray, path: Path, key: str | 
         raise DataError(f"{path}: atomic numbers {key!r} hold {sorted(set(numbers.ravel().tolist()))[:5]}, "
                         "expected whole numbers from 1 to 118")
     if numbers.ndim == 2 and (np.diff((numbers == 0).astype(int), axis=1) < 0).any():
-        raise DataError(f"{path}: atomic numbers {key!r} hold zeros between atoms, expected zeros only as padding at the end")
+        raise DataError(f"{path}: atomic numbers {key!r} hold zeros between atoms, "
+                        "expected zeros only as padding at the end")
     return np.broadcast_to(numbers.astype(int), (num_frames, num_atoms))
 
 
@@ -135,21 +149,27 @@ def _per_frame(array: np.ndarray | None, shape: tuple[int, ...], positions: np.n
     if what == "cell" and array.shape == shape:
         return np.broadcast_to(array.astype(np.float64), wanted)
     if array.shape not in (wanted, (*wanted, 1)):
-        raise DataError(f"{path}: {what} has shape {array.shape}, expected {wanted} to match the positions {positions.shape}")
+        raise DataError(f"{path}: {what} has shape {array.shape}, expected {wanted} to match the positions "
+                        f"{positions.shape}")
     return array.reshape(wanted).astype(np.float64)
 
 
-def _statement(archive: np.lib.npyio.NpzFile, path: Path) -> UnitStatement:
-    """Units written in the archive: sGDML's e_unit and r_unit, or our own metadata."""
-    if "metadata" in archive.files and archive["metadata"].dtype.kind == "U":
+def _statement(stored: dict[str, np.ndarray]) -> UnitStatement:
+    """Units written in the archive: our own metadata, or sGDML's e_unit and r_unit."""
+    if "metadata" in stored:
         try:
-            about = json.loads(str(archive["metadata"]))
+            about = json.loads(_text(stored["metadata"]))
         except json.JSONDecodeError:
-            about = {}
+            about = None
         if isinstance(about, dict) and "energy_unit" in about:
             return UnitStatement(energy_unit_name(str(about["energy_unit"])),
                                  length_unit_name(str(about.get("length_unit"))), "the file's metadata")
-    texts = {key: archive[key].item() for key in ("e_unit", "r_unit") if key in archive.files}
-    texts = {key: text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text) for key, text in texts.items()}
+    texts = {key: _text(stored[key]) for key in ("e_unit", "r_unit") if key in stored}
     return UnitStatement(energy_unit_name(texts.get("e_unit", "")), length_unit_name(texts.get("r_unit", "")),
                          f"the file's {' and '.join(texts)}" if texts else "")
+
+
+def _text(array: np.ndarray) -> str:
+    """The text in an array of one string or byte string; empty for anything else."""
+    value = array.item() if array.size == 1 else ""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -27,11 +27,14 @@ def read_qm9(path: Path) -> RawFrames:
                 if member.isfile() and member.name.endswith(".xyz"):
                     molecules[member.name] = _molecule(archive.extractfile(member).read().decode("ascii"))
     except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path} is not a complete QM9 archive ({' '.join(str(error).split())})", "fetch it again") from None
+        raise DataError(f"{path} is not a complete QM9 archive ({' '.join(str(error).split())})",
+                        "fetch it again") from None
     ordered = [molecules[name] for name in sorted(molecules)]
     nothing = [None] * len(ordered)
-    return RawFrames("QM9 archive", [atoms for atoms, _ in ordered], [energy for _, energy in ordered], nothing, nothing,
-                     nothing, {"energy": "U0", "forces": None, "stress": None}, UnitStatement("Hartree", "Å", "the QM9 format"))
+    return RawFrames(
+        format="QM9 archive", structures=[atoms for atoms, _ in ordered], energies=[energy for _, energy in ordered],
+        forces=nothing, stresses=nothing, dipoles=nothing, keys={"energy": "U0", "forces": None, "stress": None},
+        statement=UnitStatement("Hartree", "Å", "the QM9 format"))
 
 
 def _molecule(text: str) -> tuple[Atoms, float]:

@@ -69,7 +69,8 @@ def check_frames(raw: RawFrames) -> None:
             [not (np.isfinite(a.positions).all() and np.isfinite(a.cell.array).all()) for a in raw.structures],
             "finite numbers")
     _refuse(f"with coordinates beyond {MAX_COORDINATE:.0e}",
-            [bool((np.abs(a.positions) > MAX_COORDINATE).any()) for a in raw.structures], "coordinates of one structure")
+            [bool((np.abs(a.positions) > MAX_COORDINATE).any()) for a in raw.structures],
+            "coordinates of one structure")
     _refuse("whose forces do not have one row of three per atom",
             [f is not None and f.shape != (len(a), 3) for f, a in zip(raw.forces, raw.structures, strict=True)],
             "forces of shape (atoms, 3)")
@@ -84,5 +85,5 @@ def _refuse(what: str, bad: list[bool], expected: str) -> None:
         return
     shown = ", ".join(str(t) for t in frames[:10]) + (", …" if len(frames) > 10 else "")
     noun = "frame" if len(frames) == 1 else "frames"
-    raise DataError(f"found {len(frames)} of {len(bad)} frames {what} ({noun} {shown}, counted from 0), expected {expected}",
-                    "correct or remove them")
+    raise DataError(f"found {len(frames)} of {len(bad)} frames {what} ({noun} {shown}, counted from 0), "
+                    f"expected {expected}", "correct or remove them")

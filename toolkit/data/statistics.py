@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ class Statistics:
     warnings: tuple[str, ...] = ()
 
 
-def compute_statistics(frames: list[Atoms], r_max: float, isolated_atom_energies: dict[str, float] | None = None) -> Statistics:
+def compute_statistics(frames: list[Atoms], r_max: float,
+                       isolated_atom_energies: dict[str, float] | None = None) -> Statistics:
     """Statistics of frames in eV and Å, for a cutoff r_max (Å).
 
     Shifts are the isolated-atom energies (eV) when given, else ridge least squares of total energies on compositions.
@@ -42,50 +44,66 @@ def compute_statistics(frames: list[Atoms], r_max: float, isolated_atom_energies
     """
     if not frames:
         raise DataError("found no training frames, expected at least one")
-    labelled = [atoms for atoms in frames if "energy" in _results(atoms)]
-    numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
-    counts = np.array([[np.count_nonzero(atoms.numbers == z) for z in numbers] for atoms in labelled], dtype=np.float64)
-    energies = np.array([_results(atoms)["energy"] for atoms in labelled], dtype=np.float64)
-    symbols = [chemical_symbols[z] for z in numbers]
-    warnings: list[str] = []
-    if isolated_atom_energies is not None:
-        shifts = _isolated_shifts(symbols, isolated_atom_energies)
-    elif labelled:
-        shifts = _fitted_shifts(counts, energies, symbols, warnings)
+    warnings: tuple[str, ...] = ()
+    if isolated_atom_energies is None:
+        shifts, warnings = fit_energy_shifts(frames)
     else:
-        shifts = np.zeros(len(symbols))
-    residual = np.nan
-    if labelled:
-        per_atom = (energies - counts @ shifts) / counts.sum(axis=1)
-        residual = float(np.sqrt(np.mean(per_atom**2)))
-        if abs(np.median(per_atom)) > IMPLAUSIBLE_EV_PER_ATOM:
-            warnings.append(f"energies differ from the isolated atoms by {np.median(per_atom):.1f} eV/atom: "
-                            "these isolated-atom energies belong to another method or unit")
-    return Statistics(dict(zip(symbols, shifts.tolist(), strict=True)), force_rms(frames),
-                      average_neighbors(frames, r_max), residual, tuple(warnings))
+        shifts = _isolated_shifts(frames, isolated_atom_energies)
+    residuals = np.array(list(energies_above(frames, shifts).values()))
+    if residuals.size and abs(np.median(residuals)) > IMPLAUSIBLE_EV_PER_ATOM:
+        warnings += (f"energies differ from the isolated atoms by {np.median(residuals):.1f} eV/atom: "
+                     "these isolated-atom energies belong to another method or unit",)
+    return Statistics(shifts, force_rms(frames), average_neighbors(frames, r_max),
+                      float(np.sqrt(np.mean(residuals**2))) if residuals.size else float("nan"), warnings)
+
+
+def fit_energy_shifts(frames: list[Atoms]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Ridge least squares of total energies on compositions: element -> eV, and a warning when these do not fix it.
+
+    Solved by singular values in float64. Directions without information stay at zero: the smallest shifts that fit.
+    """
+    labelled = [atoms for atoms in frames if "energy" in _results(atoms)]
+    symbols = _symbols(frames)
+    if not labelled:
+        return dict.fromkeys(symbols, 0.0), ()
+    tallies = [Counter(atoms.get_chemical_symbols()) for atoms in labelled]
+    counts = np.array([[tally[symbol] for symbol in symbols] for tally in tallies], dtype=np.float64)
+    energies = np.array([_results(atoms)["energy"] for atoms in labelled], dtype=np.float64)
+    left, singular, right = np.linalg.svd(counts, full_matrices=False)
+    rank = int(np.count_nonzero(singular > 1e-3 * singular[0]))
+    warnings: tuple[str, ...] = ()
+    if rank < len(symbols):
+        warnings = (f"compositions fix only {rank} of {len(symbols)} energy shifts ({', '.join(symbols)}): the "
+                    "smallest that fit are used, so atomisation energies mean nothing; "
+                    "give isolated_atom_energies to mend this",)
+    damped = singular / (singular**2 + (RIDGE * singular[0]) ** 2)
+    shifts = right.T @ (damped * (left.T @ energies))
+    return dict(zip(symbols, shifts.tolist(), strict=True)), warnings
+
+
+def energies_above(frames: list[Atoms], shifts: dict[str, float]) -> dict[int, float]:
+    """Index of each frame with an energy -> (E − Σ shifts)/N, eV/atom."""
+    labelled = {t: atoms for t, atoms in enumerate(frames) if "energy" in _results(atoms)}
+    return {t: (_results(atoms)["energy"] - sum(shifts[symbol] for symbol in atoms.get_chemical_symbols())) / len(atoms)
+            for t, atoms in labelled.items()}
 
 
 def _results(atoms: Atoms) -> dict:
     return atoms.calc.results if atoms.calc is not None else {}
 
 
-def _isolated_shifts(symbols: list[str], energies: dict[str, float]) -> np.ndarray:
+def _symbols(frames: list[Atoms]) -> list[str]:
+    """Elements that occur, by atomic number."""
+    return [chemical_symbols[z] for z in np.unique(np.concatenate([atoms.numbers for atoms in frames]))]
+
+
+def _isolated_shifts(frames: list[Atoms], energies: dict[str, float]) -> dict[str, float]:
+    symbols = _symbols(frames)
     missing = [symbol for symbol in symbols if symbol not in energies]
     if missing:
         raise DataError(f"found no isolated-atom energy for {missing}, expected one for each of {symbols}",
                         "complete data.isolated_atom_energies, or leave it out to fit all of them")
-    return np.array([energies[symbol] for symbol in symbols])
-
-
-def _fitted_shifts(counts: np.ndarray, energies: np.ndarray, symbols: list[str], warnings: list[str]) -> np.ndarray:
-    """Ridge least squares E ≈ counts @ shifts by singular values; directions without information stay at zero."""
-    left, singular, right = np.linalg.svd(counts, full_matrices=False)
-    rank = int(np.count_nonzero(singular > 1e-3 * singular[0]))
-    if rank < len(symbols):
-        warnings.append(f"compositions fix only {rank} of {len(symbols)} energy shifts ({', '.join(symbols)}): the smallest ones "
-                        "that fit are used, and atomisation energies mean nothing; give isolated_atom_energies to mend this")
-    damped = singular / (singular**2 + (RIDGE * singular[0]) ** 2)
-    return right.T @ (damped * (left.T @ energies))
+    return {symbol: energies[symbol] for symbol in symbols}
 
 
 def force_rms(frames: list[Atoms]) -> float:
@@ -97,5 +115,6 @@ def force_rms(frames: list[Atoms]) -> float:
 def average_neighbors(frames: list[Atoms], r_max: float) -> float:
     """Mean number of neighbours per atom within r_max (Å), over at most 300 evenly spaced frames."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MAX_NEIGHBOR_FRAMES)).astype(int))
-    edges = sum(neighbor_list(frames[t].positions, frames[t].cell.array, frames[t].pbc, r_max)[0].shape[1] for t in chosen)
-    return edges / sum(len(frames[t]) for t in chosen)
+    sample = [frames[t] for t in chosen]
+    edges = sum(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, r_max)[0].shape[1] for atoms in sample)
+    return edges / sum(len(atoms) for atoms in sample)

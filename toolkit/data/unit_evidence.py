@@ -20,8 +20,10 @@ from toolkit.data.raw_frames import RawFrames
 from toolkit.data.similarity import comparable_groups, frame_features, nearest_image, unwrapped_positions
 from toolkit.errors import DataError
 
-MAX_FRAMES = 600
+MAX_FRAMES = 1200
 """Frames looked at per group: unit detection must stay quick on long trajectories."""
+
+MAX_PAIRS = 50
 
 NOBLE_GASES = frozenset({2, 10, 18, 36, 54, 86, 118})
 LARGEST_SCHWINGER_Z = 36
@@ -103,7 +105,8 @@ def bond_stiffness(raw: RawFrames, length_A: float) -> Measured | None:
         covariance = np.cov(lengths, pull)
         if covariance[1, 1] == 0.0:
             continue
-        ratios.append(-covariance[0, 1] / covariance[0, 0] / _badger(first.numbers[i], first.numbers[j], lengths.mean()))
+        reference_stiffness = _badger(first.numbers[i], first.numbers[j], lengths.mean())
+        ratios.append(-covariance[0, 1] / covariance[0, 0] / reference_stiffness)
         correlations.append(-covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
     if not ratios:
         return None
@@ -120,7 +123,7 @@ def work_over_energy(raw: RawFrames) -> Measured | None:
     if not steps:
         return None
     steps.sort(key=lambda step: step[0])
-    work, difference = np.array([step[1:] for step in steps[:100]]).T
+    work, difference = np.array([step[1:] for step in steps[:MAX_PAIRS]]).T
     if len(work) < 8 or not difference.any() or not work.any():
         return None
     norm = np.sqrt((work @ work) * (difference @ difference))
@@ -141,9 +144,9 @@ def _covalent_bonds(atoms: Atoms, length_A: float) -> list[tuple[int, int, np.nd
     except DataError:
         return []
     vectors = atoms.positions[j] - atoms.positions[i] + shifts @ atoms.cell.array
-    bonded = np.linalg.norm(vectors, axis=1) * length_A < 1.25 * (covalent_radii[atoms.numbers[i]] + covalent_radii[atoms.numbers[j]])
-    covalent = np.isin(atoms.numbers[i], list(NONMETALS)) & np.isin(atoms.numbers[j], list(NONMETALS))
-    chosen = np.flatnonzero(bonded & covalent & (i < j))[:300]
+    radii, covalent = covalent_radii[atoms.numbers], np.isin(atoms.numbers, list(NONMETALS))
+    bonded = np.linalg.norm(vectors, axis=1) * length_A < 1.25 * (radii[i] + radii[j])
+    chosen = np.flatnonzero(bonded & covalent[i] & covalent[j] & (i < j))[:300]
     return [(int(i[e]), int(j[e]), vectors[e]) for e in chosen]
 
 
@@ -161,14 +164,14 @@ def _badger(z_i: int, z_j: int, length: float) -> float:
 
 
 def _closest_pairs(raw: RawFrames, group: list[int]) -> list[tuple[float, float, float]]:
-    """Up to 100 closest pairs of frames of one group: (RMS displacement, work −F·dr, energy difference)."""
+    """The closest pairs of frames of one group: (RMS displacement, work −F·dr, energy difference)."""
     structures = [raw.structures[t] for t in group]
     periodic = bool(structures[0].pbc.any())
     positions = unwrapped_positions(structures)
     features = frame_features(structures, positions)
     distances = cdist(features, features)
     distances[np.tril_indices(len(group))] = np.inf
-    order = np.argsort(distances, axis=None)[: min(100, 2 * len(group), len(group) * (len(group) - 1) // 2)]
+    order = np.argsort(distances, axis=None)[: min(MAX_PAIRS, len(group) * (len(group) - 1) // 2)]
     pairs = []
     for a, b in zip(*np.unravel_index(order, distances.shape), strict=True):
         force_a, force_b = raw.forces[group[a]], raw.forces[group[b]]

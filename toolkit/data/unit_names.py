@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 
 _ENERGY = {
-    "eV": ("ev", "electronvolt"), "meV": ("mev",), "kcal/mol": ("kcal/mol", "kcalmol", "kcal_mol", "kcal/mole", "kcalmol-1"),
-    "kJ/mol": ("kj/mol", "kjmol", "kj_mol", "kjmol-1"), "Hartree": ("hartree", "hartrees", "ha", "eh", "au", "a.u."),
+    "eV": ("ev", "electronvolt"),
+    "meV": ("mev",),
+    "kcal/mol": ("kcal/mol", "kcalmol", "kcal_mol", "kcal/mole", "kcalmol-1"),
+    "kJ/mol": ("kj/mol", "kjmol", "kj_mol", "kjmol-1"),
+    "Hartree": ("hartree", "hartrees", "ha", "eh", "au", "a.u."),
     "Rydberg": ("rydberg", "ry"),
 }
-_LENGTH = {"Å": ("å", "a", "ang", "angstrom", "angstroms", "ångström"), "Bohr": ("bohr", "a0", "au", "a.u."), "nm": ("nm", "nanometer")}
+_LENGTH = {
+    "Å": ("å", "a", "ang", "angstrom", "angstroms", "ångström"),
+    "Bohr": ("bohr", "a0", "au", "a.u."),
+    "nm": ("nm", "nanometer"),
+}
 _KEY_SUFFIX = re.compile(r"_(ev|mev|kcal_mol|kcal/mol|kj_mol|kj/mol|hartree|ha|rydberg|ry)$", re.IGNORECASE)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import permutations
 
 from toolkit.config import DataConfig
 from toolkit.data.raw_frames import RawFrames
@@ -18,8 +19,11 @@ from toolkit.units import BOHR_A, ENERGY_UNITS_EV, HARTREE_EV, LENGTH_UNITS_A
 TYPICAL_STIFFNESS = 1.15
 """Median DFT force constant over Badger's rule: 0.89 (water) … 1.30 (benzene) in the sets we looked at."""
 
-ALL_ELECTRON_UNITS = ("Hartree", "eV", "kcal/mol", "kJ/mol")
-"""Units in which codes print all-electron totals; in Rydberg, valence-only energies can look alike by chance."""
+COMMON_UNITS = ("Hartree", "eV", "kcal/mol", "kJ/mol")
+"""Units of all-electron totals and of mixed-up files; in Rydberg, valence-only energies look all-electron by chance."""
+
+TRUSTED_CORRELATION = 0.6
+"""Correlation from which on a measurement counts; by chance 50 pairs stay below 0.45."""
 
 DECLARE = "declare data.energy_unit and data.length_unit"
 
@@ -46,7 +50,7 @@ def decide_units(raw: RawFrames, config: DataConfig) -> UnitDecision:
     _check_same_unit(raw, work)
     energy_unit, energy_evidence, energy_warnings = _energy_unit(raw, config, _energy_votes(raw, stiffness))
     evidence = [energy_evidence, length_evidence]
-    if work is not None and abs(work.correlation) > 0.7:
+    if work is not None and abs(work.correlation) > TRUSTED_CORRELATION:
         evidence.append(f"−F·dr between close frames is {work.value:.2f} × their energy difference "
                         f"(correlation {work.correlation:.2f})")
     return UnitDecision(energy_unit, length_unit, "; ".join(evidence), length_warnings + energy_warnings)
@@ -76,7 +80,8 @@ def _settle(what: str, declared: str, stated: str | None, source: str, votes: di
     The first vote is the stronger one: with a statement only it can object, without one all must agree.
     """
     strongest = next(iter(votes.items()), None)
-    support = "".join(f", {reason}" for reason, unit in votes.items() if unit == (stated if declared == "auto" else declared))
+    chosen = stated if declared == "auto" else declared
+    support = "".join(f", {reason}" for reason, unit in votes.items() if unit == chosen)
     objection = f"physics points to {strongest[1]} ({strongest[0]})" if strongest else ""
     if declared != "auto":
         wrong = strongest is not None and strongest[1] != declared
@@ -98,14 +103,14 @@ def _settle(what: str, declared: str, stated: str | None, source: str, votes: di
 def _energy_votes(raw: RawFrames, stiffness: Measured | None) -> dict[str, str]:
     """Evidence -> energy unit, strongest first: bond stiffness, then all-electron total energies."""
     votes: dict[str, str] = {}
-    if stiffness is not None and stiffness.correlation > 0.6:
+    if stiffness is not None and stiffness.correlation > TRUSTED_CORRELATION:
         for unit, value in ENERGY_UNITS_EV.items():
             ratio = stiffness.value * value
             if abs(math.log(ratio / TYPICAL_STIFFNESS)) < 0.5 * math.log(2.0):
                 votes[f"bond stiffness is {ratio:.2f} × Badger's rule in {unit}/Å²"] = unit
     total = energy_ratio(raw)
     if total is not None:
-        for unit in ALL_ELECTRON_UNITS:
+        for unit in COMMON_UNITS:
             ratio = total.value * ENERGY_UNITS_EV[unit] / HARTREE_EV
             if abs(ratio - 1.0) < 0.04:
                 votes[f"total energies are {ratio:.3f} × those of all-electron atoms in {unit}"] = unit
@@ -114,9 +119,10 @@ def _energy_votes(raw: RawFrames, stiffness: Measured | None) -> dict[str, str]:
 
 def _check_sign(work: Measured | None, stiffness: Measured | None) -> None:
     reasons = []
-    if work is not None and work.correlation < -0.7:
-        reasons.append(f"−F·dr between {work.samples} pairs of close frames is {work.value:.2f} × their energy difference")
-    if stiffness is not None and stiffness.correlation < -0.6:
+    if work is not None and work.correlation < -TRUSTED_CORRELATION:
+        reasons.append(f"−F·dr between {work.samples} pairs of close frames is {work.value:.2f} × their energy "
+                       "difference")
+    if stiffness is not None and stiffness.correlation < -TRUSTED_CORRELATION:
         reasons.append(f"forces push {stiffness.samples} stretched bonds further apart")
     if reasons:
         raise DataError(f"forces have the wrong sign: {' and '.join(reasons)}, expected forces = −dE/dr",
@@ -125,19 +131,19 @@ def _check_sign(work: Measured | None, stiffness: Measured | None) -> None:
 
 def _check_same_unit(raw: RawFrames, work: Measured | None) -> None:
     """Refuse forces that are not the slope of the energies; the tolerance is wide unless pairs are very close."""
-    if work is None or work.correlation < 0.7:
+    if work is None or work.correlation < TRUSTED_CORRELATION:
         return
     tolerance = 1.4 if work.correlation > 0.95 else 2.5
     if 1.0 / tolerance < work.value < tolerance:
         return
-    factors = {f"forces in {of_forces}/Å with energies in {of_energies}": forces_eV / energies_eV
-               for of_forces, forces_eV in ENERGY_UNITS_EV.items()
-               for of_energies, energies_eV in ENERGY_UNITS_EV.items() if of_forces != of_energies}
+    factors = {f"forces in {of_forces}/Å with energies in {of_energies}":
+               ENERGY_UNITS_EV[of_forces] / ENERGY_UNITS_EV[of_energies]
+               for of_forces, of_energies in permutations(COMMON_UNITS, 2)}
     factors |= {"forces per Bohr with positions in Å": 1.0 / BOHR_A, "forces per Å with positions in Bohr": BOHR_A,
                 "forces in Hartree/Bohr with energies in eV": HARTREE_EV / BOHR_A,
                 "energies per atom": 1.0 / len(raw.structures[0])}
     likely = min(factors, key=lambda name: abs(math.log(work.value * factors[name])))
     close = abs(math.log(work.value * factors[likely])) < 0.25
-    raise DataError(f"forces and energies are not in the same unit: −F·dr between {work.samples} pairs of close frames is "
-                    f"{work.value:.3g} × their energy difference, expected 1" + (f"; it looks like {likely}" if close else ""),
-                    "convert one of them before reading")
+    raise DataError(f"forces and energies are not in the same unit: −F·dr between {work.samples} pairs of close frames "
+                    f"is {work.value:.3g} × their energy difference, expected 1"
+                    + (f"; it looks like {likely}" if close else ""), "convert one of them before reading")
