@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -177,3 +178,15 @@ def test_the_model_folder_of_an_interrupted_run_is_not_half_written(tiny_yaml, t
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert load_potential(tmp_path / "run", device="cpu").species == ("H", "C", "O")
+
+
+def test_a_full_disk_gets_one_line(tiny_yaml, tmp_path):
+    """File sizes are limited (RLIMIT_FSIZE), so that writing the weights fails as it does on a full disk."""
+    command = [sys.executable, "-m", "toolkit", "train", str(tiny_yaml), "-o", str(tmp_path / "full")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)))
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot write" in done.stderr
+    assert "free space" in done.stderr
+    assert list((tmp_path / "full").rglob("*.tmp")) == []

@@ -43,6 +43,7 @@ def save_tensors(tensors: dict[str, torch.Tensor], path: str | Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, temporary)
+        temporary.chmod(0o644)  # safetensors makes it readable by the owner only
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         with suppress(OSError):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from ase.io import read, write
 from safetensors.torch import load_file
 
 from toolkit.config import TrainConfig, parse_config, save_config
-from toolkit.errors import DataError, DeviceError, JobError, ModelError, TrainingError
+from toolkit.errors import DataError, DeviceError, JobError, ModelError, StorageError, TrainingError
 from toolkit.models.potential import load_potential
 from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
@@ -66,8 +68,6 @@ def test_training_learns_and_the_folder_reproduces_its_errors(copper_config, cop
     assert result["test.stress_mae_meV_per_A3"] > 0
     assert "6 test frames" in (tmp_path / "model" / "CARD.md").read_text()
     # the errors on the card are those of the folder, recomputed from outside through ASE
-    order = np.random.default_rng(0)  # not used for the split: the test frames are found by their energies
-    del order
     potential = load_potential(tmp_path, device="cpu")
     everything = evaluate_potential(potential, read(copper_file, ":"), batch_size=7)
     assert everything["n_frames"] == 36
@@ -105,6 +105,28 @@ def test_killed_and_resumed_equals_uninterrupted(copper_config, tmp_path):
     assert worker.wait() == -signal.SIGKILL, worker.stderr.read()
     subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 5 kB: writing weights fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_loses_nothing_already_computed(copper_config, tmp_path):
+    train(copper_config, tmp_path / "whole")
+    train(copper_config, tmp_path / "parts", reporter=Recorder(stop_at=7))
+    kept = weights(tmp_path / "parts")
+    with full_disk(), pytest.raises(StorageError, match="cannot write"):
+        train(copper_config, tmp_path / "parts", resume=True)
+    assert same(weights(tmp_path / "parts"), kept)
+    train(copper_config, tmp_path / "parts", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 def test_resume_needs_a_checkpoint_of_the_same_configuration(copper_config, tmp_path):
