@@ -53,16 +53,16 @@ def read_extxyz(path: Path, config: DataConfig) -> RawFrames:
 
 def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
     """Read any other file through ASE, which converts to eV and Å. Raises DataError when ASE cannot."""
+    name = "unknown"
     try:
         name = filetype(str(path))
+        frames = [] if name in REFUSED_FORMATS else ase.io.read(path, index=":", format=name)
     except UnknownFileTypeError:
         raise DataError(f"{path} is in no format that ASE recognises", "convert it to extended XYZ") from None
-    if name in REFUSED_FORMATS:
-        raise DataError(f"{path} is in the format {name!r}, which is not read", "convert it to extended XYZ with ASE")
-    try:
-        frames = ase.io.read(path, index=":", format=name)
     except PARSER_ERRORS as error:
         raise _not_understood(path, f"the format {name!r} that ASE takes it for", error) from None
+    if name in REFUSED_FORMATS:
+        raise DataError(f"{path} is in the format {name!r}, which is not read", "convert it to extended XYZ with ASE")
     return _raw(frames, path, f"ASE {name}", config)
 
 
