@@ -98,7 +98,8 @@ def _check_layout(lines: list[str], path: Path) -> None:
 
 def _not_understood(path: Path, kind: str, error: BaseException) -> DataError:
     line = " ".join(str(error).split())[:200] or type(error).__name__
-    return DataError(f"{path} cannot be read as {kind} ({line})", "check that it is complete and ends in the right suffix")
+    return DataError(f"{path} cannot be read as {kind} ({line})",
+                     "check that the file is complete and its name ends as it should")
 
 
 def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawFrames:

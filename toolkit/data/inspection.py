@@ -17,6 +17,7 @@ from toolkit.data.similarity import comparable_groups, frame_features, unwrapped
 from toolkit.data.statistics import energies_above, fit_energy_shifts, force_rms
 
 MAX_LISTED = 50
+MAX_FEATURE_ATOMS = 150
 NEAR_DUPLICATE_A = 0.02
 """Frames whose interatomic distances differ by less than this (RMS, Å) count as the same conformation."""
 
@@ -185,7 +186,8 @@ def _near_copies(train: list[Atoms], test: list[Atoms]) -> list[int]:
         if not known or not asked or len(frames[group[0]]) < 2:
             continue
         structures = [frames[t] for t in known + asked]
-        features = frame_features(structures, unwrapped_positions(structures))
-        distances = cdist(features[len(known):], features[:len(known)]).min(axis=1) / np.sqrt(features.shape[1])
-        near.extend(t - len(train) for t, distance in zip(asked, distances, strict=True) if distance < NEAR_DUPLICATE_A)
+        features = frame_features(structures, unwrapped_positions(structures), MAX_FEATURE_ATOMS)
+        tolerance = NEAR_DUPLICATE_A * np.sqrt(features.shape[1])
+        near.extend(t - len(train) for t, row in zip(asked, features[len(known):], strict=True)
+                    if cdist(row[None], features[:len(known)]).min() < tolerance)
     return near

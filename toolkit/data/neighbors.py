@@ -11,7 +11,8 @@ from toolkit.errors import DataError
 MAX_EXTENT_A = 1e6
 
 
-def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, r_max: float) -> tuple[np.ndarray, np.ndarray]:
+def neighbor_list(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray,
+                  r_max: float) -> tuple[np.ndarray, np.ndarray]:
     """All directed pairs closer than r_max, self-images included, sorted by (i, j, shift).
 
     positions : (N, 3), Å;  cell : (3, 3), rows, Å;  pbc : (3,), bool;  r_max : Å
@@ -43,8 +44,8 @@ def _checked_cell(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> n
         return np.zeros((3, 3))
     cell = np.asarray(cell, dtype=np.float64).reshape(3, 3)
     if not np.isfinite(cell).all() or (np.linalg.norm(cell[pbc], axis=1) < 1e-6).any():
-        raise DataError(f"found pbc {pbc.tolist()} with the cell {cell.tolist()}, expected a non-zero vector along each "
-                        "periodic direction", "set the cell or switch pbc off")
+        raise DataError(f"found pbc {pbc.tolist()} with the cell {cell.tolist()}, expected a non-zero vector along "
+                        "each periodic direction", "set the cell or switch pbc off")
     usable = np.where(pbc[:, None], cell, _open_rows(cell, pbc))
     box = complete_cell(usable)
     if abs(np.linalg.det(box)) < 1e-9 * np.prod(np.linalg.norm(box, axis=1)):

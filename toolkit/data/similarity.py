@@ -10,10 +10,6 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from scipy.spatial.distance import pdist
 
-MAX_FEATURE_ATOMS = 60
-"""Distances between more atoms than these add nothing when telling conformations of one molecule apart."""
-
-
 def comparable_groups(structures: Sequence[Atoms], frames: Iterable[int]) -> list[list[int]]:
     """The given frames grouped by atomic numbers (in order), periodicity and cell, largest group first."""
     groups: dict[tuple[bytes, bytes, bytes], list[int]] = defaultdict(list)
@@ -39,14 +35,15 @@ def unwrapped_positions(structures: Sequence[Atoms]) -> np.ndarray:
     return positions[0] + nearest_image(positions - positions[0], structures[0])
 
 
-def frame_features(structures: Sequence[Atoms], positions: np.ndarray) -> np.ndarray:
+def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms: int) -> np.ndarray:
     """Vectors (T, D) whose root-mean-square difference tells how far comparable frames are apart, a length.
 
-    positions : (T, N, 3) from `unwrapped_positions`. Interatomic distances for molecules, which do not change when a
-    molecule turns; coordinates relative to their mean for periodic frames.
+    positions : (T, N, 3) from `unwrapped_positions`;  max_atoms : use so many atoms at most, evenly spaced in the list
+    Interatomic distances for molecules, which do not change when a molecule turns; coordinates relative to their mean
+    for periodic frames.
     """
-    if structures[0].pbc.any():
-        return (positions - positions.mean(axis=1, keepdims=True)).reshape(len(positions), -1)
     num_atoms = positions.shape[1]
-    kept = np.linspace(0, num_atoms - 1, min(num_atoms, MAX_FEATURE_ATOMS)).astype(int)
-    return np.array([pdist(frame[kept]) for frame in positions])
+    kept = positions[:, np.linspace(0, num_atoms - 1, min(num_atoms, max_atoms)).astype(int)]
+    if structures[0].pbc.any():
+        return (kept - kept.mean(axis=1, keepdims=True)).reshape(len(kept), -1)
+    return np.array([pdist(frame) for frame in kept])

@@ -24,6 +24,7 @@ MAX_FRAMES = 1200
 """Frames looked at per group: unit detection must stay quick on long trajectories."""
 
 MAX_PAIRS = 50
+MAX_FEATURE_ATOMS = 60
 
 NOBLE_GASES = frozenset({2, 10, 18, 36, 54, 86, 118})
 LARGEST_SCHWINGER_Z = 36
@@ -168,7 +169,7 @@ def _closest_pairs(raw: RawFrames, group: list[int]) -> list[tuple[float, float,
     structures = [raw.structures[t] for t in group]
     periodic = bool(structures[0].pbc.any())
     positions = unwrapped_positions(structures)
-    features = frame_features(structures, positions)
+    features = frame_features(structures, positions, MAX_FEATURE_ATOMS)
     distances = cdist(features, features)
     distances[np.tril_indices(len(group))] = np.inf
     order = np.argsort(distances, axis=None)[: min(MAX_PAIRS, len(group) * (len(group) - 1) // 2)]

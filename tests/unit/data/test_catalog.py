@@ -43,13 +43,15 @@ def publish(served, npz_file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts an npz on the server and into the catalogue as `local`; keyword arguments change the entry."""
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
 
-    def make(known: bool = True, content: bytes | None = None, name: str = "frames.npz", member: str | None = None) -> str:
+    def make(known: bool = True, content: bytes | None = None, name: str = "frames.npz",
+             member: str | None = None) -> str:
         content = npz_file().read_bytes() if content is None else content
         address, folder = served
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         remote = RemoteFile(f"{address}/{name}", f"sha256:{digest}" if known else None)
-        monkeypatch.setitem(CATALOG, "local", CatalogEntry("ethanol", "CC0-1.0", "nobody", "eV", "Å", (remote,), member))
+        entry = CatalogEntry("ethanol", "CC0-1.0", "nobody", "eV", "Å", (remote,), member)
+        monkeypatch.setitem(CATALOG, "local", entry)
         return digest
     return make
 
@@ -172,14 +174,23 @@ def test_checksums_are_those_of_the_published_files(name: str, shared_data: Path
     assert remote.checksum == f"sha256:{hashlib.sha256((shared_data / 'rmd17' / remote.name).read_bytes()).hexdigest()}"
 
 
+QM9_WATER = """3
+gdb 3\t799.5\t437.9\t282.9\t1.85\t6.31\t-0.29\t0.06\t0.36\t19.0\t0.021\t-76.404702\t-76.4\t-76.4\t-76.4\t6.0\t
+O\t-0.0344\t0.9775\t0.0076\t-0.58
+H\t0.0648\t0.0206\t1.5*^-3\t0.29
+H\t0.8718\t1.3008\t0.0007\t0.29
+1341\t1341
+O\tO
+InChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2
+"""
+
+
 def test_qm9_archive(tmp_path: Path) -> None:
-    water = "3\ngdb 3\t799.5\t437.9\t282.9\t1.85\t6.31\t-0.29\t0.06\t0.36\t19.0\t0.021\t-76.404702\t-76.4\t-76.4\t-76.4\t6.0\t\n" \
-            "O\t-0.0344\t0.9775\t0.0076\t-0.58\nH\t0.0648\t0.0206\t1.5*^-3\t0.29\nH\t0.8718\t1.3008\t0.0007\t0.29\n1341\nO\nInChI\n"
     with tarfile.open(tmp_path / "dsgdb9nsd.xyz.tar.bz2", "w:bz2") as archive:
         for number in (2, 1):
             member = tarfile.TarInfo(f"dsgdb9nsd_{number:06d}.xyz")
-            member.size = len(water)
-            archive.addfile(member, io.BytesIO(water.encode()))
+            member.size = len(QM9_WATER)
+            archive.addfile(member, io.BytesIO(QM9_WATER.encode()))
     read = read_frames(str(tmp_path / "dsgdb9nsd.xyz.tar.bz2"))
     assert read.report.energy_unit == "Hartree" and read.report.missing == {"forces": 2}
     assert read.frames[0].get_potential_energy() == pytest.approx(-76.404702 * 27.211386, rel=1e-6)

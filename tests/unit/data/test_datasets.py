@@ -20,7 +20,8 @@ ALL = ["train", "val", "test"]
 @pytest.mark.parametrize("method", ["random", "blocks"])
 @pytest.mark.parametrize(("counts", "expected"), [
     ({}, (80, 10, 10)), ({"num_train": 50}, (50, 10, 10)), ({"num_train": 95}, (95, 2, 3)),
-    ({"num_val": 30}, (60, 30, 10)), ({"num_test": 0}, (90, 10, 0)), ({"num_train": 20, "num_val": 5, "num_test": 7}, (20, 5, 7)),
+    ({"num_val": 30}, (60, 30, 10)), ({"num_test": 0}, (90, 10, 0)),
+    ({"num_train": 20, "num_val": 5, "num_test": 7}, (20, 5, 7)),
 ])
 def test_counts_and_disjointness(method: str, counts: dict[str, int], expected: tuple[int, ...]) -> None:
     found = split_indices(100, SplitConfig(method=method, seed=3, **counts), ALL)
@@ -52,7 +53,8 @@ def test_blocks_are_contiguous_with_gaps() -> None:
 def test_official_rmd17_split(npz_file) -> None:
     """Train the first 250, validate on the last 50 of the same file, test on all of another."""
     path = str(npz_file())
-    splits = load_splits(DataConfig(train=path, test=path, split=SplitConfig(method="blocks", num_train=250, num_val=50)))
+    split = SplitConfig(method="blocks", num_train=250, num_val=50)
+    splits = load_splits(DataConfig(train=path, test=path, split=split))
     np.testing.assert_array_equal(splits.indices["train"], np.arange(250))
     np.testing.assert_array_equal(splits.indices["val"], np.arange(250, 300))
     assert len(splits.test) == 300 and len(splits.reports) == 2

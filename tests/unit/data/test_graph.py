@@ -23,7 +23,8 @@ def test_edge_vectors_are_those_of_ase(structure: Atoms) -> None:
     assert graph.num_edges == len(i) > 10
     rows = np.column_stack([graph.edge_index.numpy().T, vectors])
     reference = np.column_stack([i, j, expected])
-    np.testing.assert_allclose(rows[np.lexsort(rows.round(6).T)], reference[np.lexsort(reference.round(6).T)], atol=1e-9)
+    ordered = [table[np.lexsort(table.round(6).T)] for table in (rows, reference)]
+    np.testing.assert_allclose(*ordered, atol=1e-9)
 
 
 def test_edge_vectors_follow_a_strain(triclinic: Atoms) -> None:
@@ -54,7 +55,8 @@ def test_labels_with_nan_where_absent(triclinic: Atoms, ethanol: Atoms) -> None:
     np.testing.assert_array_equal(labelled.labels["stress"][0].numpy(), [[1, 6, 5], [6, 2, 4], [5, 4, 3]])
     batch = collate([labelled, bare])
     assert batch.labels["energy"][0] == -3.0 and batch.labels["energy"].isnan().tolist() == [False, True]
-    assert batch.labels["forces"][:len(triclinic)].eq(1.0).all() and batch.labels["forces"][len(triclinic):].isnan().all()
+    forces = batch.labels["forces"]
+    assert forces[:len(triclinic)].eq(1.0).all() and forces[len(triclinic):].isnan().all()
     assert batch.labels["stress"].shape == (2, 3, 3)
     assert labelled.positions.dtype == torch.float64 and labelled.edge_index.dtype == torch.int64
 

@@ -31,7 +31,8 @@ def _pairs(edge_index: np.ndarray, shifts: np.ndarray) -> set[tuple[int, ...]]:
 
 
 def _ase_pairs(atoms: Atoms, r_max: float) -> set[tuple[int, ...]]:
-    i, j, shifts = primitive_neighbor_list("ijS", atoms.pbc, atoms.cell.array, atoms.positions, r_max, self_interaction=False)
+    i, j, shifts = primitive_neighbor_list("ijS", atoms.pbc, atoms.cell.array, atoms.positions, r_max,
+                                           self_interaction=False)
     return _pairs(np.stack([i, j]), shifts)
 
 
@@ -57,14 +58,15 @@ def test_vectors_are_short_symmetric_and_sorted(pbc: tuple[bool, bool, bool]) ->
     assert len(i) > 0 and (lengths < 4.0).all() and (lengths > 0.0).all()
     rows = _pairs(np.stack([i, j]), shifts)
     assert {(b, a, -x, -y, -z) for a, b, x, y, z in rows} == rows
-    assert sorted(rows) == [(*edge, *shift) for edge, shift in zip(zip(i, j, strict=True), shifts.tolist(), strict=True)]
+    assert sorted(rows) == [tuple(row) for row in np.column_stack([i, j, shifts]).tolist()]
     assert (shifts[:, ~np.array(pbc)] == 0).all()
 
 
 def test_atoms_far_outside_the_cell() -> None:
     atoms = _frame(SKEWED, (True, True, True))
     inside = neighbor_list(atoms.positions, SKEWED, atoms.pbc, 3.7)
-    moved = atoms.positions + np.array([[57, 0, 0], [0, -31, 0], [0, 0, 12], [3, 3, 3], [0, 0, 0], [-99, 1, 0]]) @ SKEWED
+    cells_away = np.array([[57, 0, 0], [0, -31, 0], [0, 0, 12], [3, 3, 3], [0, 0, 0], [-99, 1, 0]])
+    moved = atoms.positions + cells_away @ SKEWED
     outside = neighbor_list(moved, SKEWED, atoms.pbc, 3.7)
     for (i, j), shifts in (inside, outside):
         assert len(i) > 10
@@ -111,7 +113,8 @@ BAD_STRUCTURES = {
     "flown away": (np.array([[1e7, 0.0, 0.0]]), np.eye(3), (False,) * 3, "coordinate of 1e\\+07"),
     "zero vector": (np.zeros((2, 3)), np.diag([3.0, 3.0, 0.0]), (True,) * 3, "non-zero vector along each periodic"),
     "nan cell": (np.zeros((2, 3)), np.full((3, 3), np.nan), (True,) * 3, "found pbc"),
-    "singular": (np.zeros((2, 3)), np.array([[1.0, 0, 0], [2.0, 0, 0], [0, 0, 1.0]]), (True,) * 3, "linearly dependent"),
+    "singular": (np.zeros((2, 3)), np.array([[1.0, 0, 0], [2.0, 0, 0], [0, 0, 1.0]]), (True,) * 3,
+                 "linearly dependent"),
 }
 
 

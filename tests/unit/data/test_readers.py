@@ -107,7 +107,8 @@ def test_compressed_files(xyz_file, ethanol_arrays, suffix: str) -> None:
 
 def test_unit_in_the_key_name(tmp_path: Path) -> None:
     path = tmp_path / "atomisation.xyz"
-    path.write_text("3\nProperties=species:S:1:pos:R:3 heat_kcal_mol=-232.0\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n")
+    path.write_text("3\nProperties=species:S:1:pos:R:3 heat_kcal_mol=-232.0\n"
+                    "O 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n")
     read = read_frames(str(path), DataConfig(train=str(path), energy_key="heat_kcal_mol"))
     assert read.report.energy_unit == "kcal/mol" and "the key 'heat_kcal_mol'" in read.report.evidence
     assert read.frames[0].calc.results["energy"] == pytest.approx(-232.0 * KCAL_PER_MOL_EV)
@@ -159,7 +160,8 @@ def test_everything_converts_together(tmp_path: Path) -> None:
 
 def test_constraints_do_not_hide_forces(tmp_path: Path) -> None:
     (tmp_path / "fixed.xyz").write_text(
-        "2\nProperties=species:S:1:pos:R:3:move_mask:L:1:forces:R:3 energy=-6.0\nH 0 0 0 F 0 0 1.5\nH 0 0 0.7 F 0 0 -1.5\n")
+        "2\nProperties=species:S:1:pos:R:3:move_mask:L:1:forces:R:3 energy=-6.0\n"
+        "H 0 0 0 F 0 0 1.5\nH 0 0 0.7 F 0 0 -1.5\n")
     atoms = read_frames(str(tmp_path / "fixed.xyz")).frames[0]
     np.testing.assert_allclose(atoms.get_forces(), [[0, 0, 1.5], [0, 0, -1.5]])
 

@@ -13,9 +13,10 @@ from toolkit.units import BOHR_A, ENERGY_UNITS_EV, HARTREE_EV, LENGTH_UNITS_A
 
 @pytest.mark.parametrize("energy_unit", sorted(ENERGY_UNITS_EV))
 @pytest.mark.parametrize("length_unit", sorted(LENGTH_UNITS_A))
-def test_every_unit_is_recognised_from_forces_and_bonds(npz_file, ethanol_arrays, energy_unit: str, length_unit: str) -> None:
+def test_every_unit_is_recognised(npz_file, ethanol_arrays, energy_unit: str, length_unit: str) -> None:
     energy, length = ENERGY_UNITS_EV[energy_unit], LENGTH_UNITS_A[length_unit]
-    path = npz_file(R=ethanol_arrays["R"] / length, E=ethanol_arrays["E"] / energy, F=ethanol_arrays["F"] * length / energy)
+    path = npz_file(R=ethanol_arrays["R"] / length, E=ethanol_arrays["E"] / energy,
+                    F=ethanol_arrays["F"] * length / energy)
     read = read_frames(str(path))
     assert (read.report.energy_unit, read.report.length_unit) == (energy_unit, length_unit)
     assert read.report.evidence.count("detected") == 2
