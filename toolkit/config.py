@@ -22,6 +22,17 @@ EnergyUnit = Literal["auto", "eV", "meV", "kcal/mol", "kJ/mol", "Hartree", "Rydb
 LengthUnit = Literal["auto", "Å", "Bohr", "nm"]
 
 
+MODEL_PRESETS: dict[str, dict[str, Any]] = {
+    "S": {"num_layers": 2, "l_max": 1, "num_features": (128, 64)},
+    "M": {"num_layers": 4, "l_max": 2, "num_features": (128, 64, 32)},
+    "L": {"num_layers": 6, "l_max": 3, "num_features": (128, 64, 32, 32)},
+    "XL": {"num_layers": 6, "l_max": 4, "num_features": (320, 96, 64, 32, 32)},
+}
+"""Sizes of the published NequIP foundation potentials; the radial network is the same in all of them."""
+for _preset in MODEL_PRESETS.values():
+    _preset.update(parity=False, type_embed_num_features=32, radial_mlp_depth=1, radial_mlp_width=128)
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -30,12 +41,17 @@ class ModelConfig(_Strict):
     """An interatomic potential: architecture, hyper-parameters and the statistics of its training data.
 
     species : element symbols; empty means "take them from the training data" (only in a TrainConfig)
+    preset : "S", "M", "L" or "XL" fills the fields that are not given (see MODEL_PRESETS)
     num_features : channels, one number for all l or one per l (0 … l_max)
+    per_pair_r_max : smaller cutoffs (Å) for pairs such as {"H-H": 3.0}, centre first; a pair given in one order only
+        counts for both
+    zbl : add the Ziegler-Biersack-Littmark repulsion between nuclei, so that atoms never fuse
     avg_num_neighbors, per_species_energy_shifts (eV), per_species_energy_scales (eV) : computed from the training
         data and stored here; None means "not computed yet" and acts as 1, 0 and 1.
     """
 
     architecture: str = "nequip"
+    preset: Literal["S", "M", "L", "XL"] | None = None
     species: tuple[str, ...] = ()
     r_max: float = Field(5.0, gt=0.0, le=20.0, description="cutoff radius, Å")
     num_layers: int = Field(4, ge=1, le=12)
@@ -50,12 +66,20 @@ class ModelConfig(_Strict):
     radial_mlp_width: int = Field(64, ge=1, le=1024)
     readout_mlp_depth: int = Field(0, ge=0, le=4)
     readout_mlp_width: int | None = Field(None, ge=1, le=1024, description="default: num_features[0]")
+    per_pair_r_max: dict[str, float] | None = Field(None, description="Å")
+    zbl: bool = False
     avg_num_neighbors: float | None = Field(None, gt=0.0)
     per_species_energy_shifts: dict[str, float] | None = Field(None, description="eV; isolated-atom energies")
     per_species_energy_scales: dict[str, float] | None = Field(None, description="eV")
     per_species_energy_shifts_trainable: bool = False
     per_species_energy_scales_trainable: bool = False
     seed: int = Field(0, ge=0, description="seed of the initial weights")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        preset = values.get("preset") if isinstance(values, dict) else None
+        return {**MODEL_PRESETS[preset], **values} if preset in MODEL_PRESETS else values
 
     @field_validator("species")
     @classmethod
@@ -78,6 +102,12 @@ class ModelConfig(_Strict):
             values = getattr(self, name)
             if values is not None and set(values) != set(self.species):
                 raise ValueError(f"{name} has keys {sorted(values)}, expected the species {sorted(self.species)}")
+        for pair, cutoff in (self.per_pair_r_max or {}).items():
+            symbols = pair.split("-")
+            if len(symbols) != 2 or not set(symbols) <= set(self.species or chemical_symbols[1:]):
+                raise ValueError(f"per_pair_r_max has the key {pair!r}, expected two of the species such as 'H-H'")
+            if not 0.0 < cutoff <= self.r_max:
+                raise ValueError(f"per_pair_r_max[{pair!r}] is {cutoff} Å, expected more than 0 and at most r_max {self.r_max}")
         return self
 
     @property

@@ -1,11 +1,11 @@
-"""Energy, forces and stress of any model by automatic differentiation, written once."""
+"""Energy, forces, stress and Hessian of any model by automatic differentiation, written once."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from toolkit.data.graph import AtomicGraph, edge_vectors
+from toolkit.data.graph import AtomicGraph, collate, edge_vectors
 from toolkit.models.base import AtomisticModel, ModelOutput
 
 
@@ -15,10 +15,10 @@ def evaluate(model: AtomisticModel, graph: AtomicGraph, *, forces: bool = True, 
 
     forces = −dE/dx, eV/Å. stress = +(1/V) dE/dε with x → x(1 + ε), h → h(1 + ε), ε symmetric, V = |det h|; eV/Å³
     (Knuth et al., Comput. Phys. Commun. 190, 33 (2015)). Structures not periodic in all directions get a NaN stress.
-    `create_graph` keeps the graph of the derivatives, for a loss on forces.
+    `create_graph` keeps the graph of the derivatives, for a loss on forces; positions that require a gradient get it.
     """
     with torch.enable_grad():
-        positions = graph.positions.detach().requires_grad_(forces)
+        positions = graph.positions if graph.positions.requires_grad else graph.positions.detach().requires_grad_(forces)
         strain = graph.cell.new_zeros(graph.num_structures, 3, 3, requires_grad=stress)
         output = dict(model(graph, _strained_vectors(graph, positions, strain, stress)))
         atomic_energies = output["atomic_energies"]
@@ -54,3 +54,24 @@ def _stress(gradient: Tensor, graph: AtomicGraph) -> Tensor:
     periodic = graph.pbc.all(dim=1)
     volume = torch.where(periodic, volume, torch.full_like(volume, torch.nan))
     return gradient / volume[:, None, None]
+
+
+def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> Tensor:
+    """Second derivatives d²E/dx_i dx_j of one molecule or crystal (Γ point), (3N, 3N), eV/Å², float64, not symmetrised.
+
+    Analytic: `chunk_size` rows at a time, as Hessian-vector products of that many copies of the structure in one batch.
+    """
+    size = 3 * graph.num_atoms
+    rows = []
+    for first in range(0, size, chunk_size):
+        count = min(chunk_size, size - first)
+        copies = collate([graph] * count)
+        positions = copies.positions.clone().requires_grad_(True)
+        forces = evaluate(model, copies.with_positions(positions), create_graph=True)["forces"]
+        directions = torch.eye(size, dtype=forces.dtype, device=forces.device)[first:first + count].view(-1, 3)
+        product = (forces * directions).sum()
+        if not product.requires_grad:
+            rows.append(torch.zeros(count, size, dtype=forces.dtype, device=forces.device))
+            continue
+        rows.append(-torch.autograd.grad(product, positions, materialize_grads=True)[0].view(count, size))
+    return torch.cat(rows)

@@ -58,7 +58,8 @@ class NequIP(AtomisticModel):
         features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
         # 2. edges
         vectors = vectors.to(dtype)
-        edge_embedding = self.radial_basis(torch.linalg.vector_norm(vectors, dim=1))  # (E, num_bessels)
+        cutoffs = self.table.pair_cutoffs(index, graph.edge_index)
+        edge_embedding = self.radial_basis(torch.linalg.vector_norm(vectors, dim=1), cutoffs)  # (E, num_bessels)
         edge_attrs = self.harmonics(vectors)  # (E, (l_max+1)²)
         # 3. message passing
         for layer in self.layers:

@@ -10,7 +10,8 @@ from toolkit.config import ModelConfig
 from toolkit.errors import ConfigError
 from toolkit.models.base import AtomisticModel
 from toolkit.models.nequip import NequIP
-from toolkit.models.species import SpeciesTable
+from toolkit.models.species import SpeciesIndex
+from toolkit.models.zbl import ZBL, SumModel
 
 ARCHITECTURES: dict[str, Callable[[ModelConfig, str], AtomisticModel]] = {"nequip": NequIP}
 """Name of an architecture -> class taking (config, backend)."""
@@ -26,13 +27,16 @@ def build_model(config: ModelConfig, dtype: torch.dtype, backend: str = "referen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = ARCHITECTURES[config.architecture](config, backend)
+    if config.zbl:
+        model = SumModel([model, ZBL(config)])
     return cast_model(model, dtype)
 
 
 def cast_model(model: AtomisticModel, dtype: torch.dtype) -> AtomisticModel:
-    """Give all weights and buffers `dtype`, in place, except the energy scales and shifts, which stay float64."""
+    """Give all weights and buffers `dtype`, in place, except the species tables (energy scales and shifts, cutoffs), which
+    stay float64."""
     for module in model.modules():
-        if not isinstance(module, SpeciesTable):
+        if not isinstance(module, SpeciesIndex):
             for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
                 if tensor.is_floating_point():
                     tensor.data = tensor.data.to(dtype)

@@ -32,8 +32,8 @@ class BesselBasis(torch.nn.Module):
         self.prefactor = 2.0 * math.pi / r_max**2
         self.roots = torch.nn.Parameter(torch.arange(1.0, num_bessels + 1.0), requires_grad=trainable)
 
-    def forward(self, lengths: Tensor) -> Tensor:
-        """Edge lengths (E,), Å, -> edge_embedding (E, num_bessels)."""
-        x = (lengths / self.r_max).unsqueeze(-1)
+    def forward(self, lengths: Tensor, cutoffs: Tensor | None = None) -> Tensor:
+        """Edge lengths (E,), Å, -> edge_embedding (E, num_bessels). `cutoffs` (E,), Å, replace r_max edge by edge."""
+        x = (lengths / (self.r_max if cutoffs is None else cutoffs.to(lengths.dtype))).unsqueeze(-1)
         basis = torch.sinc(x * self.roots) * self.roots
         return self.prefactor * basis * polynomial_envelope(x, self.p)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from toolkit.config import TrainConfig
-from toolkit.errors import ModelError, StorageError
+from toolkit.config import TrainConfig, parse_config
+from toolkit.errors import ConfigError, ModelError, StorageError
 from toolkit.models.checkpoint import load_tensors, save_tensors
 from toolkit.storage import write_text_atomic
 
@@ -64,12 +64,12 @@ def load_state(folder: Path, config: TrainConfig) -> tuple[Progress, dict[str, t
     try:
         header = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         progress = Progress(**header["progress"])
-        saved = header["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        saved = parse_config(TrainConfig, header["config"]).model_dump(mode="json")
+    except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise ModelError(f"cannot read the checkpoint {folder}: {error}", "start the training again") from None
     free = {"device", "threads", "eval_batch_size", "checkpoint_every_steps"}
     wanted = config.model_dump(mode="json")
-    changed = sorted(key for key in wanted if key not in free and wanted[key] != saved.get(key))
+    changed = sorted(key for key in wanted if key not in free and wanted[key] != saved[key])
     if changed:
         raise ModelError(f"found a checkpoint of another configuration in {folder} ({', '.join(changed)} differ)",
                          "resume with the configuration the run was started with")
