@@ -72,7 +72,7 @@ def _recent(runs: list[Run]) -> None:
     for run in runs:
         page = RUN_PAGES.get(run.status.task)
         if page:
-            st.page_link(page, label=run_label(run), icon=PAGES[page][1], query_params={"run": run.run_id})
+            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1], query_params={"run": run.run_id})
 
 
 main()

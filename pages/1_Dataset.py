@@ -14,7 +14,7 @@ from toolkit.data.inspection import inspect_frames
 from toolkit.figures.plots import ORANGE, bar_chart, histogram
 from toolkit.figures.structures import frames_scene
 from toolkit.ui.choices import pick_source
-from toolkit.ui.page import begin, shown_errors
+from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.viewer import show_scene
 
 
@@ -58,12 +58,11 @@ def _draw(source: str, frame_set: FrameSet, found: dict[str, Any]) -> None:
     forces = [frame.calc.results["forces"] for frame in frames if frame.calc and "forces" in frame.calc.results]
     energies = np.array([frame.calc.results["energy"] / len(frame) for frame in frames
                          if frame.calc and "energy" in frame.calc.results])
-    for column, (label, value) in zip(st.columns(4), {
+    show_numbers({
         "Frames": f"{report.num_frames:,}",
         "Atoms per frame": " – ".join(dict.fromkeys(str(n) for n in (min(map(len, frames)), max(map(len, frames))))),
         "Energy unit in the file": report.energy_unit, "Length unit in the file": report.length_unit,
-    }.items(), strict=True):
-        column.metric(label, value, border=True)
+    })
     st.markdown(f"**Units** · {report.evidence}")
     for warning in report.warnings:
         st.warning(warning, icon=":material/warning:")

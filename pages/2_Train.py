@@ -13,7 +13,7 @@ from toolkit.figures.plots import training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.choices import pick_source, presets
 from toolkit.ui.forms import FormField, draw_form, forget_form
-from toolkit.ui.page import begin, shown_errors
+from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 DATA = (
@@ -101,7 +101,7 @@ def _progress(run: Run) -> None:
     result = read_json(run.path / "result.json") or {}
     if epochs:
         last = epochs[-1]
-        _numbers({
+        show_numbers({
             "Epoch": f"{last['epoch']}", "Force error (validation)": f"{last['val_forces_mae_meV_per_A']:.1f} meV/Å",
             "Energy error (validation)": f"{last['val_energy_mae_meV_per_atom']:.2f} meV/atom",
             "Speed": f"{last['frames_per_s']:.0f} frames/s"})
@@ -110,18 +110,13 @@ def _progress(run: Run) -> None:
         st.info("The first point appears after the first epoch.")
     if "test.forces_mae_meV_per_A" in result:
         st.subheader("On the test frames, never seen before")
-        _numbers({"Force MAE": f"{result['test.forces_mae_meV_per_A']:.1f} meV/Å",
+        show_numbers({"Force MAE": f"{result['test.forces_mae_meV_per_A']:.1f} meV/Å",
                   "Force RMSE": f"{result['test.forces_rmse_meV_per_A']:.1f} meV/Å",
                   "Energy MAE": f"{result['test.energy_mae_meV_per_atom']:.2f} meV/atom",
                   "Wall time": f"{result['wall_s'] / 60:.1f} min"})
         st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model", icon=":material/thermostat:")
     with st.expander("The same on the command line"):
         st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
-
-
-def _numbers(values: dict[str, str]) -> None:
-    for column, (label, value) in zip(st.columns(len(values)), values.items(), strict=True):
-        column.metric(label, value, border=True)
 
 
 main()

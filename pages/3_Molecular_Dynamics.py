@@ -12,7 +12,7 @@ from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs, read_config, read_json
 from toolkit.ui.choices import model_choices, pick_source
 from toolkit.ui.forms import FormField, draw_form
-from toolkit.ui.page import begin, shown_errors
+from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 PHYSICS = (
@@ -87,15 +87,13 @@ def _progress(run: Run) -> None:
 
 
 def _results(result: dict[str, Any]) -> None:
-    numbers = {
+    show_numbers({
         "Mean temperature": _with_error(result, "temperature_mean_K", "temperature_sem_K", "K", 1),
         "Energy drift": _with_error(result, "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr",
                                     "meV/atom/ps", 3),
         "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
-    }
-    for column, (label, value) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(label, value, border=True)
+    })
     st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. With a "
                "heat bath the energy fluctuates; judge conservation by an nve run.")
 

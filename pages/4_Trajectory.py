@@ -90,7 +90,7 @@ def _distances(trajectory: Trajectory) -> None:
     total = trajectory.num_frames * trajectory.num_replicas
     if total > MANY_FRAMES and not st.toggle(f"Measure all {total:,} frames (this takes a while)", key="trajectory.measure"):
         return
-    left, right = st.columns([1, 3], gap="large")
+    left, right = st.columns([1, 2], gap="large")
     with left:
         r_max = st.slider("Up to, Å", 2.0, 12.0, 6.0, 0.5, key="trajectory.r_max", persist_state="session")
         found = _distribution(str(trajectory.path), trajectory.path.stat().st_mtime, r_max)

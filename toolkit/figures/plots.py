@@ -51,7 +51,8 @@ def curves(x: np.ndarray, ys: Mapping[str, np.ndarray], x_label: str, y_label: s
 
 def with_reference(figure: go.Figure, value: float, text: str) -> go.Figure:
     """Add a dashed horizontal line that says what would be expected."""
-    figure.add_hline(y=value, line={"dash": "dash", "color": GREY, "width": 1.5}, annotation_text=text)
+    figure.add_hline(y=value, line={"dash": "dash", "color": GREY, "width": 1.5}, annotation_text=text,
+                     annotation_position="top left", annotation_bgcolor="rgba(128,128,128,0.25)")
     return figure
 
 
@@ -95,7 +96,8 @@ def _thinned(length: int) -> slice:
 
 
 def _finish(figure: go.Figure, x_label: str, y_label: str) -> go.Figure:
-    figure.update_layout(height=HEIGHT, margin={"l": 60, "r": 20, "t": 30, "b": 50}, bargap=0.05)
+    figure.update_layout(height=HEIGHT, margin={"l": 60, "r": 20, "t": 30, "b": 50}, bargap=0.05,
+                         legend={"orientation": "h", "x": 0.0, "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(title_text=x_label)
     figure.update_yaxes(title_text=y_label)
     return figure

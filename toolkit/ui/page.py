@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import streamlit as st
@@ -40,6 +40,12 @@ def begin(page: str, lead: str, title: str = "") -> None:
         st.caption(f"**Runs are kept in** `{runs_root()}`")
     st.title(f"{icon} {title}")
     st.markdown(lead)
+
+
+def show_numbers(values: Mapping[str, str]) -> None:
+    """A row of boxed numbers. values : label -> number with its unit."""
+    for column, (label, value) in zip(st.columns(len(values)), values.items(), strict=True):
+        column.metric(label, value, border=True)
 
 
 def error_box(error: ToolkitError) -> None:

@@ -47,9 +47,8 @@ def pick_run(page: str, task: str, new_label: str | None = None) -> Run | None:
 
 
 def run_label(run: Run) -> str:
-    """One line for lists."""
-    started = time.strftime("%d %b %H:%M", time.localtime(run.status.created))
-    return f"{run.run_id} · {started} · {run.state}"
+    """One line for lists. It never changes: a browser sends the label back, and an old one would not be recognised."""
+    return f"{run.run_id} · {time.strftime('%d %b %H:%M', time.localtime(run.status.created))}"
 
 
 def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
@@ -59,10 +58,12 @@ def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
     def panel() -> None:
         now = open_run(run.path)
         launcher.enforce_stop(now)
-        _header(now)
-        body(now)
+        with st.container():  # two slots whose place does not depend on what is in them, so that the 3D view is not
+            _header(now)      # built anew when the header loses its progress bar
+        with st.container():
+            body(now)
         if now.state != run.state:
-            st.rerun()  # the whole page: its list of runs names the state, and polling ends with the run
+            st.rerun()  # the whole page: polling ends with the run, and other parts of the page may depend on it
 
     with shown_errors():
         panel()
@@ -85,10 +86,10 @@ def _header(run: Run) -> None:
         st.badge(run.state, color=COLORS[run.state])
         st.markdown(f"`{run.run_id}`")
         if status.started:
-            st.caption(f"for {_duration((status.ended or (status.updated if run.ended else time.time())) - status.started)}")
+            st.caption(f"{'took' if run.ended else 'for'} {_duration((status.ended or (status.updated if run.ended else time.time())) - status.started)}")
         st.space("stretch")
         _buttons(run)
-    if not run.ended or status.step:
+    if run.state != "finished":
         fraction = min(status.step / status.total, 1.0) if status.total else 0.0
         st.progress(fraction, text=f"{status.step:,} of {status.total:,} · {status.message}" if status.total else
                     status.message or "starting: loading the libraries takes a few seconds")

@@ -1,0 +1,106 @@
+"""A live server with folders of its own, and Debian's Chromium without any network but that server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM_ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader",
+                 "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="session")
+def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of the running app. Its shipped model is the real one."""
+    if not (root / "trained_models" / "aspirin").is_dir():
+        pytest.skip("needs the shipped model trained_models/aspirin")
+    if not (root / "static" / "3Dmol-min.js").is_file():
+        pytest.skip("needs static/3Dmol-min.js: run scripts/fetch_viewer.sh")
+    folder = tmp_path_factory.mktemp("app")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true",
+               "--server.address", "127.0.0.1"]
+    with open(folder / "server.log", "wb") as log:
+        process = subprocess.Popen(command, cwd=root, stdout=log, stderr=subprocess.STDOUT,
+                                   env={**os.environ, "TOOLKIT_RUNS": str(folder / "runs")})
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_up(address)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_up(address: str) -> None:
+    give_up = time.monotonic() + 60
+    while time.monotonic() < give_up:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    pytest.fail("the server did not start within a minute")
+
+
+@dataclass
+class Browser:
+    """One browser context, everything it complained about, and where its pictures go."""
+
+    context: playwright.BrowserContext
+    address: str
+    pictures: Path
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> playwright.Page:
+        """A new tab on a page of the app."""
+        tab = self.context.new_page()
+        tab.on("console", self._on_console)
+        tab.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        tab.goto(f"{self.address}/{path}")
+        tab.get_by_role("heading", level=1).wait_for(timeout=60_000)
+        return tab
+
+    def picture(self, tab: playwright.Page, name: str) -> None:
+        """Keep a screenshot for people to look at."""
+        tab.screenshot(path=self.pictures / f"{name}.png", full_page=True)
+
+    def _on_console(self, message: playwright.ConsoleMessage) -> None:
+        known = "/_stcore/" in message.location.get("url", "")  # Streamlit looks for its own address on deep links
+        if message.type == "error" and not known:
+            self.complaints.append(f"console: {message.text} ({message.location.get('url')})")
+
+
+@pytest.fixture
+def browser(server: str, root: Path) -> Iterator[Browser]:
+    """Chromium that reaches nothing but the server; a test fails when the browser complained."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.skip("needs Chromium")
+    pictures = root / "test-results"
+    pictures.mkdir(exist_ok=True)
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
+        context = chromium.new_context(viewport={"width": 1400, "height": 1200})
+        found = Browser(context, server, pictures)
+        context.route(lambda url: not url.startswith((server, "blob:", "data:")), lambda route: (
+            found.complaints.append(f"asked the network for {route.request.url}"), route.abort()))
+        yield found
+        chromium.close()
+    assert found.complaints == []
