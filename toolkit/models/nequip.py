@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from e3nn import o3
 from torch import Tensor
@@ -51,11 +53,22 @@ class NequIP(AtomisticModel):
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
+        *_, (_, features) = self.layer_features(graph, vectors)
+        raw = self.readout(features[0].squeeze(1)).squeeze(1)  # (N, 1, C) -> (N,)
+        return {"atomic_energies": self.table.scale_shift(raw, self.table.index(graph.atomic_numbers))}
+
+    def layer_features(self, graph: AtomicGraph, vectors: Tensor) -> Iterator[tuple[o3.Irreps, list[Tensor]]]:
+        """Irreps and features after the embedding and after each layer: one (N, 2l+1, C) per irrep.
+
+        Under a rotation R of the structure a feature of degree l turns by the Wigner matrix D^l(R); under inversion it
+        takes the sign of its parity.
+        """
         dtype = self.species_embedding.dtype
         # 1. species
         index = self.table.index(graph.atomic_numbers)
         one_hot = torch.nn.functional.one_hot(index, len(self.species)).to(dtype)
         features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
+        yield o3.Irreps([(features[0].shape[2], "0e")]), features
         # 2. edges
         vectors = vectors.to(dtype)
         cutoffs = self.table.pair_cutoffs(index, graph.edge_index)
@@ -64,6 +77,4 @@ class NequIP(AtomisticModel):
         # 3. message passing
         for layer in self.layers:
             features = layer(features, (self.species_embedding, one_hot), (graph.edge_index, edge_embedding, edge_attrs))
-        # 4. readout: (N, 1, C) -> (N,)
-        raw = self.readout(features[0].squeeze(1)).squeeze(1)
-        return {"atomic_energies": self.table.scale_shift(raw, index)}
+            yield layer.irreps_out, features
