@@ -15,6 +15,14 @@ from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
 
 
+def reachable_gate(irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int) -> Gate:
+    """The gate onto those irreps of `irreps_target` that one convolution with harmonics up to l_max can reach."""
+    reachable = {path.irrep_out for path in PathTable(irreps_in, l_max, irreps_target).paths}
+    gate_is_reachable = o3.Irrep("0e") in reachable
+    kept = [(m.mul, m.ir) for m in irreps_target if m.ir in reachable and (m.ir.l == 0 or gate_is_reachable)]
+    return Gate(o3.Irreps(kept))
+
+
 class InteractionLayer(torch.nn.Module):
     """x' = gate( L₂[ Σ_j R(r_ij) · (L₁x)_j ⊗ Y(r̂_ij) / √avg_num_neighbors ] + self-connection(x, species) ).
 
@@ -25,10 +33,7 @@ class InteractionLayer(torch.nn.Module):
     def __init__(self, irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int, radial_dims: list[int],
                  embedding_dim: int, avg_num_neighbors: float, self_connection: bool, backend: str) -> None:
         super().__init__()
-        reachable = {path.irrep_out for path in PathTable(irreps_in, l_max, irreps_target).paths}
-        gate_is_reachable = o3.Irrep("0e") in reachable
-        kept = [(m.mul, m.ir) for m in irreps_target if m.ir in reachable and (m.ir.l == 0 or gate_is_reachable)]
-        self.gate = Gate(o3.Irreps(kept))
+        self.gate = reachable_gate(irreps_in, irreps_target, l_max)
         self.irreps_out = self.gate.irreps_out
         table = PathTable(irreps_in, l_max, self.gate.irreps_in)
         self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
