@@ -51,6 +51,34 @@ def test_same_pairs_as_ase(cell: str, pbc: tuple[bool, bool, bool]) -> None:
 
 
 @pytest.mark.parametrize("pbc", MASKS, ids=str)
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_tree_search_gives_the_same_pairs(cell: str, pbc: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = _frame(CELLS[cell], pbc, outside=1.5)
+    expected = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 3.7)
+    monkeypatch.setattr("toolkit.data.neighbors.MAX_GRID_CELLS", 0.0)
+    for mine, other in zip(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 3.7), expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+SPREAD = {
+    "planar fragments": ([[0, 0, 0], [2500, 0, 0], [0, 2500, 0], [1, 1, 0]], np.zeros(3), (False,) * 3, 2),
+    "linear fragments": ([[0, 0, 0], [9e5, 0, 0], [0, 1, 0]], np.zeros(3), (False,) * 3, 2),
+    "atom far above a slab": ([[0, 0, 0], [1, 1, 3e5], [1, 1, 1]], (9.0, 9.0, 9.0), (True, True, False), 2),
+    "wide thin sheet": ([[0, 0, 0], [2499, 2499, 0], [1, 1, 0]], (2500.0, 2500.0, 0.0), (True, True, False), 6),
+    "flat box": ([[0, 0, 0], [2499, 2499, 0]], (2500.0, 2500.0, 6.0), (True,) * 3, 2),
+    "long wire": ([[0, 0, 0], [0, 0, 9e5]], (6.0, 6.0, 1e6), (True,) * 3, 0),
+}
+"""Positions, cell lengths, pbc and pairs within 5 Å for shapes on which vesin alone divides by zero or never ends."""
+
+
+@pytest.mark.parametrize("case", sorted(SPREAD))
+def test_shapes_that_break_a_cell_grid(case: str) -> None:
+    positions, lengths, pbc, expected = SPREAD[case]
+    edge_index, _ = neighbor_list(np.array(positions, float), np.diag(lengths), np.array(pbc), 5.0)
+    assert edge_index.shape == (2, expected)
+
+
+@pytest.mark.parametrize("pbc", MASKS, ids=str)
 def test_vectors_are_short_symmetric_and_sorted(pbc: tuple[bool, bool, bool]) -> None:
     atoms = _frame(SKEWED, pbc)
     (i, j), shifts = neighbor_list(atoms.positions, SKEWED, atoms.pbc, 4.0)
@@ -111,7 +139,9 @@ def test_dimer_beyond_the_cutoff_has_no_neighbors() -> None:
 BAD_STRUCTURES = {
     "nan": (np.array([[np.nan, 0.0, 0.0]]), np.eye(3), (True,) * 3, "NaN or infinite"),
     "flown away": (np.array([[1e7, 0.0, 0.0]]), np.eye(3), (False,) * 3, "coordinate of 1e\\+07"),
-    "zero vector": (np.zeros((2, 3)), np.diag([3.0, 3.0, 0.0]), (True,) * 3, "non-zero vector along each periodic"),
+    "zero vector": (np.zeros((2, 3)), np.diag([3.0, 3.0, 0.0]), (True,) * 3, "non-zero vector of at most 1e\\+06 Å along each periodic"),
+    "endless cell": (np.zeros((2, 3)), np.diag([1e9, 5.0, 5.0]), (True,) * 3, "vector of at most 1e\\+06 Å"),
+    "collapsed cell": (np.zeros((2, 3)), 0.01 * np.eye(3), (True,) * 3, "2 atoms in 1e-06 Å³, expected at most 10"),
     "nan cell": (np.zeros((2, 3)), np.full((3, 3), np.nan), (True,) * 3, "found pbc"),
     "singular": (np.zeros((2, 3)), np.array([[1.0, 0, 0], [2.0, 0, 0], [0, 0, 1.0]]), (True,) * 3,
                  "linearly dependent"),
