@@ -28,6 +28,11 @@ class AtomisticModel(torch.nn.Module):
     r_max: float
     species: tuple[str, ...]
 
+    @property
+    def receptive_field(self) -> float:
+        """Distance, Å, beyond which nothing changes an atom's energy; `math.inf` where nothing is promised."""
+        return self.r_max
+
     @abstractmethod
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Evaluate; `vectors` (E, 3) float64, Å, are the edge vectors of the (possibly strained) graph."""

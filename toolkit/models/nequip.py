@@ -51,6 +51,11 @@ class NequIP(AtomisticModel):
         readout_width = config.readout_mlp_width or channels[0]
         self.readout = ScalarMLP([channels[0], *[readout_width] * config.readout_mlp_depth, 1])
 
+    @property
+    def receptive_field(self) -> float:
+        """Every layer carries messages over one cutoff, Å."""
+        return len(self.layers) * self.r_max
+
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
         *_, (_, features) = self.layer_features(graph, vectors)

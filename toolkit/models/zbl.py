@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from ase import units
 from torch import Tensor
 
 from toolkit.config import ModelConfig
@@ -14,8 +13,8 @@ from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesIndex
 from toolkit.nn.radial import polynomial_envelope
 
-COULOMB_EV_A = units.Hartree * units.Bohr
-"""e²/4πε₀, eV Å."""
+COULOMB_EV_A = 14.399645
+"""e²/4πε₀, eV Å, to the digits that LAMMPS and nequip use, so that all three agree."""
 SCREENING_LENGTH_A = 0.46850
 SCREENING_EXPONENT = 0.23
 SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.18175, 3.19980))
@@ -57,6 +56,11 @@ class SumModel(AtomisticModel):
         self.parts = torch.nn.ModuleList(parts)
         self.r_max = max(part.r_max for part in parts)
         self.species = parts[0].species
+
+    @property
+    def receptive_field(self) -> float:
+        """That of the part that sees farthest, Å."""
+        return max(part.receptive_field for part in self.parts)
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Outputs of all parts, atomic energies (N,) summed."""

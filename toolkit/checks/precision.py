@@ -1,0 +1,51 @@
+"""The same weights in another precision or on another backend, against the reference code in float64."""
+
+from __future__ import annotations
+
+from copy import copy, deepcopy
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from toolkit.checks.gradients import hessian_vector_product
+from toolkit.checks.probe import Probe
+from toolkit.checks.result import CheckResult, judge
+from toolkit.kernels.dispatch import BACKENDS, select_backend
+from toolkit.models.potential import Potential
+from toolkit.models.registry import build_model, cast_model
+
+REFERENCE = "reference"
+
+
+def variant(potential: Potential, dtype: torch.dtype, backend: str) -> Potential:
+    """The same potential computed in another precision, on another backend."""
+    twin = copy(potential)
+    if backend == potential.backend:
+        twin.model = cast_model(deepcopy(potential.model), dtype)
+    else:
+        model = build_model(potential.config, dtype, backend)
+        model.load_state_dict(potential.model.state_dict())
+        twin.model = model.to(potential.device).eval().requires_grad_(False)
+    twin.dtype, twin.backend = dtype, backend
+    return twin
+
+
+def variants(potential: Potential) -> list[Potential]:
+    """All that this machine can run: every backend in float64 and in float32, the reference in float64 first."""
+    backends = [REFERENCE, *(name for name in BACKENDS if name != REFERENCE and select_backend(name) == name)]
+    return [variant(potential, dtype, backend) for backend in backends for dtype in (torch.float64, torch.float32)]
+
+
+def precision(potential: Potential, atoms: Atoms) -> CheckResult:
+    """Energies, forces, stress and two Hessian-vector products along random unit vectors, relative to their size."""
+    reference = variant(potential, torch.float64, REFERENCE)
+    expected = Probe(reference).response(atoms)
+    errors = Probe(potential).response(atoms).errors(expected)
+    rng = np.random.default_rng(0)
+    for name in ("first", "second"):
+        direction = rng.normal(size=(len(atoms), 3))
+        product = hessian_vector_product(reference, atoms, direction)
+        deviation = np.abs(hessian_vector_product(potential, atoms, direction) - product).max()
+        errors[f"{name} Hessian-vector product"] = float(deviation / max(np.sqrt(np.mean(product**2)), 1e-12))
+    return judge(potential, "precision", errors, problem=expected.problem)
