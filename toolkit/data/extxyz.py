@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError, filetype
+from ase.spacegroup.spacegroup import SpacegroupError
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from toolkit.config import DataConfig
@@ -33,7 +34,8 @@ REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mar
 """ASE formats that are folders, data bases or able to hold Python objects."""
 
 PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
-                 RuntimeError, StopIteration, ImportError, zlib.error, lzma.LZMAError)
+                 RuntimeError, MemoryError, StopIteration, ImportError, zlib.error, lzma.LZMAError,
+                 ase.io.ParseError, SpacegroupError)
 """What ASE's readers raise on files they do not understand."""
 
 
@@ -149,8 +151,12 @@ def _choose(what: str, declared: str | None, names: tuple[str, ...], present: se
 
 
 def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
-    """The structure with its other header entries and arrays, without calculator, constraints and label keys."""
+    """The structure with its other header entries and arrays, without calculator, constraints and label keys.
+
+    Directions without a cell vector are not periodic, whatever the file says: some write an all-zero lattice.
+    """
     bare = atoms.copy()
+    bare.pbc = bare.pbc & bare.cell.any(axis=1)
     bare.calc = None
     bare.set_constraint()
     for key in label_keys:

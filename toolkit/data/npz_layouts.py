@@ -30,6 +30,8 @@ ALIASES = {
 
 MAX_UNPACKED_BYTES = 32 * 1024**3
 
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, MemoryError, RuntimeError, ValueError)
+"""What NumPy and zipfile raise on damaged archives."""
 
 STATEMENTS = ("type", "e_unit", "r_unit", "metadata")
 """Entries that say something about the file; all other arrays are left alone."""
@@ -40,7 +42,7 @@ def array_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except BROKEN_ARCHIVE as error:
         raise _damaged(path, error) from None
     size = sum(entry.file_size for entry in entries)
     if size > MAX_UNPACKED_BYTES:
@@ -58,7 +60,7 @@ def load_arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in present if key in wanted}
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, MemoryError, ValueError) as error:
+    except BROKEN_ARCHIVE as error:
         if "Object arrays" in str(error):
             raise DataError(f"{path} holds arrays of Python objects, expected plain number arrays",
                             "save each quantity as a numeric array: objects can run code and stay closed") from None

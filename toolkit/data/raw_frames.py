@@ -68,9 +68,12 @@ def check_frames(raw: RawFrames) -> None:
     _refuse("with positions or cells that are NaN or infinite",
             [not (np.isfinite(a.positions).all() and np.isfinite(a.cell.array).all()) for a in raw.structures],
             "finite numbers")
-    _refuse(f"with coordinates beyond {MAX_COORDINATE:.0e}",
-            [bool((np.abs(a.positions) > MAX_COORDINATE).any()) for a in raw.structures],
+    _refuse(f"with coordinates or cell vectors beyond {MAX_COORDINATE:.0e}",
+            [bool((np.abs(np.vstack([a.positions, a.cell.array])) > MAX_COORDINATE).any()) for a in raw.structures],
             "coordinates of one structure")
+    _refuse("with linearly dependent cell vectors",
+            [bool(a.pbc.any() and np.linalg.matrix_rank(a.cell.array[a.pbc]) < a.pbc.sum()) for a in raw.structures],
+            "cell vectors that span a volume")
     _refuse("whose forces do not have one row of three per atom",
             [f is not None and f.shape != (len(a), 3) for f, a in zip(raw.forces, raw.structures, strict=True)],
             "forces of shape (atoms, 3)")

@@ -91,7 +91,7 @@ SHAPES = {
     "negative z": ({"z": np.array([6, 6, 8, 1, 1, 1, 1, 1, -1])}, "expected whole numbers from 1 to 118"),
     "large z": ({"z": np.array([6, 6, 8, 1, 1, 1, 1, 1, 119])}, "atomic numbers outside 1 … 118"),
     "text": ({"E": np.array(["a"] * 300)}, "array 'E' has type <U1, expected numbers"),
-    "far away": ({"R": np.full((300, 9, 3), 1e9)}, "coordinates beyond 1e+06"),
+    "far away": ({"R": np.full((300, 9, 3), 1e9)}, "coordinates or cell vectors beyond 1e+06"),
     "hole": ({"z": np.tile([6, 0, 8, 1, 1, 1, 1, 1, 1], (300, 1))}, "expected zeros only as padding at the end"),
     "model": ({"type": np.array("m")}, "is an sGDML model or task, expected a data set"),
     "no numbers": ({"z": None}, "has no numbers: found arrays ['E', 'F', 'R']"),
@@ -129,6 +129,7 @@ def test_truncated_xyz_names_the_frame(xyz_file) -> None:
 MALFORMED = {
     "missing line": ("3\nwater\nO 0 0 0\nH 0 0 1\n3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n",
                      "expected the number of atoms of frame 1"),
+    "flat cell": ('1\nLattice="3 0 0 3 0 0 0 0 3" Properties=species:S:1:pos:R:3\nH 0 0 0\n', "linearly dependent cell"),
     "huge count": ("999999999999\n\nH 0 0 0\n", "expected the number of atoms of frame 0 (1 … 10000000)"),
     "zero count": ("0\n\n", "expected the number of atoms of frame 0"),
     "not a number": ("hello\nworld\n", "line 1: found 'hello', expected the number of atoms of frame 0"),

@@ -139,7 +139,8 @@ def test_dimer_beyond_the_cutoff_has_no_neighbors() -> None:
 BAD_STRUCTURES = {
     "nan": (np.array([[np.nan, 0.0, 0.0]]), np.eye(3), (True,) * 3, "NaN or infinite"),
     "flown away": (np.array([[1e7, 0.0, 0.0]]), np.eye(3), (False,) * 3, "coordinate of 1e\\+07"),
-    "zero vector": (np.zeros((2, 3)), np.diag([3.0, 3.0, 0.0]), (True,) * 3, "non-zero vector of at most 1e\\+06 Å along each periodic"),
+    "zero vector": (np.zeros((2, 3)), np.diag([3.0, 3.0, 0.0]), (True,) * 3,
+                    "non-zero vector of at most 1e\\+06 Å along each periodic"),
     "endless cell": (np.zeros((2, 3)), np.diag([1e9, 5.0, 5.0]), (True,) * 3, "vector of at most 1e\\+06 Å"),
     "collapsed cell": (np.zeros((2, 3)), 0.01 * np.eye(3), (True,) * 3, "2 atoms in 1e-06 Å³, expected at most 10"),
     "nan cell": (np.zeros((2, 3)), np.full((3, 3), np.nan), (True,) * 3, "found pbc"),

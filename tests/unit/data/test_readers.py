@@ -158,6 +158,11 @@ def test_everything_converts_together(tmp_path: Path) -> None:
     np.testing.assert_allclose(atoms.calc.results["stress"], np.arange(1.0, 7.0) * HARTREE_EV / BOHR_A**3, rtol=1e-6)
 
 
+def test_a_lattice_of_zeros_is_not_periodic(tmp_path: Path) -> None:
+    (tmp_path / "h2.xyz").write_text('2\nLattice="0 0 0 0 0 0 0 0 0" Properties=species:S:1:pos:R:3\nH 0 0 0\nH 0 0 1\n')
+    assert not read_frames(str(tmp_path / "h2.xyz")).frames[0].pbc.any()
+
+
 def test_constraints_do_not_hide_forces(tmp_path: Path) -> None:
     (tmp_path / "fixed.xyz").write_text(
         "2\nProperties=species:S:1:pos:R:3:move_mask:L:1:forces:R:3 energy=-6.0\n"
