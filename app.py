@@ -28,8 +28,8 @@ STEPS = (
 
 def main() -> None:
     """Draw the page."""
-    begin("app.py", "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics, to analysis.",
-          title="Equivariant interatomic potentials")
+    begin("app.py", "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics and "
+                    "its analysis.", title="Equivariant interatomic potentials")
     _first_run(shipped_models())
     for column, (page, title, text) in zip(st.columns(4), STEPS, strict=True):
         with column.container(border=True, height="stretch"):
@@ -53,8 +53,8 @@ def _first_run(models: list[str]) -> None:
         text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential. "
                       "It starts at once and takes less than a minute on two CPU cores.")
         model = "aspirin" if "aspirin" in models else None
-        clicked = button.button("Start the first run", type="primary", icon=":material/play_arrow:", key="home.first_run",
-                                disabled=model is None, width="stretch",
+        clicked = button.button("Start the first run", key="home.first_run", type="primary", width="stretch",
+                                icon=":material/play_arrow:", disabled=model is None,
                                 help=None if model else "No model is shipped here yet; train one first.")
     if clicked and model:
         request = MDRequest(model=model, structure="embedded:aspirin", md=MDConfig(steps=1000, save_every=5, seed=1))
@@ -72,7 +72,8 @@ def _recent(runs: list[Run]) -> None:
     for run in runs:
         page = RUN_PAGES.get(run.status.task)
         if page:
-            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1], query_params={"run": run.run_id})
+            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1],
+                         query_params={"run": run.run_id})
 
 
 main()

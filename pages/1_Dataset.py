@@ -33,7 +33,7 @@ def main() -> None:
         source = pick_source("dataset")
         options = _options()
         if source is None:
-            st.info("Choose a file: extended XYZ, npz in the layout of MD17, rMD17 or sGDML, or anything that ASE reads.")
+            st.info("Choose a file: extended XYZ, npz as in MD17, rMD17 or sGDML, or anything that ASE reads.")
             return
         modified = Path(source).stat().st_mtime if Path(source).is_file() else 0.0
         frame_set, found = load(source, modified, options)
@@ -46,10 +46,10 @@ def _options() -> tuple[tuple[str, str], ...]:
         chosen = {
             "energy_unit": columns[0].selectbox("Energy unit", get_args(EnergyUnit), key="dataset.energy_unit"),
             "length_unit": columns[1].selectbox("Length unit", get_args(LengthUnit), key="dataset.length_unit"),
-            "energy_key": columns[2].text_input("Energy field", key="dataset.energy_key", placeholder="found automatically"),
-            "forces_key": columns[3].text_input("Forces field", key="dataset.forces_key", placeholder="found automatically"),
-            "stress_key": columns[4].text_input("Stress field", key="dataset.stress_key", placeholder="found automatically"),
         }
+        for column, label in zip(columns[2:], ("Energy", "Forces", "Stress"), strict=True):
+            name = f"{label.lower()}_key"
+            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="found automatically")
     return tuple((name, value) for name, value in chosen.items() if value and value != "auto")
 
 
@@ -98,12 +98,13 @@ def _table(found: dict[str, Any], prefix: str = "") -> list[dict[str, str]]:
 
 def _histograms(energies: np.ndarray, forces: list[np.ndarray], frame_set: FrameSet) -> None:
     left, middle, right = st.columns(3)
-    symbols, counts = np.unique([s for f in frame_set.frames[:1000] for s in f.get_chemical_symbols()], return_counts=True)
+    names = [symbol for frame in frame_set.frames[:1000] for symbol in frame.get_chemical_symbols()]
+    symbols, counts = np.unique(names, return_counts=True)
     with left:
         st.subheader("Energy")
         st.plotly_chart(histogram((energies - energies.mean()) * 1000 if energies.size else energies,
                                   "energy − mean, meV/atom"), key="dataset.energies")
-        st.caption("A thermal sample of N atoms spreads by about kT √(3N/2) / N per atom. Lone outliers deserve a look.")
+        st.caption("A thermal sample of N atoms spreads by about kT √(3N/2) / N. Look at lone outliers.")
     with middle:
         st.subheader("Forces")
         magnitudes = np.concatenate([np.linalg.norm(f, axis=1) for f in forces]) if forces else np.zeros(0)

@@ -17,23 +17,23 @@ from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 DATA = (
-    FormField("data.split.num_train", "Training frames", "The model learns from these. Errors fall roughly as a power of it."),
+    FormField("data.split.num_train", "Training frames", "The model learns from these; more of them, less error."),
     FormField("data.split.num_val", "Validation frames", "Judge the model after each epoch; the best epoch is kept."),
     FormField("data.split.num_test", "Test frames", "Looked at once, at the end: the honest error."),
     FormField("data.split.seed", "Split seed", "The same seed gives the same split."),
 )
 MODEL = (
-    FormField("model.r_max", "Cutoff radius, Å", "Atoms further apart do not exchange messages directly. Cost grows as its cube."),
-    FormField("model.num_layers", "Layers", "Each layer lets information travel one cutoff further, and adds body order."),
-    FormField("model.l_max", "l max", "Highest angular momentum of the features: 0 sees distances only, 1 vectors, 2 quadrupoles."),
+    FormField("model.r_max", "Cutoff radius, Å", "Atoms further apart exchange no messages. Cost grows as its cube."),
+    FormField("model.num_layers", "Layers", "Each layer carries information one cutoff further and adds body order."),
+    FormField("model.l_max", "l max", "Angular resolution of features: 0 sees distances only, 1 vectors, 2 more."),
     FormField("model.num_features", "Channels", "Features of each kind on every atom: capacity, and cost."),
     FormField("model.parity", "Both parities", "Also keep features that change sign under inversion the other way."),
 )
 LEARNING = (
     FormField("max_epochs", "Epochs", "How often every training frame is seen."),
     FormField("batch_size", "Batch size", "Frames a step. Small is better per epoch, large is faster on a GPU."),
-    FormField("optimizer.learning_rate", "Learning rate", "Size of a step. Too large diverges, too small does not arrive."),
-    FormField("loss.energy_weight", "Weight of energies", "In the loss: squared error per atom, (eV/atom)², times this."),
+    FormField("optimizer.learning_rate", "Learning rate", "Too large diverges, too small does not arrive."),
+    FormField("loss.energy_weight", "Weight of energies", "In the loss: squared error, (eV/atom)², times this."),
     FormField("loss.forces_weight", "Weight of forces", "In the loss: squared error, (eV/Å)², times this."),
 )
 MACHINE = (
@@ -45,8 +45,8 @@ MACHINE = (
 
 def main() -> None:
     """Draw the page."""
-    begin("pages/2_Train.py", "The network predicts the energy of each atom from its surroundings; forces are its exact "
-                              "gradient. It learns from both. Training goes on when this page is closed.")
+    begin("pages/2_Train.py", "The network predicts the energy of each atom from its surroundings; forces are the "
+                              "exact gradient. It learns from both. Training goes on when this page is closed.")
     run = pick_run("train", "train", "New training run")
     if run is None:
         _form()
@@ -114,7 +114,8 @@ def _progress(run: Run) -> None:
                   "Force RMSE": f"{result['test.forces_rmse_meV_per_A']:.1f} meV/Å",
                   "Energy MAE": f"{result['test.energy_mae_meV_per_atom']:.2f} meV/atom",
                   "Wall time": f"{result['wall_s'] / 60:.1f} min"})
-        st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model", icon=":material/thermostat:")
+        st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model",
+                     icon=":material/thermostat:")
     with st.expander("The same on the command line"):
         st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
 

@@ -16,15 +16,16 @@ from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 PHYSICS = (
-    FormField("ensemble", "Ensemble", "nve conserves energy (velocity Verlet); langevin couples to a heat bath (BAOAB)."),
+    FormField("ensemble", "Ensemble", "nve conserves energy (velocity Verlet); langevin adds a heat bath (BAOAB)."),
     FormField("temperature_K", "Temperature, K", "Of the heat bath, and of the first velocities."),
-    FormField("timestep_fs", "Time step, fs", "A tenth of the fastest vibration or less: 0.5 fs where there is hydrogen."),
-    FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs. Unused in nve."),
+    FormField("timestep_fs", "Time step, fs", "A tenth of the fastest vibration or less: 0.5 fs with hydrogen."),
+    FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs. Not in nve."),
 )
+DRIFT = "energy_drift_meV_per_atom_per_ps"
 LENGTH = (
     FormField("steps", "Steps", "Number of time steps."),
     FormField("save_every", "Save every", "Steps between stored frames."),
-    FormField("replicas", "Replicas", "Independent copies run at once, each with its own velocities and noise. Cheap on a GPU."),
+    FormField("replicas", "Replicas", "Independent copies at once, with their own velocities and noise."),
     FormField("seed", "Seed", "The same seed on the same machine gives the same trajectory."),
 )
 
@@ -77,7 +78,8 @@ def _form() -> None:
 def _progress(run: Run) -> None:
     result = read_json(run.path / "result.json") if run.ended else None
     if (run.path / "trajectory.h5").exists():
-        st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:", query_params={"run": run.run_id})
+        st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:",
+                     query_params={"run": run.run_id})
     if result:
         _results(result)
     config = read_config(run.path)
@@ -89,13 +91,12 @@ def _progress(run: Run) -> None:
 def _results(result: dict[str, Any]) -> None:
     show_numbers({
         "Mean temperature": _with_error(result, "temperature_mean_K", "temperature_sem_K", "K", 1),
-        "Energy drift": _with_error(result, "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr",
-                                    "meV/atom/ps", 3),
+        "Energy drift": _with_error(result, DRIFT, f"{DRIFT}_stderr", "meV/atom/ps", 3),
         "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
-    st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. With a "
-               "heat bath the energy fluctuates; judge conservation by an nve run.")
+    st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. "
+               "With a heat bath the energy fluctuates; judge conservation by an nve run.")
 
 
 def _with_error(result: dict[str, Any], name: str, error: str, unit: str, digits: int) -> str:

@@ -21,8 +21,8 @@ TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_ml
 
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> Path:
-    potential = build_potential(ModelConfig(species=("H", "C", "O"), **TINY, per_species_energy_scales={"H": 0.001, "C": 0.001,
-                                                                                                         "O": 0.001}))
+    weak = {"H": 0.001, "C": 0.001, "O": 0.001}
+    potential = build_potential(ModelConfig(species=tuple(weak), **TINY, per_species_energy_scales=weak))
     save_model(potential.model, potential.config, tmp_path / "tiny")
     return tmp_path / "tiny"
 
@@ -37,7 +37,8 @@ def request(model: Path, **md: object) -> dict:
                      md=MDConfig(temperature_K=20.0, **md)).model_dump(mode="json")
 
 
-def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
     config, run_dir = request(tiny_model, steps=40, save_every=10), create_run_dir("md")
     assert run_task("md", config, run_dir, reporter=_StopAtOnce())["stopped"]
@@ -56,7 +57,8 @@ def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path
 
 
 def test_training_leaves_metrics_model_and_result(tmp_path: Path) -> None:
-    config = {"data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 2, "num_test": 2}}, "model": TINY,
+    split = {"num_train": 6, "num_val": 2, "num_test": 2}
+    config = {"data": {"train": "embedded:ethanol", "split": split}, "model": TINY,
               "max_epochs": 2, "batch_size": 3, "device": "cpu"}
     result = run_task("train", config, tmp_path / "run")
     assert [record["epoch"] for record in read_metrics(tmp_path / "run") if record["kind"] == "epoch"] == [1, 2]

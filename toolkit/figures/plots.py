@@ -1,4 +1,4 @@
-"""Plotly figures from arrays. Every axis carries its unit; colours are those of Okabe and Ito, safe for colour-blind eyes."""
+"""Plotly figures from arrays. Every axis carries its unit; colours: Okabe and Ito, safe for colour-blind eyes."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ def curves(x: np.ndarray, ys: Mapping[str, np.ndarray], x_label: str, y_label: s
     return _finish(figure, x_label, y_label)
 
 
-def with_reference(figure: go.Figure, value: float, text: str) -> go.Figure:
-    """Add a dashed horizontal line that says what would be expected."""
-    figure.add_hline(y=value, line={"dash": "dash", "color": GREY, "width": 1.5}, annotation_text=text,
-                     annotation_position="top left", annotation_bgcolor="rgba(128,128,128,0.25)")
-    return figure
+def with_reference(figure: go.Figure, value: float, name: str) -> go.Figure:
+    """Add a dashed horizontal line that says what would be expected, and a legend for it."""
+    x = figure.data[0].x
+    dashed = {"dash": "dash", "color": VERMILION, "width": 2}
+    figure.add_trace(go.Scatter(x=[x[0], x[-1]], y=[value, value], name=name, mode="lines", line=dashed))
+    return figure.update_layout(showlegend=True)
 
 
 def training_curves(records: Sequence[Mapping[str, Any]]) -> go.Figure:
     """Loss, errors on the validation frames, learning rate and speed against the epoch.
 
-    records : the records of kind "epoch" in `metrics.jsonl`; of an epoch that was repeated after a resume the last counts
+    records : those of kind "epoch" in `metrics.jsonl`; of an epoch that was repeated after a resume the last counts
     """
     epochs = {int(record["epoch"]): record for record in records if record.get("kind") == "epoch"}
     rows = [epochs[epoch] for epoch in sorted(epochs)]

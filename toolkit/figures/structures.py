@@ -56,37 +56,40 @@ class Scene:
         return len(text).to_bytes(4, "little") + text + self.positions.tobytes() + cells
 
 
-def shown_frames(num_frames: int, num_atoms: int) -> np.ndarray:
-    """Indices of the frames to show: all, or evenly thinned to what a browser plays smoothly."""
+def thinning_step(num_frames: int, num_atoms: int) -> int:
+    """Every how many frames one is shown, so that a browser plays them smoothly: 1 shows all."""
     limit = max(1, min(MAX_FRAMES, MAX_COORDINATES // max(3 * num_atoms, 1)))
-    step = -(-num_frames // limit)
-    return np.arange(0, num_frames, max(step, 1))
+    return max(1, -(-num_frames // limit))
 
 
-def trajectory_scene(atoms: Atoms, positions: np.ndarray, labels: Sequence[str] = ()) -> Scene:
-    """A scene from a trajectory.
+def trajectory_scene(atoms: Atoms, positions: np.ndarray, labels: Sequence[str] = (),
+                     frames_left_out: int = 0) -> Scene:
+    """A scene from a trajectory that was thinned when it was read (see `thinning_step`).
 
     atoms : elements, cell and bonds (from its positions)
     positions : array, (T, N, 3), Å
     labels : T texts, one a frame
+    frames_left_out : frames of the trajectory that are not among them
     """
-    frames = shown_frames(len(positions), len(atoms))
     return Scene(symbols=tuple(atoms.get_chemical_symbols()),
-                 positions=np.ascontiguousarray(positions[frames], dtype=np.float32),
+                 positions=np.ascontiguousarray(positions, dtype=np.float32),
                  cells=np.asarray(atoms.cell.array[None], dtype=np.float32) if atoms.pbc.any() else None,
-                 bonds=find_bonds(atoms), labels=tuple(labels[i] for i in frames) if labels else (),
-                 frames_left_out=len(positions) - len(frames))
+                 bonds=find_bonds(atoms), labels=tuple(labels), frames_left_out=frames_left_out)
 
 
 def frames_scene(frames: Sequence[Atoms], labels: Sequence[str] = ()) -> Scene:
-    """A scene from frames that all hold the same atoms in the same order. Raises DataError when they do not."""
+    """A scene from frames that all hold the same atoms in the same order; long series are thinned.
+
+    Raises DataError when the frames hold different atoms.
+    """
     first = frames[0]
-    chosen = shown_frames(len(frames), len(first))
+    chosen = range(0, len(frames), thinning_step(len(frames), len(first)))
     if any(not np.array_equal(frames[i].numbers, first.numbers) for i in chosen):
-        raise DataError("the frames hold different atoms, expected the same atoms in every frame", "show one frame at a time")
+        raise DataError("the frames hold different atoms, expected the same atoms in every frame",
+                        "show one frame at a time")
+    cells = np.stack([frames[i].cell.array for i in chosen]).astype(np.float32) if first.pbc.any() else None
     return Scene(symbols=tuple(first.get_chemical_symbols()),
-                 positions=np.stack([frames[i].positions for i in chosen]).astype(np.float32),
-                 cells=np.stack([frames[i].cell.array for i in chosen]).astype(np.float32) if first.pbc.any() else None,
+                 positions=np.stack([frames[i].positions for i in chosen]).astype(np.float32), cells=cells,
                  bonds=find_bonds(first), labels=tuple(labels[i] for i in chosen) if labels else (),
                  frames_left_out=len(frames) - len(chosen))
 

@@ -39,7 +39,7 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z]{1,20}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class Status:
-    """Content of `status.json`. Times are seconds since 1970; `worker_pid` is None when no worker process was started."""
+    """Content of `status.json`. Times: seconds since 1970; `worker_pid` is None when no worker process was started."""
 
     task: str
     state: str = "queued"

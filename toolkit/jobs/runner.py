@@ -34,7 +34,8 @@ def run_here(name: str, task: Task, config: dict[str, Any], run_dir: Path, *, re
     give_up_at = time.monotonic() + LOCK_PATIENCE_S  # pages that probe the lock hold it for an instant
     with held_lock(run_dir / "lock", lambda: time.monotonic() > give_up_at) as held:
         if not held:
-            raise JobError(f"another process works in {run_dir}", "wait until it ends, stop it, or choose another folder")
+            raise JobError(f"another process works in {run_dir}",
+                           "wait until it ends, stop it, or choose another folder")
         _enter(run_dir, name, config, resume=resume)
         return execute(task, config, run_dir, resume=resume, listener=listener, on_gpu=on_gpu)
 

@@ -59,7 +59,7 @@ def pick_source(page: str, label: str = "Data", first: Mapping[str, str] | None 
 
 
 def data_folders() -> list[Path]:
-    """Folders whose files may be named on a page: TOOLKIT_DATA (separated by ':'), else the folder around this project."""
+    """Folders whose files may be named on a page: TOOLKIT_DATA (separated by ':'), else the one around this project."""
     named = os.environ.get("TOOLKIT_DATA", "")
     folders = [Path(part) for part in named.split(os.pathsep) if part] or [REPOSITORY.parent]
     return [folder.resolve() for folder in [*folders, runs_root()]]
@@ -89,7 +89,8 @@ def save_upload(name: str, content: memoryview | bytes) -> Path:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot keep the upload {name}: {error.strerror or error}", "free space on the disk") from None
+        raise StorageError(f"cannot keep the upload {name}: {error.strerror or error}",
+                           "free space on the disk") from None
     return path
 
 
@@ -105,5 +106,6 @@ def _pick_upload(page: str) -> str | None:
     earlier = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
     if not earlier:
         return None
-    chosen = st.selectbox("or a file uploaded earlier", earlier, index=None, key=f"{page}.earlier", persist_state="session")
+    chosen = st.selectbox("or a file uploaded earlier", earlier, index=None, key=f"{page}.earlier",
+                          persist_state="session")
     return str(folder / chosen) if chosen else None

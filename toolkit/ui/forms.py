@@ -21,7 +21,8 @@ class FormField:
     help: str
 
 
-def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormField], values: dict[str, Any]) -> dict[str, Any]:
+def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormField],
+              values: dict[str, Any]) -> dict[str, Any]:
     """Draw one widget a field and return a copy of `values` with what the user chose.
 
     values : nested defaults, such as a preset; a value the user has set on this page before wins
@@ -56,8 +57,8 @@ def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
     low, high = _bounds(info)
     if kind is int:
         return st.number_input(field.label, min_value=low, max_value=high, value=default, step=1, **shared)
-    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), value=_float(default), format="%g",
-                           step=_step(default), **shared)
+    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), value=_float(default),
+                           format="%g", step=_step(default), **shared)
 
 
 def _kind(annotation: Any) -> tuple[tuple[Any, ...], type]:

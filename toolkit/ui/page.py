@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 
 import streamlit as st
 
@@ -22,6 +24,8 @@ PAGES = {
     "pages/4_Trajectory.py": ("Trajectory", ":material/animation:"),
 }
 """Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""
+
+SLOW_MODULES = ("toolkit.data.inspection", "toolkit.jobs.analyses")
 
 
 def begin(page: str, lead: str, title: str = "") -> None:
@@ -40,6 +44,7 @@ def begin(page: str, lead: str, title: str = "") -> None:
         st.caption(f"**Runs are kept in** `{runs_root()}`")
     st.title(f"{icon} {title}")
     st.markdown(lead)
+    _import_ahead()
 
 
 def show_numbers(values: Mapping[str, str]) -> None:
@@ -50,7 +55,8 @@ def show_numbers(values: Mapping[str, str]) -> None:
 
 def error_box(error: ToolkitError) -> None:
     """A red box: what was found and expected, and what to do. Never a traceback."""
-    st.error(f"**{_plain(error.message)}**" + (f"\n\n{_plain(error.hint)}" if error.hint else ""), icon=":material/error:")
+    hint = f"\n\n{_plain(error.hint)}" if error.hint else ""
+    st.error(f"**{_plain(error.message)}**{hint}", icon=":material/error:")
 
 
 @contextmanager
@@ -65,6 +71,14 @@ def shown_errors() -> Iterator[None]:
 def _plain(text: str) -> str:
     """Text whose characters are not read as Markdown."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-!|$~:" else c for c in text)
+
+
+@st.cache_resource(show_spinner=False)
+def _import_ahead() -> threading.Thread:
+    """Load the libraries of the data and trajectory pages (seconds) while the first page is being read."""
+    thread = threading.Thread(target=lambda: [import_module(name) for name in SLOW_MODULES], daemon=True)
+    thread.start()
+    return thread
 
 
 @st.cache_data(show_spinner=False)

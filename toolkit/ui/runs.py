@@ -1,4 +1,4 @@
-"""Choosing a run, watching it, stopping and resuming it. The run's folder holds the truth; the address holds its name."""
+"""Choosing a run, watching, stopping and resuming it. Its folder holds the truth; the address holds its name."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def _header(run: Run) -> None:
         st.badge(run.state, color=COLORS[run.state])
         st.markdown(f"`{run.run_id}`")
         if status.started:
-            st.caption(f"{'took' if run.ended else 'for'} {_duration((status.ended or (status.updated if run.ended else time.time())) - status.started)}")
+            until = status.ended or (status.updated if run.ended else time.time())
+            st.caption(f"{'took' if run.ended else 'for'} {_duration(until - status.started)}")
         st.space("stretch")
         _buttons(run)
     if run.state != "finished":
@@ -101,15 +102,18 @@ def _header(run: Run) -> None:
 
 def _buttons(run: Run) -> None:
     key = f"{run.status.task}.{run.run_id}"
-    if run.state in ("queued", "running") and st.button("Stop", key=f"{key}.stop", icon=":material/stop:",
-                                                         help="Saves, then ends. Resume continues exactly there."):
+    action = None
+    if run.state in ("queued", "running"):
+        if st.button("Stop", key=f"{key}.stop", icon=":material/stop:",
+                     help="Saves, then ends. Resume continues exactly there."):
+            action = launcher.request_stop
+    elif run.state in ("stopped", "failed", "lost"):
+        if st.button("Resume", key=f"{key}.resume", icon=":material/play_arrow:",
+                     help="Goes on in the same folder from the last checkpoint."):
+            action = launcher.resume
+    if action:
         with shown_errors():
-            launcher.request_stop(run.path)
-            st.rerun()
-    if run.state in ("stopped", "failed", "lost") and st.button("Resume", key=f"{key}.resume", icon=":material/play_arrow:",
-                                                                help="Goes on in the same folder from the last checkpoint."):
-        with shown_errors():
-            launcher.resume(run.path)
+            action(run.path)
             st.rerun()
 
 

@@ -32,7 +32,8 @@ def show_scene(scene: Scene, key: str, view: str, height: int = 460) -> None:
     settings = {"view": view, "height": str(height), "library": _LOCAL}
     if not _LIBRARY.is_file():
         settings["library"] = _REMOTE
-        settings["notice"] = "3Dmol.js is not installed here and is fetched from the internet; scripts/fetch_viewer.sh installs it."
+        settings["notice"] = ("3Dmol.js is not installed here and is fetched from the internet; "
+                              "scripts/fetch_viewer.sh installs it.")
     if scene.frames_left_out:
         total = len(scene.positions) + scene.frames_left_out
         st.caption(f"Showing {len(scene.positions):,} of {total:,} frames, evenly thinned for smooth play.")

@@ -23,8 +23,9 @@ def test_curves_are_thinned_and_labelled() -> None:
 
 
 def test_reference_line_says_what_it_is() -> None:
-    figure = with_reference(curves(np.arange(3), {"": np.arange(3)}, "time, fs", "temperature, K"), 300.0, "bath 300 K")
-    assert figure.layout.shapes[0].y0 == 300.0 and figure.layout.annotations[0].text == "bath 300 K"
+    figure = curves(np.arange(3), {"": np.arange(3)}, "time, fs", "temperature, K")
+    figure = with_reference(figure, 300.0, "bath, 300 K")
+    assert figure.data[1].y == (300.0, 300.0) and figure.data[1].x == (0, 2) and figure.data[1].name == "bath, 300 K"
 
 
 def test_bar_chart_has_one_bar_a_name() -> None:

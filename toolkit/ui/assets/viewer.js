@@ -3,8 +3,9 @@
 // the player lives in `players` and keeps its camera and frame; sessionStorage keeps them across page changes.
 
 const players = new WeakMap();
-const PLAY = '<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="M3 1l11 7-11 7z"/></svg>';
-const PAUSE = '<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="M3 1h4v14H3zM9 1h4v14H9z"/></svg>';
+const icon = (path) => `<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="${path}"/></svg>`;
+const PLAY = icon("M3 1l11 7-11 7z");
+const PAUSE = icon("M3 1h4v14H3zM9 1h4v14H9z");
 const BALL_AND_STICK = { stick: { radius: 0.14, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } };
 const BALLS = { sphere: { scale: 0.45, colorscheme: "Jmol" } };
 
@@ -78,8 +79,8 @@ class Player {
     this.frame.max = scene.frames - 1;
     try {
       if (!this.viewer && !hasWebGL()) {
-        throw new Error("This browser offers no WebGL 2, so structures cannot be drawn. Switch on hardware acceleration "
-          + "or use a recent Firefox, Chrome, Edge or Safari.");
+        throw new Error("This browser offers no WebGL 2, so structures cannot be drawn. Switch on hardware "
+          + "acceleration, or use a recent Firefox, Chrome, Edge or Safari.");
       }
       const library = await loadLibrary(scene.library);
       if (this.disposed || scene !== this.scene) return; // a newer rerun took over while the library loaded
@@ -116,7 +117,8 @@ class Player {
       bonds[i].push(j);
       bonds[j].push(i);
     }
-    return this.scene.symbols.map((elem, i) => ({ elem, x: 0, y: 0, z: 0, bonds: bonds[i], bondOrder: bonds[i].map(() => 1) }));
+    return this.scene.symbols.map((elem, i) => (
+      { elem, x: 0, y: 0, z: 0, bonds: bonds[i], bondOrder: bonds[i].map(() => 1) }));
   }
 
   draw(frame) {
@@ -160,23 +162,28 @@ class Player {
       const period = 1000 / Number(this.speed.value);
       if (now >= this.due) {
         this.due = Math.max(this.due + period, now);
-        this.draw((this.current + 1) % this.scene.frames);
+        this.step(1);
       }
       requestAnimationFrame(tick);
     };
     requestAnimationFrame(tick);
   }
 
+  // Space plays and pauses wherever it has no other meaning; the arrows step while the view has the focus.
   key(event) {
     const target = event.composedPath()[0];
-    const ours = this.root.contains(target);
-    const busy = target.closest?.("input, textarea, select, button, a, [contenteditable], [role=tab], [role=slider]");
-    if (this.controls.hidden || event.ctrlKey || event.metaKey || event.altKey || (busy && !(ours && target === this.frame))) return;
-    if (event.code === "Space") this.toggle();
-    else if (ours && target !== this.frame && event.code === "ArrowRight") this.draw((this.current + 1) % this.scene.frames);
-    else if (ours && target !== this.frame && event.code === "ArrowLeft") this.draw((this.current + this.scene.frames - 1) % this.scene.frames);
+    const widgets = "input, textarea, select, button, a, [contenteditable], [role]";
+    const busy = target !== this.frame && target.closest?.(widgets);
+    if (this.controls.hidden || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.code === "Space" && (!busy || busy === this.root)) this.toggle();
+    else if (target === this.root && event.code === "ArrowRight") this.step(1);
+    else if (target === this.root && event.code === "ArrowLeft") this.step(-1);
     else return;
     event.preventDefault();
+  }
+
+  step(by) {
+    this.draw((this.current + by + this.scene.frames) % this.scene.frames);
   }
 
   say(text) {
@@ -204,11 +211,14 @@ function recall(view) {
 }
 
 function boxEdges(a, b, c) {
-  const corner = (i, j, k) => ({ x: i * a[0] + j * b[0] + k * c[0], y: i * a[1] + j * b[1] + k * c[1], z: i * a[2] + j * b[2] + k * c[2] });
+  const at = (axis, i, j, k) => i * a[axis] + j * b[axis] + k * c[axis];
+  const corner = (i, j, k) => ({ x: at(0, i, j, k), y: at(1, i, j, k), z: at(2, i, j, k) });
   const edges = [];
   for (const u of [0, 1]) {
     for (const v of [0, 1]) {
-      edges.push([corner(0, u, v), corner(1, u, v)], [corner(u, 0, v), corner(u, 1, v)], [corner(u, v, 0), corner(u, v, 1)]);
+      edges.push([corner(0, u, v), corner(1, u, v)]);
+      edges.push([corner(u, 0, v), corner(u, 1, v)]);
+      edges.push([corner(u, v, 0), corner(u, v, 1)]);
     }
   }
   return edges;
