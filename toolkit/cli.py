@@ -23,8 +23,10 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
                   help="Equivariant interatomic potentials: train, evaluate, simulate, analyse.")
 data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 analyze_app = typer.Typer(no_args_is_help=True, help="Analyse trajectories.")
+import_app = typer.Typer(no_args_is_help=True, help="Take over models trained with other packages.")
 app.add_typer(data_app, name="data")
 app.add_typer(analyze_app, name="analyze")
+app.add_typer(import_app, name="import")
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="also write the result here")]
 Model = Annotated[str, typer.Argument(help="a name under trained_models/, a model folder or a run folder")]
@@ -198,4 +200,19 @@ def data_catalog(json_file: JsonFile = None) -> int:
     from toolkit.data.catalog import CATALOG
 
     show_result("catalog:NAME", {name: entry.description for name, entry in CATALOG.items()}, json_file)
+    return 0
+
+
+@import_app.command("nequip")
+@_guarded
+def import_from_nequip(
+    weights: Annotated[Path, typer.Argument(metavar="STATE_DICT", help="nequip's state dict as .safetensors or .npz")],
+    config: Annotated[Path, typer.Argument(help="JSON or YAML with the arguments of NequIPGNNModel")],
+    output: Annotated[Path, typer.Option("-o", metavar="MODEL_DIR", help="the model folder to write")],
+    json_file: JsonFile = None,
+) -> int:
+    """Turn a model trained with nequip into a model folder."""
+    from toolkit.interfaces.nequip_import import import_nequip
+
+    show_result(f"Imported into {output}", import_nequip(weights, config, output), json_file)
     return 0
