@@ -3,11 +3,13 @@
     python scripts/make_embedded_data.py aspirin                 # 16 minutes on one core
     python scripts/make_embedded_data.py ethanol --check 5       # recompute 5 stored frames and compare
 
-Run from the repository with the package installed (`pip install -e .[data]`). Level of theory: GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory
-Comput. 15, 1652, 2019). Sampling: BAOAB Langevin (Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34), seeded.
-Stored positions lie on a grid of 2⁻¹⁶ Å and are rounded *before* energy and forces are computed, each from a fresh
-self-consistent start, so that every stored frame can be recomputed by itself. The trajectory is chaotic: the same
-machine and libraries give the same file, another machine gives other frames of the same ensemble.
+Run from the repository with the package and `tblite` 0.8.0 installed (`pip install -e .[data]`).
+
+Level of theory: GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652, 2019). Sampling: BAOAB Langevin
+(Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34), seeded. Stored positions lie on a grid of 2⁻¹⁶ Å and are
+rounded *before* energy and forces are computed, each from a fresh self-consistent start, so that every stored frame can
+be recomputed by itself. The trajectory is chaotic: the same machine and libraries give the same file, another machine
+gives other frames of the same ensemble.
 """
 
 from __future__ import annotations
