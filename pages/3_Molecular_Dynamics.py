@@ -85,13 +85,13 @@ def _progress(run: Run) -> None:
     config = read_config(run.path)
     with st.expander("What was asked for, and the same on the command line"):
         st.json(config, expanded=1)
-        st.code(_command(config), language="bash")
+        st.code(_command(config), language="bash", wrap_lines=True)
 
 
 def _results(result: dict[str, Any]) -> None:
     show_numbers({
-        "Mean temperature": _with_error(result, "temperature_mean_K", "temperature_sem_K", "K", 1),
-        "Energy drift": _with_error(result, DRIFT, f"{DRIFT}_stderr", "meV/atom/ps", 3),
+        "Mean temperature, K": _with_error(result, "temperature_mean_K", "temperature_sem_K", 1),
+        "Energy drift, meV/atom/ps": _with_error(result, DRIFT, f"{DRIFT}_stderr", 2),
         "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
@@ -99,16 +99,15 @@ def _results(result: dict[str, Any]) -> None:
                "With a heat bath the energy fluctuates; judge conservation by an nve run.")
 
 
-def _with_error(result: dict[str, Any], name: str, error: str, unit: str, digits: int) -> str:
+def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> str:
     if result.get(name) is None:
         return "too short to tell"
-    return f"{result[name]:.{digits}f} ± {result[error]:.{digits}f} {unit}"
+    return f"{result[name]:.{digits}f} ± {result[error]:.{digits}f}"
 
 
 def _command(config: dict[str, Any]) -> str:
-    md = config["md"]
-    names = ("ensemble", "temperature_K", "timestep_fs", "friction_per_fs", "steps", "replicas", "seed")
-    options = " ".join(f"--{name.replace('_', '-')} {md[name]}" for name in names)
+    settings = {"frame": config["frame"], **config["md"]}
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items() if value is not None)
     return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"
 
 

@@ -80,7 +80,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> go.Figure:
             line = _line([row["epoch"] for row in rows], values, name, next(color))
             figure.add_trace(line.update(showlegend=len(series) > 1), **place)
         figure.update_xaxes(title_text="epoch", **place)
-        figure.update_yaxes(title_text=y_label, type="log", exponentformat="power", **place)
+        figure.update_yaxes(title_text=y_label, type="log", tickformat="~g", nticks=6, **place)
     figure.update_layout(height=2 * HEIGHT, margin={"l": 60, "r": 20, "t": 40, "b": 50},
                          legend={"x": 0.44, "y": 1.0, "xanchor": "right", "yanchor": "top"})
     return figure
