@@ -22,6 +22,9 @@ from toolkit.models.registry import build_model
 from toolkit.storage import write_text_atomic
 
 MAX_CONFIG_BYTES = 1_000_000
+MAX_CONFIG_DEPTH = 10
+OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
+CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, SafetensorError, zipfile.BadZipFile, zlib.error,
               RuntimeError)  # the last one for encrypted members and unknown compression
 """What safetensors, zipfile and numpy raise for damaged files."""
@@ -67,15 +70,25 @@ def _read_architecture(path: Path) -> ModelConfig:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}")
         text = path.read_text(encoding="utf-8")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ModelError(f"{path} uses YAML aliases (*name), expected plain values", "write the values out")
+        if _is_tricky(text):
+            raise ModelError(f"{path} uses YAML aliases (*name) or deep nesting, expected plain values", "write the values out")
         values = yaml.safe_load(text)  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}", "give JSON or YAML") from None
     try:
         return architecture(parse_config(NequIPArguments, values))
     except ConfigError as error:
         raise ModelError(f"{path}: {error.message}", "give the arguments of NequIPGNNModel, all values written out") from None
+
+
+def _is_tricky(text: str) -> bool:
+    """Constructs that make a small text large or slow to read."""
+    depth = 0
+    for token in yaml.scan(text):
+        depth += isinstance(token, OPENING) - isinstance(token, CLOSING)
+        if depth > MAX_CONFIG_DEPTH or isinstance(token, yaml.AliasToken):
+            return True
+    return False
 
 
 def _tensor_shapes(path: Path) -> dict[str, Shape]:

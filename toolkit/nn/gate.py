@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from e3nn import o3
@@ -10,8 +11,12 @@ from e3nn.math import normalize2mom
 from torch import Tensor
 
 
+@cache
 def _activation(parity: int) -> Callable[[Tensor], Tensor]:
-    """SiLU for even scalars, tanh (odd, so parity survives) for odd ones, scaled to unit second moment."""
+    """SiLU for even scalars, tanh (odd, so parity survives) for odd ones, scaled to unit second moment.
+
+    Without weights, so all gates share it; finding the scale takes a million random numbers.
+    """
     return normalize2mom(torch.nn.functional.silu if parity == 1 else torch.tanh)
 
 
