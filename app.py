@@ -9,7 +9,7 @@ from toolkit.errors import ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs
-from toolkit.ui.choices import shipped_models
+from toolkit.models.folders import shipped_models
 from toolkit.ui.page import PAGES, begin, device_line, error_box
 from toolkit.ui.runs import run_label
 

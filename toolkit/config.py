@@ -33,11 +33,13 @@ for _preset in MODEL_PRESETS.values():
     _preset.update(parity=False, type_embed_num_features=32, radial_mlp_depth=1, radial_mlp_width=128)
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """Base of all configurations: frozen, no unknown fields, no infinite or undefined numbers."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-class ModelConfig(_Strict):
+class ModelConfig(StrictModel):
     """An interatomic potential: architecture, hyper-parameters and the statistics of its training data.
 
     species : element symbols; empty means "take them from the training data" (only in a TrainConfig)
@@ -117,7 +119,7 @@ class ModelConfig(_Strict):
         return features if isinstance(features, tuple) else (features,) * (self.l_max + 1)
 
 
-class SplitConfig(_Strict):
+class SplitConfig(StrictModel):
     """How frames are divided. `random` shuffles with the seed, `blocks` takes contiguous stretches separated by
     `gap` frames (for one correlated trajectory), `indices` reads an explicit JSON or npz file with the arrays
     train, val and test.
@@ -138,7 +140,7 @@ class SplitConfig(_Strict):
         return self
 
 
-class DataConfig(_Strict):
+class DataConfig(StrictModel):
     """Where frames come from. A path, or `embedded:aspirin` / `embedded:ethanol`, or `catalog:NAME`.
 
     Without `val` and `test` all three sets are split from `train`; with `test` given, `val` is split from `train`.
@@ -157,7 +159,7 @@ class DataConfig(_Strict):
     isolated_atom_energies: dict[str, float] | None = Field(None, description="eV per element; or found in the file")
 
 
-class LossConfig(_Strict):
+class LossConfig(StrictModel):
     """Weights of the terms: energy per atom (eV/atom), forces (eV/Å), stress (eV/Å³), each a mean of `kind`."""
 
     kind: Literal["mse", "mae", "huber"] = "mse"
@@ -173,7 +175,7 @@ class LossConfig(_Strict):
         return self
 
 
-class OptimizerConfig(_Strict):
+class OptimizerConfig(StrictModel):
     """Adam or AdamW with warm-up, a schedule, gradient clipping and an exponential moving average of the weights."""
 
     name: Literal["adam", "adamw"] = "adam"
@@ -189,7 +191,7 @@ class OptimizerConfig(_Strict):
     ema_decay: float = Field(0.99, ge=0.0, lt=1.0, description="0 switches the moving average off")
 
 
-class TrainConfig(_Strict):
+class TrainConfig(StrictModel):
     """A whole training run. `device` auto means CUDA when present; threads 0 means all cores this process may use."""
 
     data: DataConfig
@@ -208,7 +210,7 @@ class TrainConfig(_Strict):
     seed: int = Field(0, ge=0, description="seed of the batch order")
 
 
-class MDConfig(_Strict):
+class MDConfig(StrictModel):
     """A molecular dynamics run. Replicas start from one structure with independent velocities and noise."""
 
     ensemble: Literal["nve", "langevin"] = "langevin"
@@ -223,7 +225,7 @@ class MDConfig(_Strict):
     skin: float = Field(0.5, ge=0.0, le=5.0, description="neighbour-list skin, Å")
 
 
-ConfigT = TypeVar("ConfigT", bound=_Strict)
+ConfigT = TypeVar("ConfigT", bound=StrictModel)
 
 
 def parse_config(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:

@@ -1,4 +1,4 @@
-"""Neighbour lists: vesin does the search; here are the cases it does not take, the ordering, and skin reuse for MD."""
+"""Neighbour lists: vesin does the search; here are the cases it does not take, and the ordering."""
 
 from __future__ import annotations
 
@@ -100,34 +100,3 @@ def _tree_search(positions: np.ndarray, box: np.ndarray, pbc: np.ndarray,
     shifts = offset[pairs.col] + home[i] - home[j]
     other = (i != j) | offset[pairs.col].any(axis=1)
     return i[other], j[other], shifts[other]
-
-
-class SkinNeighborList:
-    """A list built with r_max + skin and reused until some atom has moved by half the skin (Verlet 1967).
-
-    `update` returns exactly what `neighbor_list(…, r_max)` would, in the same order, so reuse changes no result.
-    """
-
-    def __init__(self, cell: np.ndarray, pbc: np.ndarray, r_max: float, skin: float) -> None:
-        self._cell = np.asarray(cell, dtype=np.float64)
-        self._pbc = np.asarray(pbc, dtype=bool)
-        self._r_max = float(r_max)
-        self._skin = float(skin)
-        self._reference: np.ndarray | None = None
-        self._edges = np.zeros((2, 0), dtype=np.int64)
-        self._shifts = np.zeros((0, 3), dtype=np.int64)
-        self.num_builds = 0
-
-    def update(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The list (edge_index, shifts) at these positions (N, 3), Å."""
-        if self._reference is None or self._moved(positions):
-            self._edges, self._shifts = neighbor_list(positions, self._cell, self._pbc, self._r_max + self._skin)
-            self._reference = positions.copy()
-            self.num_builds += 1
-        vectors = positions[self._edges[1]] - positions[self._edges[0]] + self._shifts @ self._cell
-        inside = np.einsum("ea,ea->e", vectors, vectors) < self._r_max**2
-        return self._edges[:, inside], self._shifts[inside]
-
-    def _moved(self, positions: np.ndarray) -> bool:
-        step = positions - self._reference
-        return not float(np.einsum("na,na->n", step, step).max()) <= (0.5 * self._skin) ** 2

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from toolkit.config import MDConfig
+from toolkit.config import MDConfig, StrictModel
 
 
-class MDRequest(BaseModel):
+class MDRequest(StrictModel):
     """One molecular dynamics run.
 
     model : a name under trained_models/, or the path of a model or training run folder
@@ -17,8 +15,6 @@ class MDRequest(BaseModel):
         "run:NAME", an earlier molecular dynamics run
     frame : which of its frames to start from; -1 is the last
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     model: str
     structure: str

@@ -1,4 +1,4 @@
-"""Reading trajectories, also while they are being written. The file's layout: `trajectory_writer.LAYOUT`."""
+"""Reading trajectories, also while they are being written. The file's layout: `layout.LAYOUT`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from toolkit.config import MDConfig, parse_config
 from toolkit.errors import ConfigError, DataError, StorageError
-from toolkit.md.trajectory_writer import FORMAT, FORMAT_VERSION, LAYOUT, one_line
+from toolkit.md.layout import FORMAT, FORMAT_VERSION, LAYOUT, one_line
 
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
 """What h5py raises on damaged files."""

@@ -2,7 +2,7 @@
 
 All datasets are allocated (sparsely) at the start; afterwards only numbers are written into them, in blocks, and last
 the counter in `progress`. So a reader may open the file at any time, and a killed writer leaves a file that holds
-everything up to its last commit. `LAYOUT` lists the datasets; T frames, R replicas, N atoms.
+everything up to its last commit. `layout.LAYOUT` lists the datasets; T frames, R replicas, N atoms.
 """
 
 from __future__ import annotations
@@ -20,37 +20,17 @@ from ase import Atoms
 
 from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, StorageError
+from toolkit.md.layout import FORMAT, FORMAT_VERSION, FRAME_DATASETS, LAYOUT, one_line
 from toolkit.md.restart import RestartPoint, restart_path, save_restart
 from toolkit.md.state import MDState, degrees_of_freedom
 from toolkit.units import KB_EV_PER_K
 
-FORMAT = "toolkit-md-trajectory"
-FORMAT_VERSION = 1
 CHUNK_BYTES = 1 << 20
 BLOCK_BYTES = 16 << 20
 """Frames waiting in memory never take more than this."""
 MAX_IN_MEMORY_BYTES = 2 << 30
 RESERVE_BYTES = 4 << 20
 """A commit is refused when it would leave less than this free on the disk."""
-
-LAYOUT: dict[str, tuple[str, str, str]] = {
-    "positions": ("f4", "TRN3", "Å, not wrapped"),
-    "velocities": ("f4", "TRN3", "Å/fs"),
-    "potential_energy": ("f8", "TR", "eV"),
-    "kinetic_energy": ("f8", "TR", "eV"),
-    "temperature": ("f8", "TR", "K"),
-    "alive": ("?", "TR", "false once a replica is retired; its other entries are then NaN"),
-    "time_fs": ("f8", "T", "fs"),
-    "atomic_numbers": ("i8", "N", ""),
-    "masses": ("f8", "N", "amu"),
-    "break_step": ("i8", "R", "step at which a replica was retired, -1 while it lives"),
-    "break_positions": ("f8", "RN3", "Å, the frame that broke"),
-    "break_reason": ("S160", "R", "UTF-8"),
-    "progress": ("i8", "2", "frames written, steps done"),
-    "wall_s": ("f8", "1", "s, time spent in steps"),
-}
-"""Name -> dtype, shape, unit."""
-FRAME_DATASETS = tuple(name for name, (_, shape, _) in LAYOUT.items() if shape.startswith("T"))
 
 
 def num_frames(config: MDConfig) -> int:
@@ -235,11 +215,6 @@ def _storage_errors(path: Path | None) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # HDF5 reports some failed writes as RuntimeError
         hint = "free space, choose a folder you may write to, or wait for the run that uses the file"
         raise StorageError(f"cannot write {path}: {one_line(error)}", hint) from None
-
-
-def one_line(error: Exception) -> str:
-    """The message of an HDF5 error, which may hold a date with a line break."""
-    return " ".join(str(error).split())
 
 
 def _require_space(path: Path, size: int) -> None:

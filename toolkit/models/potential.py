@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from torch import Tensor
 
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
-from toolkit.errors import ConfigError, DataError, DeviceError, ModelError
+from toolkit.errors import ConfigError, DataError, DeviceError
 from toolkit.kernels.dispatch import select_backend
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.checkpoint import load_model
 from toolkit.models.derivatives import evaluate
+from toolkit.models.folders import find_model
 from toolkit.models.registry import build_model
 
 Prediction = dict[str, float | np.ndarray]
@@ -134,24 +134,3 @@ def load_potential(name_or_path: str | Path, *, device: str = "auto", dtype: str
     backend = select_backend(backend)
     model, config = load_model(find_model(name_or_path), resolve_dtype(dtype), backend)
     return Potential(model, config, resolve_device(device), backend)
-
-
-def models_folder() -> Path:
-    """Where the shipped models live: TOOLKIT_MODELS, else `trained_models/` beside the package."""
-    return Path(os.environ.get("TOOLKIT_MODELS") or Path(__file__).resolve().parents[2] / "trained_models")
-
-
-def shipped_models() -> list[str]:
-    """Names under trained_models/ that hold a model."""
-    return sorted(path.parent.name for path in models_folder().glob("*/config.json"))
-
-
-def find_model(name_or_path: str | Path) -> Path:
-    """The model folder meant by a name or path. Raises ModelError that lists the names there are."""
-    path = Path(name_or_path)
-    candidates = [path, path / "model"] + ([models_folder() / path] if path.name == str(path) else [])
-    for folder in candidates:
-        if (folder / "weights.safetensors").is_file():
-            return folder
-    raise ModelError(f"found no model {str(name_or_path)!r}, expected a model folder or one of {shipped_models()}",
-                     "check the path, or train a model first")

@@ -12,16 +12,11 @@ import streamlit as st
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.errors import DataError, StorageError
 from toolkit.jobs.run_dir import list_runs, make_folder, runs_root
+from toolkit.models.folders import shipped_models
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
 UPLOADED, ON_SERVER = "Uploaded file", "File on the server"
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with the app (folder TOOLKIT_MODELS, else trained_models/)."""
-    folder = Path(os.environ.get("TOOLKIT_MODELS") or REPOSITORY / "trained_models")
-    return sorted(path.parent.name for path in folder.glob("*/weights.safetensors"))
 
 
 def model_choices() -> dict[str, str]:

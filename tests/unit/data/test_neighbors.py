@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import primitive_neighbor_list
 
-from toolkit.data.neighbors import SkinNeighborList, neighbor_list
+from toolkit.data.neighbors import neighbor_list
 from toolkit.errors import DataError
 
 MASKS = list(itertools.product([False, True], repeat=3))
@@ -154,25 +154,3 @@ def test_structures_without_a_meaning_are_refused(case: str) -> None:
     positions, cell, pbc, message = BAD_STRUCTURES[case]
     with pytest.raises(DataError, match=message):
         neighbor_list(positions, cell, np.array(pbc), 3.0)
-
-
-@pytest.mark.parametrize("pbc", [(False, False, False), (True, True, True), (True, False, True)], ids=str)
-def test_skin_list_equals_a_fresh_list_and_is_reused(pbc: tuple[bool, bool, bool]) -> None:
-    atoms = _frame(SKEWED, pbc)
-    rng = np.random.default_rng(3)
-    reused = SkinNeighborList(SKEWED, np.array(pbc), r_max=3.5, skin=0.6)
-    positions = atoms.positions.copy()
-    for _ in range(40):
-        positions = positions + rng.normal(scale=0.04, size=positions.shape)
-        fresh = neighbor_list(positions, SKEWED, np.array(pbc), 3.5)
-        for mine, expected in zip(reused.update(positions), fresh, strict=True):
-            np.testing.assert_array_equal(mine, expected)
-    assert 1 < reused.num_builds < 20
-
-
-def test_skin_list_notices_a_single_fast_atom() -> None:
-    positions = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
-    reused = SkinNeighborList(np.zeros((3, 3)), np.zeros(3, bool), r_max=3.0, skin=0.5)
-    assert reused.update(positions)[0].shape == (2, 0)
-    positions[1, 2] = 2.0
-    assert reused.update(positions)[0].shape == (2, 2)
