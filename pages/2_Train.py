@@ -13,10 +13,11 @@ from toolkit.figures.plots import training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.choices import pick_source, presets
 from toolkit.ui.forms import FormField, draw_form, forget_form
-from toolkit.ui.page import begin, show_numbers, shown_errors
+from toolkit.ui.page import begin, quantity, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 DATA = (
+    FormField("data.split.method", "Split", "blocks: contiguous stretches, for one trajectory; random: for independent frames."),
     FormField("data.split.num_train", "Training frames", "The model learns from these; more of them, less error."),
     FormField("data.split.num_val", "Validation frames", "Judge the model after each epoch; the best epoch is kept."),
     FormField("data.split.num_test", "Test frames", "Looked at once, at the end: the honest error."),
@@ -102,18 +103,18 @@ def _progress(run: Run) -> None:
     if epochs:
         last = epochs[-1]
         show_numbers({
-            "Epoch": f"{last['epoch']}", "Force error (validation)": f"{last['val_forces_mae_meV_per_A']:.1f} meV/Å",
-            "Energy error (validation)": f"{last['val_energy_mae_meV_per_atom']:.2f} meV/atom",
+            "Epoch": f"{last['epoch']}", "Force error (validation)": quantity(last["val_forces_mae_meV_per_A"], 1, "meV/Å"),
+            "Energy error (validation)": quantity(last["val_energy_mae_meV_per_atom"], 2, "meV/atom"),
             "Speed": f"{last['frames_per_s']:.0f} frames/s"})
         st.plotly_chart(training_curves(epochs), key=f"train.curves.{run.run_id}")
     elif not run.ended:
         st.info("The first point appears after the first epoch.")
     if "test.forces_mae_meV_per_A" in result:
         st.subheader("On the test frames, never seen before")
-        show_numbers({"Force MAE": f"{result['test.forces_mae_meV_per_A']:.1f} meV/Å",
-                  "Force RMSE": f"{result['test.forces_rmse_meV_per_A']:.1f} meV/Å",
-                  "Energy MAE": f"{result['test.energy_mae_meV_per_atom']:.2f} meV/atom",
-                  "Wall time": f"{result['wall_s'] / 60:.1f} min"})
+        show_numbers({"Force MAE": quantity(result["test.forces_mae_meV_per_A"], 1, "meV/Å"),
+                      "Force RMSE": quantity(result["test.forces_rmse_meV_per_A"], 1, "meV/Å"),
+                      "Energy MAE": quantity(result["test.energy_mae_meV_per_atom"], 2, "meV/atom"),
+                      "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
         st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model",
                      icon=":material/thermostat:")
     with st.expander("The same on the command line"):

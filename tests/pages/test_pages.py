@@ -147,6 +147,27 @@ def test_train_starts_what_the_form_says(open_page, started: list[Path]) -> None
     assert at.query_params["run"] == started[0].name and open_run(started[0]).state == "queued"
 
 
+def test_train_takes_channels_per_degree_from_a_preset(open_page, started: list[Path]) -> None:
+    at = open_page("pages/2_Train.py")
+    at.selectbox(key="train.preset").select("aspirin rmd17 cpu").run()
+    assert not at.exception and at.text_input(key="train.model.num_features").value == "32, 24, 16"
+    at.text_input(key="train.model.num_features").input("8, 4, x").run()
+    assert "unable to parse string as an integer" in at.error[0].value
+    at.text_input(key="train.model.num_features").input("8, 4, 2").run()
+    at.button(key="train.start").click().run()
+    config = json.loads((started[0] / "config.json").read_text())
+    assert config["model"]["num_features"] == [8, 4, 2] and config["data"]["test"] is None
+
+
+def test_a_run_without_forces_is_shown(open_page) -> None:
+    run_dir = fake_run("train", "finished", {}, step=1, total=1)
+    (run_dir / "metrics.jsonl").write_text(json.dumps({**EPOCH, "epoch": 1, "val_forces_mae_meV_per_A": None}) + "\n")
+    (run_dir / "result.json").write_text(json.dumps({"test.forces_mae_meV_per_A": None, "test.forces_rmse_meV_per_A": None,
+                                                     "test.energy_mae_meV_per_atom": 3.0, "wall_s": 90.0}))
+    at = open_page("pages/2_Train.py", run=run_dir.name)
+    assert not at.exception and metrics(at)["Force MAE"] == "—" and metrics(at)["Energy MAE"] == "3.00 meV/atom"
+
+
 def test_train_refuses_what_the_configuration_refuses(open_page, started: list[Path]) -> None:
     at = open_page("pages/2_Train.py")
     at.number_input(key="train.loss.energy_weight").set_value(0.0)

@@ -52,6 +52,8 @@ def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
         return st.selectbox(field.label, options, index=options.index(default), **shared)
     if kind is bool:
         return st.toggle(field.label, value=default, **shared)
+    if isinstance(default, list | tuple):
+        return _parts(st.text_input(field.label, value=", ".join(map(str, default)), **shared))
     if kind is str:
         return st.text_input(field.label, value=default or "", **shared)
     low, high = _bounds(info)
@@ -59,6 +61,11 @@ def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
         return st.number_input(field.label, min_value=low, max_value=high, value=default, step=1, **shared)
     return st.number_input(field.label, min_value=_float(low), max_value=_float(high), value=_float(default),
                            format="%g", step=_step(default), **shared)
+
+
+def _parts(text: str) -> list[str]:
+    """The entries of a comma-separated list; the configuration turns them into numbers, or refuses them."""
+    return [part.strip() for part in text.split(",")]
 
 
 def _kind(annotation: Any) -> tuple[tuple[Any, ...], type]:

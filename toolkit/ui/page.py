@@ -53,6 +53,11 @@ def show_numbers(values: Mapping[str, str]) -> None:
         column.metric(label, value, border=True)
 
 
+def quantity(value: float | None, digits: int, unit: str) -> str:
+    """A number with its unit, or a dash for what was not measured (no labels)."""
+    return "—" if value is None else f"{value:.{digits}f} {unit}"
+
+
 def error_box(error: ToolkitError) -> None:
     """A red box: what was found and expected, and what to do. Never a traceback."""
     hint = f"\n\n{_plain(error.hint)}" if error.hint else ""
