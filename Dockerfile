@@ -18,6 +18,7 @@ COPY --chown=toolkit . .
 COPY --from=viewer /viewer/static/3Dmol-min.js static/3Dmol-min.js
 USER toolkit
 ENV TOOLKIT_RUNS=/data/runs \
+    TOOLKIT_DATA=/data \
     TOOLKIT_CACHE=/data/cache \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
