@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
-from toolkit.console import ConsoleReporter, show_error, show_result
+from toolkit.console import ConsoleReporter, show_error, show_passport, show_result, write_json
 from toolkit.errors import ConfigError, ToolkitError
 
 EXTRA_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -142,6 +142,30 @@ def md(
             result = run_task("md", request.model_dump(mode="json"), create_run_dir("md"), reporter=reporter)
     show_result("Molecular dynamics", result, json_file)
     return 130 if reporter.interrupted else 0
+
+
+@app.command()
+@_guarded
+def passport(
+    model: Model,
+    data: Annotated[str | None, typer.Argument(help="structures it is meant for: a file, embedded:NAME or catalog:NAME")] = None,
+    nve_ps: Annotated[float, typer.Option("--nve-ps", min=0.0, help="simulation at constant energy, ps; 0 leaves it out")] = 20.0,
+    device: str = "auto",
+    json_file: JsonFile = None,
+) -> int:
+    """Check a potential: symmetries, derivatives, smoothness, locality, energy conservation, precision. Exit 1 when one fails."""
+    from toolkit.checks.passport import passport as check
+    from toolkit.data.formats import read_frames
+
+    frames = None if data is None else read_frames(data).frames
+    with ConsoleReporter() as reporter:
+        made = check(model, frames, nve_ps=nve_ps, device=device, reporter=reporter)
+    if json_file is not None:
+        write_json(made.to_dict(), json_file)
+    show_passport(f"Passport of {model}", *made.table())
+    if reporter.interrupted:
+        return 130
+    return 0 if made.passed else 1
 
 
 @analyze_app.command("rdf")

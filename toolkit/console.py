@@ -11,8 +11,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 from typing_extensions import Self
 
 from toolkit.storage import write_text_atomic
@@ -77,7 +79,7 @@ def show_result(title: str, result: dict[str, Any], json_file: Path | None) -> N
     Raises StorageError when the JSON cannot be written.
     """
     if json_file is not None:
-        write_text_atomic(json_file, json.dumps(_finite(result), indent=2, ensure_ascii=False) + "\n")
+        write_json(result, json_file)
     table = Table(title=title, show_header=False, title_justify="left")
     rows = list(_rows(result))
     for key, text in rows[:MAX_ROWS_SHOWN]:
@@ -85,6 +87,27 @@ def show_result(title: str, result: dict[str, Any], json_file: Path | None) -> N
     if len(rows) > MAX_ROWS_SHOWN:
         table.add_row("…", f"{len(rows) - MAX_ROWS_SHOWN} more rows, see --json FILE")
     Console().print(table)
+
+
+def show_passport(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Print one line of numbers per check, red when it failed, and under it what the check asks.
+
+    header, rows : of `Passport.table`; the last column is the sentence
+    """
+    console = Console(highlight=False)
+    widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(len(header) - 1)]
+    console.print(title, style="bold")
+    for row in [header, *rows]:
+        line = "".join(text.ljust(width) for text, width in zip(row[:-1], widths, strict=True))
+        style = "bold" if row is header else "red" if "✗" in line else "green"
+        console.print(line, style=style, markup=False, soft_wrap=True)
+        if row is not header:
+            console.print(Padding(Text(row[-1]), (0, 0, 0, 4)))
+
+
+def write_json(values: dict[str, Any], path: Path) -> None:
+    """Write a result as JSON (numbers that are not finite become null). Raises StorageError when that is impossible."""
+    write_text_atomic(path, json.dumps(_finite(values), indent=2, ensure_ascii=False) + "\n")
 
 
 def show_error(message: str) -> None:

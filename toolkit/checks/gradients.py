@@ -6,20 +6,24 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from toolkit.checks.probe import Probe, central_difference
+from toolkit.checks.probe import STENCIL, Probe, central_difference
 from toolkit.checks.result import CheckResult, dtype_name, judge
 from toolkit.checks.structures import displaced
+from toolkit.data.neighbors import neighbor_list
 from toolkit.models.derivatives import evaluate, hessian
 from toolkit.models.potential import Potential
+from toolkit.models.species import SpeciesIndex
 
-ENERGY_STEP_A = {"float64": 4e-3, "float32": 4e-2}
-FORCE_STEP_A = {"float64": 1.5e-3, "float32": 2e-2}
-STRAIN_STEP = {"float64": 1e-3, "float32": 1e-2}
-"""Steps of the stencils: wide enough for round-off, narrow enough for the sixth-order error on the stiffest bonds."""
+ENERGY_STEP_A = {"float64": 1e-3, "float32": 4e-2}
+FORCE_STEP_A = {"float64": 5e-4, "float32": 2e-2}
+STRAIN_STEP = {"float64": 3e-4, "float32": 1e-2}
+"""Steps of the stencils: wide enough for round-off, narrow enough for the sixth-order error on the stiffest bonds, and
+for the third derivative of the energy, which may jump where a pair reaches the cutoff."""
 
 NUM_FORCES = 12
 NUM_CURVATURES = 6
 MAX_HESSIAN_ATOMS = 64
+GAP_SEEN_A = 0.2
 
 
 def forces(potential: Potential, atoms: Atoms) -> CheckResult:
@@ -27,7 +31,7 @@ def forces(potential: Potential, atoms: Atoms) -> CheckResult:
     probe, step = Probe(potential), ENERGY_STEP_A[dtype_name(potential)]
     answer = probe.response(atoms)
     errors = {}
-    for coordinate in _coordinates(atoms, NUM_FORCES):
+    for coordinate in _some(np.arange(3 * len(atoms)), NUM_FORCES):
         slope = central_difference(lambda d, c=coordinate: probe.energy(displaced(atoms, c, d)), step)
         errors[_label(atoms, coordinate)] = abs(float(answer.forces.flat[coordinate] + slope))
     return judge(potential, "forces", errors, problem=answer.problem)
@@ -52,7 +56,7 @@ def hessian_symmetry(potential: Potential, atoms: Atoms) -> CheckResult:
     """d²E/dx_i dx_j = d²E/dx_j dx_i, both in the analytic Hessian and in the finite differences of the forces."""
     probe = Probe(potential)
     analytic = hessian(potential.model, potential.graph(atoms), chunk_size=1).cpu().numpy()
-    coordinates = _coordinates(atoms, NUM_CURVATURES)
+    coordinates = _quiet_coordinates(potential, atoms)
     numerical = np.array([_curvature(probe, atoms, c)[coordinates] for c in coordinates])
     errors = {"analytic": float(np.abs(analytic - analytic.T).max()),
               "differences of forces": float(np.abs(numerical - numerical.T).max())}
@@ -63,7 +67,7 @@ def second_derivatives(potential: Potential, atoms: Atoms) -> CheckResult:
     """Rows of the analytic Hessian against finite differences of the forces."""
     probe = Probe(potential)
     errors = {}
-    for coordinate in _coordinates(atoms, NUM_CURVATURES):
+    for coordinate in _quiet_coordinates(potential, atoms):
         direction = np.zeros((len(atoms), 3))
         direction.flat[coordinate] = 1.0
         analytic = hessian_vector_product(potential, atoms, direction).ravel()
@@ -94,10 +98,25 @@ def _strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
     return moved
 
 
-def _coordinates(atoms: Atoms, count: int) -> np.ndarray:
-    """Some of the 3N coordinates, chosen once and for all, ascending."""
-    size = 3 * len(atoms)
-    return np.sort(np.random.default_rng(0).choice(size, min(count, size), replace=False))
+def _quiet_coordinates(potential: Potential, atoms: Atoms) -> np.ndarray:
+    """Some of the 3N coordinates whose stencil carries no pair across its cutoff, where F'' may jump.
+
+    When every atom has such a pair, coordinates of the atom whose pairs are farthest from their cutoffs.
+    """
+    edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max + GAP_SEEN_A)
+    vectors = atoms.positions[edge_index[1]] - atoms.positions[edge_index[0]] + shifts @ atoms.cell.array
+    table = SpeciesIndex(potential.config).cutoffs
+    cutoffs = np.array([potential.r_max] if table is None else table.flatten().tolist())
+    gaps = np.full(len(atoms), GAP_SEEN_A)
+    np.minimum.at(gaps, edge_index[0], np.abs(np.linalg.norm(vectors, axis=1)[:, None] - cutoffs).min(axis=1))
+    reach = STENCIL[-1][0] * FORCE_STEP_A[dtype_name(potential)]
+    atoms_kept = np.flatnonzero(gaps > min(1.1 * reach, 0.999 * gaps.max()))
+    return _some((3 * atoms_kept[:, None] + np.arange(3)).ravel(), NUM_CURVATURES)
+
+
+def _some(coordinates: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of them, chosen once and for all, ascending."""
+    return np.sort(np.random.default_rng(0).permutation(coordinates)[:count])
 
 
 def _label(atoms: Atoms, coordinate: int) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from copy import copy, deepcopy
-
 import numpy as np
 import torch
 from ase import Atoms
 
 from toolkit.checks.gradients import hessian_vector_product
-from toolkit.checks.probe import Probe
+from toolkit.checks.probe import TINY, Probe, modified, rms
 from toolkit.checks.result import CheckResult, judge
 from toolkit.kernels.dispatch import BACKENDS, select_backend
 from toolkit.models.potential import Potential
@@ -20,10 +18,8 @@ REFERENCE = "reference"
 
 def variant(potential: Potential, dtype: torch.dtype, backend: str) -> Potential:
     """The same potential computed in another precision, on another backend."""
-    twin = copy(potential)
-    if backend == potential.backend:
-        twin.model = cast_model(deepcopy(potential.model), dtype)
-    else:
+    twin = modified(potential, lambda model: cast_model(model, dtype))
+    if backend != potential.backend:
         model = build_model(potential.config, dtype, backend)
         model.load_state_dict(potential.model.state_dict())
         twin.model = model.to(potential.device).eval().requires_grad_(False)
@@ -38,7 +34,7 @@ def variants(potential: Potential) -> list[Potential]:
 
 
 def precision(potential: Potential, atoms: Atoms) -> CheckResult:
-    """Energies, forces, stress and two Hessian-vector products along random unit vectors, relative to their size."""
+    """Energies, forces, stress and two Hessian-vector products along random directions, relative to their size."""
     reference = variant(potential, torch.float64, REFERENCE)
     expected = Probe(reference).response(atoms)
     errors = Probe(potential).response(atoms).errors(expected)
@@ -46,6 +42,6 @@ def precision(potential: Potential, atoms: Atoms) -> CheckResult:
     for name in ("first", "second"):
         direction = rng.normal(size=(len(atoms), 3))
         product = hessian_vector_product(reference, atoms, direction)
-        deviation = np.abs(hessian_vector_product(potential, atoms, direction) - product).max()
-        errors[f"{name} Hessian-vector product"] = float(deviation / max(np.sqrt(np.mean(product**2)), 1e-12))
+        deviation = rms(hessian_vector_product(potential, atoms, direction) - product)
+        errors[f"{name} Hessian-vector product"] = deviation / max(rms(product), TINY)
     return judge(potential, "precision", errors, problem=expected.problem)

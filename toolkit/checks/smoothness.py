@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy, deepcopy
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -12,8 +11,9 @@ from ase import Atoms
 from ase.data import atomic_numbers as number_of
 from ase.data import covalent_radii
 
-from toolkit.checks.probe import Probe
+from toolkit.checks.probe import Probe, modified
 from toolkit.checks.result import CheckResult, judge
+from toolkit.models.base import AtomisticModel
 from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import Potential
 from toolkit.models.species import SpeciesIndex
@@ -39,8 +39,10 @@ def cutoff(potential: Potential) -> CheckResult:
     """
     errors: dict[str, float] = {}
     signal = 0.0
+    plain = Probe(potential).potential
+    subjects = {"": plain, ", detuned": modified(plain, _detune)}
     for pair, distance in _pair_cutoffs(potential):
-        for copy_name, subject in (("", potential), (", detuned", _detuned(potential))):
+        for copy_name, subject in subjects.items():
             jumps, change = _jumps(subject, pair, distance)
             signal = max(signal, change)
             for name, jump in zip(("energy", "slope", "curvature"), jumps, strict=True):
@@ -81,9 +83,7 @@ def _along(potential: Potential, pair: tuple[str, str], distances: np.ndarray) -
     if slopes.requires_grad:
         gradient = torch.autograd.grad(slopes.sum(), positions, materialize_grads=True)[0]
         curvatures = _sum_by_structure(gradient[:, 0] * moving, graph.batch)
-    isolated = Probe(potential).isolated_energies(structures[0].numbers)
-    energies = output["atomic_energies"].detach().cpu().numpy().reshape(len(structures), -1) - isolated
-    return np.stack([energies.sum(axis=1), slopes.detach().cpu().numpy(), curvatures.detach().cpu().numpy()])
+    return torch.stack([output["energy"], slopes, curvatures]).detach().cpu().numpy()
 
 
 def _sum_by_structure(values: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
@@ -100,11 +100,8 @@ def _bonded_pair(species: tuple[str, ...], pair: tuple[str, str], distance: floa
     return Atoms([partners[0], first, second, partners[1]], [back, np.zeros(3), b, b + front])
 
 
-def _detuned(potential: Potential) -> Potential:
-    """A copy whose radial functions do not vanish at the cutoff by themselves."""
-    twin = copy(potential)
-    twin.model = deepcopy(potential.model)
-    for module in twin.model.modules():
+def _detune(model: AtomisticModel) -> None:
+    """Make the radial functions not vanish at the cutoff by themselves."""
+    for module in model.modules():
         if isinstance(module, BesselBasis):
             module.roots.data += DETUNING
-    return twin

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from toolkit.checks.probe import Probe, Response
+from toolkit.checks.probe import TINY, Probe, Response, rms
 from toolkit.checks.result import CheckResult, judge
 from toolkit.checks.structures import companion, transformed
 from toolkit.models.potential import Potential
@@ -77,9 +77,9 @@ def batch(potential: Potential, atoms: Atoms) -> CheckResult:
 def net_force(potential: Potential, atoms: Atoms) -> CheckResult:
     """Σ F = 0 always, Σ x × F = 0 without periodicity; in units of the force RMS (and of the RMS radius)."""
     answer = Probe(potential).response(atoms)
-    errors = {"net force": float(np.abs(answer.forces.sum(axis=0)).max()) / answer.force_rms}
+    size = max(answer.force_rms, TINY)
+    errors = {"net force": rms(answer.forces.sum(axis=0)) / size}
     if not atoms.pbc.any():
         arms = atoms.positions - atoms.positions.mean(axis=0)
-        torque = np.abs(np.cross(arms, answer.forces).sum(axis=0)).max()
-        errors["net torque"] = float(torque) / (answer.force_rms * max(float(np.sqrt(np.mean(arms**2))), 1e-12))
+        errors["net torque"] = rms(np.cross(arms, answer.forces).sum(axis=0)) / (size * max(rms(arms), TINY))
     return judge(potential, "net_force", errors, problem=answer.problem)

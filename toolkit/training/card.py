@@ -21,7 +21,7 @@ def write_card(folder: Path, config: TrainConfig, data: TrainingData, result: di
         "test": result.get("test"), "data": data.summary, "train_config": config.model_dump(mode="json"),
         "epochs": result["epochs"], "best_epoch": result["best_epoch"], "wall_s": result["wall_s"],
         "frames_per_s": result["frames_per_s"], "device": device_name(device),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "e3nn", "ase")}},
+        "versions": software_versions(),
     }
     write_text_atomic(folder / "metrics.json", json.dumps(metrics, indent=2, ensure_ascii=False))
     write_text_atomic(folder / "CARD.md", _card(metrics, data))
@@ -32,6 +32,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "e3nn", "ase")}}
 
 
 def _card(metrics: dict[str, Any], data: TrainingData) -> str:
