@@ -2,7 +2,8 @@
 
 Needs nequip (tests/requirements-nequip.txt) and is skipped without it:
 
-    NEQUIP_COMPARISON=docs/nequip-comparison.md ../venv-nequip/bin/python -m pytest -s tests/physics/test_against_nequip.py
+    export NEQUIP_COMPARISON=docs/nequip-comparison.md
+    ../venv-nequip/bin/python -m pytest -s tests/physics/test_against_nequip.py
 
 prints the table of differences and writes it to that file.
 """
@@ -36,7 +37,6 @@ from nequip.model import NequIPGNNModel  # noqa: E402
 from nequip.utils.global_state import set_global_state  # noqa: E402
 
 TOLERANCE = 1e-9
-COMMAND = "NEQUIP_COMPARISON=docs/nequip-comparison.md ../venv-nequip/bin/python -m pytest -s tests/physics/test_against_nequip.py"
 SHIFTS = {"C": -1029.1, "H": -13.6, "O": -2042.9}
 QUANTITIES = ("energy", "network energy", "atomic energies", "forces", "stress")
 
@@ -59,7 +59,7 @@ SYSTEMS = {"molecule": _molecule, "crystal": _crystal}
 
 
 def _arguments(l_max: int, parity: bool) -> dict:
-    """Arguments of NequIPGNNModel: sizes drawn at random, options so that each is on in some cases and off in others."""
+    """Arguments of NequIPGNNModel: sizes drawn at random, each option on in some cases and off in others."""
     rng = np.random.default_rng([l_max, parity])
     case = 2 * l_max + parity
     names = [str(name) for name in rng.permutation(list(SHIFTS))]
@@ -68,11 +68,13 @@ def _arguments(l_max: int, parity: bool) -> dict:
         "seed": case, "model_dtype": "float64", "type_names": names, "r_max": round(float(rng.uniform(3.6, 4.6)), 3),
         "num_layers": int(rng.integers(3, 5)), "l_max": l_max, "parity": parity,
         "num_features": [int(n) for n in rng.choice([3, 4, 5, 6, 7], size=l_max + 1, replace=False)],
-        "type_embed_num_features": int(rng.integers(4, 9)), "num_bessels": int(rng.integers(5, 9)), "bessel_trainable": case != 3,
-        "polynomial_cutoff_p": p, "avg_num_neighbors": round(float(rng.uniform(5, 20)), 2),
+        "type_embed_num_features": int(rng.integers(4, 9)), "num_bessels": int(rng.integers(5, 9)),
+        "bessel_trainable": case != 3, "polynomial_cutoff_p": p,
+        "avg_num_neighbors": round(float(rng.uniform(5, 20)), 2),
         "radial_mlp_depth": case % 4, "radial_mlp_width": int(rng.integers(6, 12)),
         "readout_mlp_hidden_layers_depth": case % 3, "readout_mlp_hidden_layers_width": [None, 5, 9][case % 3],
-        "per_type_energy_shifts": SHIFTS, "per_type_energy_scales": [{"C": 31.0, "H": 17.0, "O": 45.0}, 25.0, None][case % 3],
+        "per_type_energy_shifts": SHIFTS,
+        "per_type_energy_scales": [{"C": 31.0, "H": 17.0, "O": 45.0}, 25.0, None][case % 3],
         "per_type_energy_scales_trainable": case == 1, "per_type_energy_shifts_trainable": case == 6,
     }
     if case % 4 in (1, 2):
@@ -109,11 +111,10 @@ def _reference(model: torch.nn.Module, arguments: dict, atoms: Atoms) -> dict[st
     with _nequips_defaults():
         data = ChemicalSpeciesToAtomTypeMapper(arguments["type_names"])(from_ase(atoms))
         output = model(compute_neighborlist_(data, arguments["r_max"]))
-    keys = {"energies": AtomicDataDict.PER_ATOM_ENERGY_KEY, "forces": AtomicDataDict.FORCE_KEY, "energy": AtomicDataDict.TOTAL_ENERGY_KEY,
-            **({"stress": AtomicDataDict.STRESS_KEY} if atoms.pbc.all() else {})}
-    arrays = {ours: output[theirs].detach().numpy() for ours, theirs in keys.items()}
-    return {**arrays, "energies": arrays["energies"][:, 0], "energy": arrays["energy"].item(),
-            **({"stress": arrays["stress"][0]} if "stress" in arrays else {})}
+    arrays = {key: value.detach().numpy() for key, value in output.items()}
+    result = {"energy": arrays[AtomicDataDict.TOTAL_ENERGY_KEY].item(), "forces": arrays[AtomicDataDict.FORCE_KEY],
+              "energies": arrays[AtomicDataDict.PER_ATOM_ENERGY_KEY][:, 0]}
+    return {**result, "stress": arrays[AtomicDataDict.STRESS_KEY][0]} if atoms.pbc.all() else result
 
 
 def _ours(state: dict[str, torch.Tensor], arguments: dict, atoms: Atoms, folder: Path) -> dict[str, np.ndarray]:
@@ -147,7 +148,7 @@ def _differences(expected: dict, found: dict, atoms: Atoms) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def table() -> Iterator[list[tuple]]:
-    """Rows (l_max, parity, system, arguments, differences); printed at the end and written where NEQUIP_COMPARISON says."""
+    """Rows (l_max, parity, system, arguments, differences), printed at the end and written where asked for."""
     rows: list[tuple] = []
     yield rows
     lines = ["| l_max | parity | system | channels | layers | options | " + " | ".join(QUANTITIES) + " |",
@@ -156,8 +157,8 @@ def table() -> Iterator[list[tuple]]:
         options = [word for word, on in (
             (f"radial depth {arguments['radial_mlp_depth']}", True),
             (f"readout depth {arguments['readout_mlp_hidden_layers_depth']}", True),
-            ("moved Bessel roots", arguments["bessel_trainable"]), ("pair cutoffs", "per_edge_type_cutoff" in arguments),
-            ("ZBL", "pair_potential" in arguments)) if on]
+            ("moved Bessel roots", arguments["bessel_trainable"]),
+            ("pair cutoffs", "per_edge_type_cutoff" in arguments), ("ZBL", "pair_potential" in arguments)) if on]
         cells = [l_max, "on" if parity else "off", system, ", ".join(map(str, arguments["num_features"])),
                  arguments["num_layers"], ", ".join(options),
                  *(f"{differences[q]:.1e}" if q in differences else "–" for q in QUANTITIES)]
@@ -172,15 +173,17 @@ def _document(lines: list[str]) -> str:
     return "\n".join([
         "# Our NequIP against the reference implementation",
         "",
-        "Networks of `nequip` (`NequIPGNNModel`, random hyper-parameters and weights) were imported with",
-        "`toolkit import nequip` and evaluated by both programs in float64 on one CPU thread. A rattled acetic acid molecule",
-        "and a skewed C/H/O crystal whose cell is smaller than the cutoff. Relative differences: total energy; energy without",
-        "the atomic shifts per Σ|atomic energies|; largest difference of atomic energies, forces and stress per their RMS.",
-        f"The test demands at most {TOLERANCE:.0e} everywhere, and rejects an import with two path columns exchanged.",
+        "Networks of `nequip` (`NequIPGNNModel`, random hyper-parameters and weights) were imported by",
+        "`toolkit import nequip` and evaluated by both programs in float64 on one CPU thread: a rattled acetic acid",
+        "molecule and a skewed C/H/O crystal whose cell is smaller than the cutoff. Relative differences: energy;",
+        "energy without the atomic shifts per Σ|atomic energies|; largest difference of atomic energies, forces",
+        f"and stress per their RMS. The test demands at most {TOLERANCE:.0e} everywhere, and rejects an import with",
+        "two path columns exchanged.",
         "",
         f"Versions: {versions}. Command (`tests/requirements-nequip.txt` says how to make the environment):",
         "",
-        f"    {COMMAND}",
+        "    export NEQUIP_COMPARISON=docs/nequip-comparison.md",
+        "    ../venv-nequip/bin/python -m pytest -s tests/physics/test_against_nequip.py",
         "",
         *lines, ""])
 

@@ -1,4 +1,4 @@
-"""The arguments of nequip's `NequIPGNNModel` (nequip 0.19), with its defaults. What we cannot reproduce is refused by name."""
+"""The arguments of nequip's `NequIPGNNModel` (nequip 0.19), with its defaults; what we cannot reproduce is refused."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class NequIPArguments(_Arguments):
     """Arguments of `NequIPGNNModel` and, with `preset`, of `PresetNequIPGNNModel`.
 
     The energy scales and shifts themselves come from the weights, which may have been trained; `seed`, `model_dtype`,
-    `compile_mode` and `do_derivatives` change nothing in a trained model. Options with one allowed value exist in nequip
-    but not here.
+    `compile_mode` and `do_derivatives` change nothing in a trained model. Of options with one allowed value, the others
+    exist in nequip but not here.
     """
 
     type_names: tuple[str, ...]

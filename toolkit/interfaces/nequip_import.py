@@ -1,4 +1,4 @@
-"""A model trained with nequip becomes a model folder of ours. nequip itself is not needed, and no pickle is ever read."""
+"""A model trained with nequip becomes a model folder of ours, without nequip and without reading any pickle."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from toolkit.storage import write_text_atomic
 
 MAX_CONFIG_BYTES = 1_000_000
 MAX_CONFIG_DEPTH = 10
-OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
+OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
+           yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)
 CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, SafetensorError, zipfile.BadZipFile, zlib.error,
               RuntimeError)  # the last one for encrypted members and unknown compression
 """What safetensors, zipfile and numpy raise for damaged files."""
-EXPORT_HINT = ("in nequip's environment run save_file({k: v.contiguous() for k, v in load_saved_model('best.ckpt').state_dict()"
-               ".items()}, 'weights.safetensors'), see docs/nequip-import.md")
+EXPORT_HINT = ("in nequip's environment write safetensors.torch.save_file(model.state_dict(), 'weights.safetensors'); "
+               "docs/nequip-import.md has the few lines")
 
 
 def import_nequip(weights_path: str | Path, config_path: str | Path, out_folder: str | Path) -> dict[str, Any]:
@@ -51,14 +52,16 @@ def import_nequip(weights_path: str | Path, config_path: str | Path, out_folder:
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.hint) from None
     except UNREADABLE as error:
-        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}", "the file is absent, truncated or damaged") from None
+        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}",
+                         "the file is absent, truncated or damaged") from None
     dtype = weights[next(key for key in weights if key.endswith("species_embedding"))].dtype
     model = build_model(config, dtype)
     model.load_state_dict(weights)
     save_model(model, config, folder)
     summary = {
-        "model_dir": str(folder), "species": list(config.species), "r_max_A": config.r_max, "num_layers": config.num_layers,
-        "l_max": config.l_max, "parity": config.parity, "channels": list(config.channels), "zbl": config.zbl,
+        "model_dir": str(folder), "species": list(config.species), "r_max_A": config.r_max,
+        "num_layers": config.num_layers, "l_max": config.l_max, "parity": config.parity,
+        "channels": list(config.channels), "zbl": config.zbl,
         "num_parameters": sum(p.numel() for p in model.parameters()), "dtype": str(dtype).removeprefix("torch."),
     }
     write_text_atomic(folder / "CARD.md", _card(summary, path, Path(config_path)))
@@ -71,14 +74,16 @@ def _read_architecture(path: Path) -> ModelConfig:
             raise ModelError(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}")
         text = path.read_text(encoding="utf-8")
         if _is_tricky(text):
-            raise ModelError(f"{path} uses YAML aliases (*name) or deep nesting, expected plain values", "write the values out")
+            raise ModelError(f"{path} uses YAML aliases (*name) or deep nesting, expected plain values",
+                             "write the values out")
         values = yaml.safe_load(text)  # JSON is YAML
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}", "give JSON or YAML") from None
     try:
         return architecture(parse_config(NequIPArguments, values))
     except ConfigError as error:
-        raise ModelError(f"{path}: {error.message}", "give the arguments of NequIPGNNModel, all values written out") from None
+        raise ModelError(f"{path}: {error.message}",
+                         "give the arguments of NequIPGNNModel, all values written out") from None
 
 
 def _is_tricky(text: str) -> bool:
@@ -99,8 +104,8 @@ def _tensor_shapes(path: Path) -> dict[str, Shape]:
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): _npy_shape(archive, name) for name in archive.namelist()}
-    raise ModelError(f"found a {path.suffix or 'nameless'} file, expected .safetensors or .npz: checkpoints and packages hold "
-                     "pickles, which can run any code and are never read", EXPORT_HINT)
+    raise ModelError(f"expected .safetensors or .npz: {path.suffix or 'other'} files may hold pickles, which can run any "
+                     "code and are never read", EXPORT_HINT)
 
 
 def _npy_shape(archive: zipfile.ZipFile, name: str) -> Shape:
@@ -119,13 +124,15 @@ def _read_tensors(path: Path, keys: list[str]) -> dict[str, Tensor]:
 
 
 def _card(summary: dict[str, Any], weights_path: Path, config_path: Path) -> str:
+    parity = "on" if summary["parity"] else "off"
     lines = [
         f"# nequip for {', '.join(summary['species'])}",
         "",
         f"- **Origin**: trained with nequip; imported from {weights_path.name} and {config_path.name}",
         "- **Units**: nequip stores none; energies are taken as eV, lengths as Å",
-        f"- **Model**: {summary['num_layers']} layers, l_max {summary['l_max']}, parity {'on' if summary['parity'] else 'off'}, "
-        f"channels {summary['channels']}, r_max {summary['r_max_A']} Å, {summary['num_parameters']} parameters, {summary['dtype']}",
-        "- **Training, errors and limits**: unknown here; ask whoever trained it, and check it with `toolkit passport`.",
+        f"- **Model**: {summary['num_layers']} layers, l_max {summary['l_max']}, parity {parity}, "
+        f"channels {summary['channels']}, r_max {summary['r_max_A']} Å",
+        f"- **Weights**: {summary['num_parameters']} parameters, {summary['dtype']}",
+        "- **Training, errors and limits**: unknown here; ask whoever trained it and check it with `toolkit passport`.",
     ]
     return "\n".join(lines) + "\n"

@@ -1,9 +1,9 @@
 """nequip's state dict cut into ours.
 
-Both networks are the same function; only the storage differs. nequip keeps each equivariant linear map as one flat vector
-of blocks, ordered by input irrep, and its convolution's output sorted by irrep; we keep one matrix per irrep, in the order
-of the outputs. Per-edge weights have the same order in both: input irrep, then degree of the harmonic, then output irrep.
-Names here leave out the wrapper in front of them (`model.func.` in nequip 0.19).
+Both networks are the same function; only the storage differs. nequip keeps each equivariant linear map as one flat
+vector of blocks, ordered by input irrep, and its convolution's output sorted by irrep; we keep one matrix per irrep, in
+the order of the outputs. Per-edge weights have the same order in both: input irrep, then degree of the harmonic, then
+output irrep. Names here leave out the wrapper in front of them (`model.func.` in nequip 0.19).
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _flat(theirs: str, ours: str, irreps_in: o3.Irreps, irreps_out: o3.Irreps, m
 def select(shapes: Mapping[str, Shape], config: ModelConfig) -> dict[str, str]:
     """Name without wrapper -> key in the file, for every tensor that matters. Nothing but shapes is looked at.
 
-    Raises ModelError for missing, unknown or wrongly shaped tensors. Keys without numbers in them and e3nn's output masks
-    carry no information and are left out.
+    Raises ModelError for missing, unknown or wrongly shaped tensors. Empty tensors and e3nn's output masks carry no
+    information and are left out.
     """
     prefixes = [key.removesuffix(EMBEDDING) for key in shapes if key.endswith(EMBEDDING)]
     if len(prefixes) != 1:
@@ -130,10 +130,13 @@ def convert(state: Mapping[str, Tensor], config: ModelConfig) -> tuple[ModelConf
     state : nequip's state dict;  config : the result of `architecture`
     Raises ModelError for tensors that are missing, unknown, of wrong shape, not finite, or that contradict `config`.
     """
-    tensors = {name: state[key] for name, key in select({key: tuple(t.shape) for key, t in state.items()}, config).items()}
-    damaged = [name for name, t in tensors.items() if t.dtype not in (torch.float32, torch.float64) or not t.isfinite().all()]
+    names = select({key: tuple(tensor.shape) for key, tensor in state.items()}, config)
+    tensors = {name: state[key] for name, key in names.items()}
+    damaged = [name for name, tensor in tensors.items()
+               if tensor.dtype not in (torch.float32, torch.float64) or not tensor.isfinite().all()]
     if damaged:
-        raise ModelError(f"found values that are not finite 32- or 64-bit numbers in {damaged[:3]}", "export the weights again")
+        raise ModelError(f"found values that are not finite 32- or 64-bit numbers in {damaged[:3]}",
+                         "export the weights again")
     for name, expected in _constants(tensors, config).items():
         if not torch.allclose(tensors[name].double(), expected, rtol=CONSTANT_TOLERANCE, atol=CONSTANT_TOLERANCE):
             raise ModelError(f"{name} differs from what the configuration says", _HINT)
@@ -150,10 +153,12 @@ def convert(state: Mapping[str, Tensor], config: ModelConfig) -> tuple[ModelConf
 
 def _constants(names: Iterable[str], config: ModelConfig) -> dict[str, Tensor]:
     """Tensors in the file that follow from the configuration or from e3nn's conventions."""
-    cutoffs = SpeciesIndex(config).cutoffs
-    constants = {"edge_norm._rmax_recip": (torch.tensor(config.r_max) if cutoffs is None else cutoffs.flatten()).double() ** -1}
+    pair_cutoffs = SpeciesIndex(config).cutoffs
+    cutoffs = torch.tensor(config.r_max, dtype=torch.float64) if pair_cutoffs is None else pair_cutoffs.flatten()
+    constants = {"edge_norm._rmax_recip": 1.0 / cutoffs}
     if config.zbl:
-        constants["pair_potential.atomic_numbers"] = torch.tensor([float(atomic_numbers[s]) for s in config.species]).double()
+        charges = [atomic_numbers[symbol] for symbol in config.species]
+        constants["pair_potential.atomic_numbers"] = torch.tensor(charges, dtype=torch.float64)
         constants["pair_potential._qqr2exesquare"] = torch.tensor(0.5 * COULOMB_EV_A, dtype=torch.float64)
     for name in names:
         if match := _WIGNER.search(name):

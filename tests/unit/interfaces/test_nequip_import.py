@@ -1,4 +1,4 @@
-"""Importing nequip models, without nequip: a state dict written in its layout comes back; everything odd is refused in one line.
+"""Importing nequip models, without nequip: a state dict written in its layout comes back; odd files are refused.
 
 That the layout is really nequip's is shown in tests/physics/test_against_nequip.py.
 """
@@ -6,6 +6,7 @@ That the layout is really nequip's is shown in tests/physics/test_against_nequip
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +23,18 @@ from toolkit.config import MODEL_PRESETS, ModelConfig, parse_config
 from toolkit.errors import ModelError
 from toolkit.interfaces.nequip_arguments import NequIPArguments, architecture
 from toolkit.interfaces.nequip_import import import_nequip
-from toolkit.interfaces.nequip_weights import SCALES, SHIFTS, layout
+from toolkit.interfaces.nequip_weights import EMBEDDING, SCALES, SHIFTS, layout
 from toolkit.models.potential import Potential, build_potential, load_potential
 
 PREFIX = "model.func."
 SHIFT_VALUES = {"H": -13.0, "C": -1029.0, "O": -2043.0}
 ARGUMENTS = {
-    "_target_": "nequip.model.NequIPGNNModel", "seed": 7, "model_dtype": "float64", "type_names": ["H", "C", "O"], "r_max": 4.0,
-    "num_layers": 3, "l_max": 2, "parity": True, "num_features": [5, 4, 3], "type_embed_num_features": 6, "num_bessels": 4,
-    "bessel_trainable": True, "polynomial_cutoff_p": 6.0, "radial_mlp_depth": 2, "radial_mlp_width": 7, "avg_num_neighbors": 9.0,
-    "readout_mlp_hidden_layers_depth": 1, "readout_mlp_hidden_layers_width": 8, "per_type_energy_shifts": SHIFT_VALUES,
-    "per_type_energy_scales": 1.5, "do_derivatives": True,
+    "_target_": "nequip.model.NequIPGNNModel", "seed": 7, "model_dtype": "float64", "do_derivatives": True,
+    "type_names": ["H", "C", "O"], "r_max": 4.0, "num_layers": 3, "l_max": 2, "parity": True,
+    "num_features": [5, 4, 3], "type_embed_num_features": 6, "num_bessels": 4, "bessel_trainable": True,
+    "polynomial_cutoff_p": 6.0, "radial_mlp_depth": 2, "radial_mlp_width": 7, "avg_num_neighbors": 9.0,
+    "readout_mlp_hidden_layers_depth": 1, "readout_mlp_hidden_layers_width": 8,
+    "per_type_energy_shifts": SHIFT_VALUES, "per_type_energy_scales": 1.5,
 }
 ZBL = {"_target_": "nequip.nn.pair_potential.ZBL", "units": "metal", "chemical_species": ["H", "C", "O"]}
 
@@ -40,7 +42,8 @@ ZBL = {"_target_": "nequip.nn.pair_potential.ZBL", "units": "metal", "chemical_s
 def _potential(arguments: dict) -> Potential:
     """Ours with random weights, a scale of 1.5 and the usual shifts."""
     config = architecture(parse_config(NequIPArguments, arguments))
-    fields = {"per_species_energy_shifts": SHIFT_VALUES, "per_species_energy_scales": dict.fromkeys("HCO", 1.5), "seed": 3}
+    scales = dict.fromkeys("HCO", 1.5)
+    fields = {"per_species_energy_shifts": SHIFT_VALUES, "per_species_energy_scales": scales, "seed": 3}
     return build_potential(parse_config(ModelConfig, {**config.model_dump(), **fields}), dtype="float64")
 
 
@@ -135,10 +138,10 @@ WRONG_WEIGHTS = {
     "missing": (_without("layer1_convnet.conv.sc.weight"), r"missing tensors \['layer1_convnet.conv.sc.weight'\]"),
     "unknown": (_with("layer9_convnet.conv.sc.weight", torch.ones(3)), "unknown tensors"),
     "wrong shape": (_with("layer1_convnet.conv.linear_1.weight", torch.ones(3)), r"shape \(3,\), expected \("),
-    "no network": (_without("type_embed.embed_module.weight"), "found 0 tensors named"),
+    "no network": (_without(EMBEDDING), "found 0 tensors named"),
     "two networks": (_with("second.type_embed.embed_module.weight", torch.ones(3, 6)), "found 2 tensors named"),
-    "not a number": (_with("type_embed.embed_module.weight", torch.full((3, 6), torch.nan)), "not finite"),
-    "integers": (_with("type_embed.embed_module.weight", torch.ones(3, 6, dtype=torch.int64)), "not finite 32- or 64-bit"),
+    "not a number": (_with(EMBEDDING, torch.full((3, 6), torch.nan)), "not finite"),
+    "integers": (_with(EMBEDDING, torch.ones(3, 6, dtype=torch.int64)), "not finite"),
     "other cutoff": (_with("edge_norm._rmax_recip", torch.tensor(0.2)), "differs from what the configuration says"),
     "other Wigner symbols": (_with("a._w3j_1_2_1", -o3.wigner_3j(1, 2, 1)), "differs from what the configuration says"),
     "hidden cutoffs": (_with("edge_norm._rmax_recip", torch.ones(9)), r"expected \(\)"),
@@ -158,7 +161,8 @@ def test_weights_that_do_not_fit_are_refused(potential, tmp_path, case):
 
 
 WRONG_ARGUMENTS = {
-    "neighbours per type": ({"avg_num_neighbors": {"H": 9.0, "C": 9.0, "O": 9.0}}, "avg_num_neighbors: one value per type"),
+    "neighbours per type": ({"avg_num_neighbors": {"H": 9.0, "C": 9.0, "O": 9.0}},
+                            "avg_num_neighbors: one value per type"),
     "no cutoff": ({"r_max": None}, "r_max: .*number"),
     "placeholder": ({"r_max": "${cutoff}"}, "r_max: .*written out"),
     "unknown option": ({"magic": 1}, "magic: unknown field"),
@@ -167,9 +171,10 @@ WRONG_ARGUMENTS = {
     "norm nonlinearity": ({"convnet_nonlinearity_type": "norm"}, "convnet_nonlinearity_type"),
     "other readout": ({"readout_mlp_nonlinearity": "gelu"}, "readout_mlp_nonlinearity"),
     "charges": ({"categorical_graph_field_embed": [{"field": "charge"}]}, "categorical_graph_field_embed"),
-    "Lennard-Jones": ({"pair_potential": {"_target_": "nequip.nn.pair_potential.LennardJones"}}, "expected nequip.nn.pair_potential.ZBL"),
+    "Lennard-Jones": ({"pair_potential": {"_target_": "nequip.nn.pair_potential.LennardJones"}},
+                      "expected nequip.nn.pair_potential.ZBL"),
     "ZBL in kcal/mol": ({"pair_potential": {**ZBL, "units": "real"}}, "units: .*metal"),
-    "ZBL of others": ({"pair_potential": {**ZBL, "chemical_species": ["C", "H", "O"]}}, "pair_potential.chemical_species"),
+    "ZBL of others": ({"pair_potential": {**ZBL, "chemical_species": ["C", "H", "O"]}}, "chemical_species"),
     "ZBL cut otherwise": ({"pair_potential": {**ZBL, "polynomial_cutoff_p": 5}}, "pair_potential.polynomial_cutoff_p"),
     "types that are no elements": ({"type_names": ["A", "B", "C"]}, "not element symbols"),
     "pair of unknown types": ({"per_edge_type_cutoff": {"N": 2.0}}, r"found \['N'\]"),
@@ -210,21 +215,20 @@ def test_pickles_are_never_read_and_the_way_out_is_shown(potential, tmp_path, na
 
 def _huge_npz(path: Path) -> None:
     """A member that claims 8 TB."""
-    import zipfile
-
-    with zipfile.ZipFile(path, "w") as archive, archive.open(f"{PREFIX}type_embed.embed_module.weight.npy", "w") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"shape": (10**6, 10**6), "fortran_order": False, "descr": "<f8"})
+    header = {"shape": (10**6, 10**6), "fortran_order": False, "descr": "<f8"}
+    with zipfile.ZipFile(path, "w") as archive, archive.open(f"{PREFIX}{EMBEDDING}.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
 
 
 DAMAGED = {
     "w.safetensors": [lambda p: p.write_bytes(b"\x80\x04garbage"), lambda p: p.write_bytes(b""), lambda p: None],
     "w.npz": [lambda p: p.write_bytes(b"PK\x03\x04garbage"), lambda p: None, _huge_npz,
-              lambda p: np.savez(p, **{f"{PREFIX}type_embed.embed_module.weight": np.array([[object()] * 6] * 3)}),
+              lambda p: np.savez(p, **{PREFIX + EMBEDDING: np.array([[object()] * 6] * 3)}),
               lambda p: p.write_bytes(b"PK\x05\x06" + bytes(18))],
 }
 
 
-@pytest.mark.parametrize(("name", "number"), [(name, n) for name, damages in DAMAGED.items() for n in range(len(damages))])
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name in DAMAGED for n in range(len(DAMAGED[name]))])
 def test_damaged_files_are_refused(tmp_path, name, number):
     _, config, folder = _write(tmp_path, {"x": torch.zeros(1)}, ARGUMENTS)
     DAMAGED[name][number](tmp_path / name)
@@ -236,7 +240,7 @@ def test_damaged_files_are_refused(tmp_path, name, number):
 def test_a_pickled_array_of_the_right_shape_is_refused(potential, tmp_path):
     _, config, folder = _write(tmp_path, {"x": torch.zeros(1)}, ARGUMENTS)
     arrays = {key: tensor.numpy() for key, tensor in _their_state(potential).items()}
-    arrays[f"{PREFIX}type_embed.embed_module.weight"] = np.array([[object()] * 6] * 3)
+    arrays[PREFIX + EMBEDDING] = np.array([[object()] * 6] * 3)
     np.savez(tmp_path / "w.npz", **arrays)
     with pytest.raises(ModelError, match="Object arrays cannot be loaded"):
         import_nequip(tmp_path / "w.npz", config, folder)
