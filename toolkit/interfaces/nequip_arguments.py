@@ -79,6 +79,20 @@ class NequIPArguments(_Arguments):
         return value
 
 
+def parse_arguments(values: Any) -> NequIPArguments:
+    """The arguments in a mapping, or in the `training_module.model` of a whole training configuration.
+
+    Raises ConfigError for unknown, missing or wrong ones.
+    """
+    if isinstance(values, dict) and isinstance(values.get("training_module"), dict):
+        values = values["training_module"].get("model")
+    known = {field.alias or name for name, field in NequIPArguments.model_fields.items()}
+    unknown = [str(name) for name in values if name not in known] if isinstance(values, dict) else []
+    if unknown:
+        raise ConfigError(f"found arguments that NequIPGNNModel does not have, or that are not supported: {unknown[:5]}")
+    return parse_config(NequIPArguments, values)
+
+
 def architecture(arguments: NequIPArguments) -> ModelConfig:
     """Our configuration of the same network, with the energy scales and shifts still open. Raises ConfigError."""
     fields = arguments.model_dump(include=set(ModelConfig.model_fields) - {"preset", "seed"})

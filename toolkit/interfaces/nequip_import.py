@@ -13,9 +13,9 @@ import yaml
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from toolkit.config import ModelConfig, parse_config
+from toolkit.config import ModelConfig
 from toolkit.errors import ConfigError, ModelError
-from toolkit.interfaces.nequip_arguments import NequIPArguments, architecture
+from toolkit.interfaces.nequip_arguments import architecture, parse_arguments
 from toolkit.interfaces.nequip_weights import Shape, convert, select
 from toolkit.models.checkpoint import save_model
 from toolkit.models.registry import build_model
@@ -77,10 +77,10 @@ def _read_architecture(path: Path) -> ModelConfig:
             raise ModelError(f"{path} uses YAML aliases (*name) or deep nesting, expected plain values",
                              "write the values out")
         values = yaml.safe_load(text)  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError) as error:
+    except (OSError, yaml.YAMLError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}", "give JSON or YAML") from None
     try:
-        return architecture(parse_config(NequIPArguments, values))
+        return architecture(parse_arguments(values))
     except ConfigError as error:
         raise ModelError(f"{path}: {error.message}",
                          "give the arguments of NequIPGNNModel, all values written out") from None
