@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
     graphs = {name: build_graphs(frames, model_config.r_max, reporter) for name, frames in sets.items()}
     summary = {
-        "sources": [str(report.path) for report in splits.reports],
+        "sources": [Path(report.path).name for report in splits.reports],
         "units": [f"{report.energy_unit}, {report.length_unit}: {report.evidence}" for report in splits.reports],
         "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
         "forces_rms_train_eV_per_A": statistics.force_rms_eV_per_A,
