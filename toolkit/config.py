@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from ase.data import chemical_symbols
@@ -246,9 +246,10 @@ def _describe(config_class: type[BaseModel], error: Any) -> str:
         found = error.get("input")
         shown = "" if isinstance(found, dict | BaseModel) or error["type"] == "missing" else f" (found {found!r})"
         return f"{where}: {error['msg'].removeprefix('Value error, ')}{shown}"
-    owner: Any = config_class
+    owner = config_class
     for part in path[:-1]:
-        owner = owner.model_fields[part].annotation
+        annotation = owner.model_fields[part].annotation
+        owner = next(a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel))
     return f"{where}: unknown field, expected one of {sorted(owner.model_fields)}"
 
 
