@@ -71,7 +71,8 @@ def force_sign(potential, monkeypatch):
 
 
 def stress_sign(potential, monkeypatch):
-    return answering(potential, lambda output, graph: {key: -value if key == "stress" else value for key, value in output.items()})
+    signs = {"stress": -1.0}
+    return answering(potential, lambda output, graph: {key: signs.get(key, 1.0) * output[key] for key in output})
 
 
 def non_central_forces(potential, monkeypatch):
@@ -124,7 +125,7 @@ def absolute_positions(potential, monkeypatch):
 
 
 def promised_too_much_locality(potential, monkeypatch):
-    model = SpoiledModel(potential.model, lambda bare, graph, vectors: torch.zeros_like(bare), receptive_field=potential.r_max)
+    model = SpoiledModel(potential.model, lambda bare, graph, vectors: torch.zeros_like(bare), potential.r_max)
     return Potential(model, potential.config, potential.device, potential.backend)
 
 
@@ -133,8 +134,9 @@ def flipped_parity_label(potential, monkeypatch):
     correct = PathTable.paths.func
 
     def paths(table: PathTable) -> tuple[Path, ...]:
-        wrong = [Path(index, irrep, 1, o3.Irrep("1o"), channels) for index, (channels, irrep) in enumerate(table.irreps_in)
-                 if irrep == o3.Irrep("1o") and o3.Irrep("1o") in table.irreps_target]
+        vector = o3.Irrep("1o")
+        wrong = [Path(index, irrep, 1, vector, channels) for index, (channels, irrep) in enumerate(table.irreps_in)
+                 if irrep == vector and vector in table.irreps_target]
         return tuple(sorted([*correct(table), *wrong], key=lambda path: path.index_in))
 
     monkeypatch.setattr(PathTable, "paths", property(paths))

@@ -148,12 +148,12 @@ def md(
 @_guarded
 def passport(
     model: Model,
-    data: Annotated[str | None, typer.Argument(help="structures it is meant for: a file, embedded:NAME or catalog:NAME")] = None,
-    nve_ps: Annotated[float, typer.Option("--nve-ps", min=0.0, help="simulation at constant energy, ps; 0 leaves it out")] = 20.0,
+    data: Annotated[str | None, typer.Argument(help="what it is meant for: a file, embedded:NAME …")] = None,
+    nve_ps: Annotated[float, typer.Option("--nve-ps", min=0.0, help="simulation at constant energy, ps")] = 20.0,
     device: str = "auto",
     json_file: JsonFile = None,
 ) -> int:
-    """Check a potential: symmetries, derivatives, smoothness, locality, energy conservation, precision. Exit 1 when one fails."""
+    """Check symmetries, derivatives, smoothness, locality, precision and energy conservation; exit 1 when one fails."""
     from toolkit.checks.passport import passport as check
     from toolkit.data.formats import read_frames
 

@@ -90,7 +90,8 @@ def test_energy_is_conserved_on_springs():
 def _swirl(output, graph):
     """Pushes every atom around the centre of its molecule."""
     arms = graph.positions - graph.positions.mean(dim=0)
-    return {**output, "forces": output["forces"] + 0.05 * torch.stack([-arms[:, 1], arms[:, 0], 0.0 * arms[:, 2]], dim=1)}
+    swirl = torch.stack([-arms[:, 1], arms[:, 0], torch.zeros(len(arms))], dim=1)
+    return {**output, "forces": output["forces"] + 0.05 * swirl}
 
 
 def test_forces_that_are_not_a_gradient_pump_energy():

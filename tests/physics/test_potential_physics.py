@@ -17,7 +17,8 @@ from toolkit.models.registry import ARCHITECTURES
 
 CONFIGS = {
     "l0": {"l_max": 0, "num_features": 8}, "l1": {"l_max": 1, "num_features": (6, 5)},
-    "l2_parity": {"l_max": 2, "parity": True, "num_features": (6, 4, 3)}, "l3": {"l_max": 3, "num_features": 4, "num_layers": 2},
+    "l2_parity": {"l_max": 2, "parity": True, "num_features": (6, 4, 3)},
+    "l3": {"l_max": 3, "num_features": 4, "num_layers": 2},
 }
 MODELS = [(name, zbl) for name in sorted(ARCHITECTURES) for zbl in (False, True)]
 

@@ -58,7 +58,8 @@ def run_check(name: str, potential: Potential, structures: Mapping[str, Atoms]) 
     """One check on all structures it applies to, as one result; None when it applies to none."""
     if name in MODEL_CHECKS:
         return MODEL_CHECKS[name](potential) if promises(name, potential) else None
-    results = {where: STRUCTURE_CHECKS[name](potential, atoms) for where, atoms in structures.items() if applies(name, atoms)}
+    results = {where: STRUCTURE_CHECKS[name](potential, atoms) for where, atoms in structures.items()
+               if applies(name, atoms)}
     return combine(results) if results else None
 
 

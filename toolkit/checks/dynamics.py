@@ -34,8 +34,9 @@ def nve(potential: Potential, atoms: Atoms, length_ps: float, reporter: Reporter
                       save_every=SAVE_EVERY, seed=1)
     with simulate(potential, atoms, config, reporter=reporter) as trajectory:
         if trajectory.breaks:
-            broken = trajectory.breaks[0]
-            return judge(potential, "nve", {}, problem=f"the run broke after {broken.time_fs / FS_PER_PS:.2f} ps: {broken.reason}")
+            first = trajectory.breaks[0]
+            problem = f"the run broke after {first.time_fs / FS_PER_PS:.2f} ps: {first.reason}"
+            return judge(potential, "nve", {}, problem=problem)
         if trajectory.stopped:
             return judge(potential, "nve", {}, problem="stopped before its end")
         return _judge_run(potential, trajectory)

@@ -99,18 +99,21 @@ def _strained(atoms: Atoms, strain: np.ndarray) -> Atoms:
 
 
 def _quiet_coordinates(potential: Potential, atoms: Atoms) -> np.ndarray:
-    """Some of the 3N coordinates whose stencil carries no pair across its cutoff, where F'' may jump.
+    """Some of the 3N coordinates whose stencil carries no pair across its cutoff, where F'' may jump (images of
+    one atom keep their distance).
 
     When every atom has such a pair, coordinates of the atom whose pairs are farthest from their cutoffs.
     """
-    edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, potential.r_max + GAP_SEEN_A)
-    vectors = atoms.positions[edge_index[1]] - atoms.positions[edge_index[0]] + shifts @ atoms.cell.array
+    seen = potential.r_max + GAP_SEEN_A
+    (center, neighbor), shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, seen)
+    lengths = np.linalg.norm(atoms.positions[neighbor] - atoms.positions[center] + shifts @ atoms.cell.array, axis=1)
     table = SpeciesIndex(potential.config).cutoffs
     cutoffs = np.array([potential.r_max] if table is None else table.flatten().tolist())
+    pair_gaps = np.where(center == neighbor, GAP_SEEN_A, np.abs(lengths[:, None] - cutoffs).min(axis=1))
     gaps = np.full(len(atoms), GAP_SEEN_A)
-    np.minimum.at(gaps, edge_index[0], np.abs(np.linalg.norm(vectors, axis=1)[:, None] - cutoffs).min(axis=1))
+    np.minimum.at(gaps, center, pair_gaps)
     reach = STENCIL[-1][0] * FORCE_STEP_A[dtype_name(potential)]
-    atoms_kept = np.flatnonzero(gaps > min(1.1 * reach, 0.999 * gaps.max()))
+    atoms_kept = np.flatnonzero(gaps >= min(1.1 * reach, gaps.max()))
     return _some((3 * atoms_kept[:, None] + np.arange(3)).ravel(), NUM_CURVATURES)
 
 

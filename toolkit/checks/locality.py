@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers as number_of
 
-from toolkit.checks.probe import Probe, Response
+from toolkit.checks.probe import TINY, Probe, Response
 from toolkit.checks.result import CheckResult, judge
 from toolkit.checks.structures import companion
 from toolkit.models.potential import Potential
@@ -14,6 +14,8 @@ from toolkit.models.species import SpeciesTable
 
 MIN_SIGNAL_EV = 1e-5
 MARGIN_A = 0.5
+MAX_GAP_CUTOFFS = 12.0
+"""How far apart far molecules are at most, where a model promises no receptive field."""
 
 
 def far_molecules(potential: Potential, atoms: Atoms) -> CheckResult:
@@ -21,11 +23,13 @@ def far_molecules(potential: Potential, atoms: Atoms) -> CheckResult:
     probe = Probe(potential)
     other = companion(atoms)
     extent = sum(float(np.ptp(a.positions, axis=0).max()) for a in (atoms, other))
-    other.positions += (extent + min(potential.model.receptive_field, 10.0 * potential.r_max)) * np.array([1.0, 0.7, -0.4])
+    gap = min(potential.model.receptive_field, MAX_GAP_CUTOFFS * potential.r_max)
+    other.positions += (extent + gap) * np.array([1.0, 0.7, -0.4])
     first, second, together = (probe.response(a) for a in (atoms, other, atoms + other))
-    parts = Response(np.concatenate([first.energies, second.energies]), np.concatenate([first.forces, second.forces]), None, 0.0)
+    energies = np.concatenate([first.energies, second.energies])
+    parts = Response(energies, np.concatenate([first.forces, second.forces]), None, 0.0)
     errors = together.errors(parts)
-    errors["energies"] = abs(float(together.energies.sum() - parts.energies.sum())) / float(np.abs(parts.energies).sum())
+    errors["energies"] = abs(together.energies.sum() - energies.sum()) / max(np.abs(energies).sum(), TINY)
     return judge(potential, "far_molecules", errors, problem=first.problem)
 
 
@@ -42,7 +46,7 @@ def isolated_atom(potential: Potential) -> CheckResult:
 
 
 def locality(potential: Potential) -> CheckResult:
-    """The energy of the first atom of a chain stays when all atoms beyond its receptive field move, change or vanish."""
+    """The first atom of a chain keeps its energy when all atoms beyond its receptive field move, change or vanish."""
     reach = potential.model.receptive_field
     chain = _chain(potential, reach + 3.0 * MARGIN_A)
     far = np.flatnonzero(chain.get_distances(0, range(len(chain))) > reach + MARGIN_A)

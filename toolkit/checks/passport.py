@@ -38,7 +38,8 @@ NVE_SHARE = 100
 class Passport:
     """What was checked, on what, and with which outcome. Carries no date: the same model gives the same passport.
 
-    structures : name -> chemical formula and periodic directions;  weights_sha256 : of the file, None for a bare Potential
+    structures : name -> chemical formula and periodic directions
+    weights_sha256 : of the file, None for a bare Potential
     complete : False when the user stopped before the end
     """
 
@@ -56,13 +57,14 @@ class Passport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `checks` has one entry per check, precision and backend."""
-        return {"passed": self.passed, "complete": self.complete, "model": self.model, "weights_sha256": self.weights_sha256,
-                "device": self.device, "versions": software_versions(), "structures": self.structures,
-                "checks": {result.key: result.to_dict() for result in self.results}}
+        return {"passed": self.passed, "complete": self.complete, "model": self.model,
+                "weights_sha256": self.weights_sha256, "device": self.device, "versions": software_versions(),
+                "structures": self.structures, "checks": {result.key: result.to_dict() for result in self.results}}
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows for people: one row per check, one column per precision and backend, the unit, and the law with the places
-        where it was broken."""
+        """Header and rows for people, one row per check: its name, a cell per precision and backend, the unit, and the
+        law with the places where it was broken.
+        """
         columns = list(dict.fromkeys((result.dtype, result.backend) for result in self.results))
         header = ["check", *(_column_name(*column) for column in columns), "unit", "law"]
         rows = []
@@ -94,7 +96,8 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
     made = Passport(
         results=results,
         structures={name: _describe(atoms) for name, atoms in structures.items()},
-        model=f"{potential.config.architecture} for {', '.join(potential.species)}, {potential.num_parameters} parameters",
+        model=f"{potential.config.architecture} for {', '.join(potential.species)}, "
+              f"{potential.num_parameters} parameters",
         weights_sha256=hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest() if folder else None,
         device=device_name(potential.device),
         complete=complete,
@@ -168,7 +171,7 @@ class _Part:
 
 
 def _structures(potential: Potential, start: Atoms | None) -> dict[str, Atoms]:
-    """The structure the model is meant for, rattled out of any symmetry, and what it leaves open: a molecule, a crystal."""
+    """The structure the model is meant for, rattled out of any symmetry, and a molecule or crystal that it leaves open."""
     structures: dict[str, Atoms] = {}
     if start is not None:
         structures["data"] = start.copy()
@@ -220,7 +223,7 @@ def _card_section(made: Passport) -> str:
     verdict = "every check passed" if made.passed else "**some checks failed**"
     structures = "; ".join(f"{name} {text}" for name, text in made.structures.items())
     versions = ", ".join(f"{name} {value}" for name, value in software_versions().items())
-    lines = [CARD_HEADING, "", f"{verdict[0].upper()}{verdict[1:]} on {made.device} ({versions}); structures: {structures}; "
-             f"weights sha256 {made.weights_sha256}.", ""]
+    lines = [CARD_HEADING, "", f"On {made.device} ({versions}), {verdict}. Structures: {structures}. "
+             f"Weights: sha256 {made.weights_sha256}.", ""]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """What a check returns, and the one table of what is asked of a potential: unit, thresholds, a sentence.
 
-Why these thresholds. Float64 carries 16 digits, of which a network of some hundred operations keeps about 13: symmetries
-hold to 1e-10, and central differences of sixth order reach 1e-9 eV/Å for forces, 1e-11 eV/Å² for curvatures. Float32
+Why these thresholds. Float64 carries 16 digits, of which a network of some hundred operations keeps about 13:
+symmetries hold to 1e-10, and central differences of sixth order reach 1e-9 eV/Å for forces, 1e-11 eV/Å² for curvatures. Float32
 carries 7 digits and keeps about 6: symmetries hold to 1e-5; a finite difference loses two to three more, so that in
 float32 it finds a wrong sign or a missing term, while the `precision` check ties the same forces and curvatures to
 float64 much more tightly. "Relative" errors are RMS deviations over the RMS of the quantity in that structure; their
@@ -44,7 +44,7 @@ CRITERIA: dict[str, Criterion] = {
     "forces": Criterion("eV/Å", 1e-7, 5e-3, (
         "Forces are minus the slope of the energy: moving an atom a little changes the energy as its force says.")),
     "hessian_symmetry": Criterion("eV/Å²", 1e-9, 2e-2, (
-        "The force field has no curl: atom i answers to a move of j as j to a move of i, so no energy comes from nothing.")),
+        "The force field has no curl: atom i answers to a move of j as j to one of i, so no energy comes from nothing.")),
     "second_derivatives": Criterion("eV/Å²", 1e-7, 2e-2, (
         "The analytic second derivatives, which give vibrations, are the slopes of the forces.")),
     "stress": Criterion("eV/Å³", 1e-8, 1e-3, (
@@ -60,8 +60,8 @@ CRITERIA: dict[str, Criterion] = {
     "precision": Criterion("relative", 1e-10, 1e-5, (
         "Energies, forces, stress and curvatures agree with the reference code in float64.")),
     "nve": Criterion("kinetic RMS", 0.1, 0.1, (
-        "A simulation left to itself keeps its total energy: the drift over the run, error bar included, stays far below "
-        "the usual exchange between kinetic and potential energy.")),
+        "A simulation left to itself keeps its total energy: the drift over the run, error bar included, stays far "
+        "below the usual exchange between kinetic and potential energy.")),
 }
 """Check -> what it asks, in the order of a passport."""
 

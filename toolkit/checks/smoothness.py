@@ -56,8 +56,8 @@ def _pair_cutoffs(potential: Potential) -> Iterator[tuple[tuple[str, str], float
     species = potential.species
     table = SpeciesIndex(potential.config).cutoffs
     pairs = list(combinations_with_replacement(range(len(species)), 2))
-    chosen = pairs if len(pairs) <= MAX_PAIRS else [pairs[k] for k in np.linspace(0, len(pairs) - 1, MAX_PAIRS, dtype=int)]
-    for a, b in chosen:
+    for k in np.unique(np.linspace(0, len(pairs) - 1, MAX_PAIRS, dtype=int)):
+        a, b = pairs[k]
         distances = {potential.r_max} if table is None else {float(table[a, b]), float(table[b, a])}
         for distance in sorted(distances):
             yield (species[a], species[b]), distance
@@ -94,10 +94,14 @@ def _bonded_pair(species: tuple[str, ...], pair: tuple[str, str], distance: floa
     """A–a … b–B with |ab| = distance along x; the partners A and B lie behind, farther from the opposite side."""
     first, second = pair
     partners = [next((s for s in species if s != symbol), symbol) for symbol in pair]
-    lengths = [1.1 * (covalent_radii[number_of[s]] + covalent_radii[number_of[p]]) for s, p in zip(pair, partners, strict=True)]
-    back, front = np.array([-0.48, 0.80, 0.36]) * lengths[0], np.array([0.36, -0.48, 0.80]) * lengths[1]
+    behind, ahead = np.array([-0.48, 0.80, 0.36]), np.array([0.36, -0.48, 0.80])
     b = np.array([distance, 0.0, 0.0])
-    return Atoms([partners[0], first, second, partners[1]], [back, np.zeros(3), b, b + front])
+    return Atoms([partners[0], first, second, partners[1]],
+                 [_bond(first, partners[0]) * behind, np.zeros(3), b, b + _bond(second, partners[1]) * ahead])
+
+
+def _bond(first: str, second: str) -> float:
+    return 1.1 * float(covalent_radii[number_of[first]] + covalent_radii[number_of[second]])
 
 
 def _detune(model: AtomisticModel) -> None:
