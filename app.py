@@ -13,16 +13,18 @@ from toolkit.models.folders import shipped_models
 from toolkit.ui.page import PAGES, begin, device_line, error_box
 from toolkit.ui.runs import run_label
 
-RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py"}
+RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py"}
 STEPS = (
-    ("pages/1_Dataset.py", "1 · Look at the data",
+    ("pages/1_Dataset.py", "1 · Data",
      "Energies and forces from quantum chemistry: which units, how large, what is missing."),
-    ("pages/2_Train.py", "2 · Train a potential",
+    ("pages/2_Train.py", "2 · Train",
      "An equivariant neural network learns the energy surface; its gradient gives the forces."),
     ("pages/3_Molecular_Dynamics.py", "3 · Simulate",
      "Newton's equations with the learned forces, at constant energy or in contact with a heat bath."),
-    ("pages/4_Trajectory.py", "4 · Watch and analyse",
+    ("pages/4_Trajectory.py", "4 · Analyse",
      "The molecule in 3D, energy and temperature in time, and how far atoms are from each other."),
+    ("pages/5_Equivariance.py", "5 · Check",
+     "Turn a molecule and see what follows; each model's passport of passed checks."),
 )
 
 
@@ -31,7 +33,7 @@ def main() -> None:
     begin("app.py", "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics and "
                     "its analysis.", title="Equivariant interatomic potentials")
     _first_run(shipped_models())
-    for column, (page, title, text) in zip(st.columns(4), STEPS, strict=True):
+    for column, (page, title, text) in zip(st.columns(len(STEPS)), STEPS, strict=True):
         with column.container(border=True, height="stretch"):
             st.page_link(page, label=f"**{title}**", icon=PAGES[page][1])
             st.caption(text)

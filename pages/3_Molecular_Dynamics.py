@@ -9,8 +9,8 @@ import streamlit as st
 
 from toolkit.config import MDConfig, parse_config
 from toolkit.jobs.requests import MDRequest
-from toolkit.jobs.run_dir import Run, list_runs, read_config, read_json
-from toolkit.ui.choices import model_choices, pick_source
+from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
@@ -42,24 +42,16 @@ def main() -> None:
 
 
 def _form() -> None:
-    models = model_choices()
-    if not models:
-        st.info("There is no model yet. Train one first.")
-        st.page_link("pages/2_Train.py", label="Go to training", icon=":material/model_training:")
-        return
     with shown_errors():
         left, middle, right = st.columns([2, 2, 1])
         with left:
-            model = st.selectbox("Model", list(models), key="md.model", persist_state="session",
-                                 help="It knows only the elements and the kind of structures it was trained on.")
+            model = pick_model("md")
+        if model is None:
+            return
         with middle:
-            earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")
-                       if (run.path / "trajectory.h5").exists()}
-            structure = pick_source("md", "Structure", more=earlier)
+            structure = pick_structure("md")
         with right:
-            is_run = (structure or "").startswith("run:")
-            frame = st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"md.frame.{is_run}",
-                                    help="Which frame to start from: 0 is the first, -1 the last.")
+            frame = pick_frame("md", structure)
         with st.container(horizontal=True):
             values = draw_form("md", MDConfig, PHYSICS, MDConfig().model_dump(mode="json"))
         with st.container(horizontal=True):
@@ -70,7 +62,7 @@ def _form() -> None:
         if structure is None:
             st.info("Choose a structure to start from.")
         elif st.button("Start the simulation", type="primary", icon=":material/play_arrow:", key="md.start"):
-            request = parse_config(MDRequest, {"model": models[model], "structure": structure, "frame": int(frame),
+            request = parse_config(MDRequest, {"model": model, "structure": structure, "frame": frame,
                                                "md": config.model_dump(mode="json")})
             start_job("md", request.model_dump(mode="json"))
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.browser.conftest import Browser, playwright
 
 pytestmark = pytest.mark.browser
-PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory")
+PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory", "Equivariance")
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
@@ -24,10 +24,10 @@ def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.
         time.sleep(0.2)
 
 
-def colors_on_stage(tab: playwright.Page) -> int:
+def colors_on_stage(tab: playwright.Page, which: int = 0) -> int:
     """How many different colours the 3D view shows; a blank one has a handful, a shaded molecule hundreds."""
     try:
-        picture = Image.open(io.BytesIO(tab.locator(".stage").screenshot(timeout=5000))).convert("RGB")
+        picture = Image.open(io.BytesIO(tab.locator(".stage").nth(which).screenshot(timeout=5000))).convert("RGB")
     except playwright.Error:  # Streamlit was just drawing the page anew
         return 0
     return len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0))
@@ -51,7 +51,7 @@ def state(tab: playwright.Page, *wanted: str, patience_s: float = 90.0) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_by_its_address(page: str, browser: Browser) -> None:
     tab = browser.open(page)
-    wait_until(lambda: tab.get_by_test_id("stSidebar").get_by_role("link").count() == len(PAGES), "five links")
+    wait_until(lambda: tab.get_by_test_id("stSidebar").get_by_role("link").count() == len(PAGES), "a link to each page")
     assert tab.get_by_test_id("stException").count() == 0
     browser.picture(tab, f"page-{page or 'Home'}")
 
@@ -61,6 +61,24 @@ def test_embedded_aspirin_is_seen_in_3d(browser: Browser) -> None:
     wait_until(lambda: molecule_is_drawn(tab), "a molecule on the canvas")
     assert tab.get_by_text("1,200").count() > 0
     browser.picture(tab, "dataset")
+
+
+def test_forces_are_drawn_and_follow_a_turned_molecule(browser: Browser) -> None:
+    tab = browser.open("Equivariance")
+    stages = tab.locator(".stage")
+    wait_until(lambda: stages.count() == 3 and all(colors_on_stage(tab, k) > 200 for k in range(3)), "three molecules")
+    assert tab.get_by_text("follows", exact=False).count() > 0 and tab.get_by_text("% off", exact=False).count() > 0
+    browser.picture(tab, "equivariance")
+    before = [stages.nth(k).screenshot() for k in range(3)]
+    tab.get_by_role("slider", name="Turn about z").press("Home")
+    wait_until(lambda: stages.nth(1).screenshot() != before[1], "the view after the motion changes")
+    assert stages.nth(0).screenshot() == before[0]
+    corner = stages.nth(2).bounding_box()
+    tab.mouse.move(corner["x"] + 90, corner["y"] + 90)
+    tab.mouse.down()
+    tab.mouse.move(corner["x"] + 150, corner["y"] + 120, steps=4)
+    tab.mouse.up()
+    wait_until(lambda: stages.nth(0).screenshot() != before[0], "views turn together")
 
 
 def test_first_run_leads_to_a_moving_molecule(browser: Browser) -> None:

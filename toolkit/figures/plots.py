@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#7F8C99"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY)
+MARKERS = ("circle", "x-thin-open", "diamond", "triangle-up", "square", "cross", "star", "hexagon")
 HEIGHT = 320
 MAX_POINTS = 5000
 """Longer curves are thinned evenly before they travel to the browser."""
@@ -55,6 +56,27 @@ def with_reference(figure: go.Figure, value: float, name: str) -> go.Figure:
     dashed = {"dash": "dash", "color": VERMILION, "width": 2}
     figure.add_trace(go.Scatter(x=[x[0], x[-1]], y=[value, value], name=name, mode="lines", line=dashed))
     return figure.update_layout(showlegend=True)
+
+
+def agreement(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str,
+              colors: Sequence[str] = PALETTE) -> go.Figure:
+    """Found against expected values, one colour and one marker a name; points on the dashed diagonal agree.
+
+    pairs : name -> (expected, found), arrays of one shape
+    """
+    largest = max((float(np.abs(part).max()) for pair in pairs.values() for part in pair if part.size), default=0.0)
+    limit = 1.08 * largest or 1.0
+    ends = [-limit, limit]
+    figure = go.Figure(go.Scatter(x=ends, y=ends, mode="lines", showlegend=False, hoverinfo="skip",
+                                  line={"dash": "dash", "color": GREY, "width": 1.5}))
+    for i, (name, (expected, found)) in enumerate(pairs.items()):
+        shown = _thinned(expected.size)
+        marker = {"color": colors[i % len(colors)], "symbol": MARKERS[i % len(MARKERS)], "size": 8}
+        figure.add_trace(go.Scatter(x=expected.ravel()[shown], y=found.ravel()[shown], name=name, mode="markers",
+                                    marker=marker, hovertemplate="%{x:.4g}, %{y:.4g}<extra>" + name + "</extra>"))
+    figure = _finish(figure, x_label, y_label)
+    figure.update_xaxes(range=ends, zeroline=True)
+    return figure.update_yaxes(range=ends, zeroline=True)
 
 
 def training_curves(records: Sequence[Mapping[str, Any]]) -> go.Figure:

@@ -2,7 +2,8 @@
 
 A scene is one block of bytes: the length of the header (4 bytes, little endian), the header as JSON padded to a
 multiple of 4, then float32 positions (T, N, 3) in Å and, for periodic systems, float32 cells (T or 1, 3, 3) in Å with
-lattice vectors as rows. T frames, N atoms.
+lattice vectors as rows, then for each set of arrows its starts (T, K, 3) and its vectors (T, K, 3). T frames, N atoms,
+K arrows.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ MAX_ATOMS_WITH_BONDS = 5000
 
 
 @dataclass(frozen=True)
+class Arrows:
+    """Arrows of one look, such as the forces on all atoms.
+
+    starts, vectors : arrays, (T, K, 3), float32, Å of the picture
+    color : as in HTML;  radius : Å;  heads : False draws rods
+    """
+
+    starts: np.ndarray
+    vectors: np.ndarray
+    color: str
+    radius: float = 0.06
+    heads: bool = True
+
+
+@dataclass(frozen=True)
 class Scene:
     """Frames of one set of atoms for the viewer.
 
@@ -36,6 +52,7 @@ class Scene:
     cells : array, (T or 1, 3, 3), float32, Å, or None when nothing is periodic
     bonds : pairs of atom indices
     labels : T texts shown beside the slider, or empty
+    arrows : sets of arrows
     frames_left_out : how many frames of the source were thinned out
     """
 
@@ -44,16 +61,20 @@ class Scene:
     cells: np.ndarray | None = None
     bonds: tuple[tuple[int, int], ...] = ()
     labels: tuple[str, ...] = ()
+    arrows: tuple[Arrows, ...] = ()
     frames_left_out: int = field(default=0, compare=False)
 
     def pack(self, settings: dict[str, str]) -> bytes:
         """The scene as bytes, with `settings` (addresses, names) in its header."""
         header = {**settings, "symbols": self.symbols, "frames": len(self.positions), "bonds": self.bonds,
-                  "labels": self.labels, "cells": 0 if self.cells is None else len(self.cells)}
+                  "labels": self.labels, "cells": 0 if self.cells is None else len(self.cells),
+                  "arrows": [{"color": a.color, "radius": a.radius, "heads": a.heads, "count": a.starts.shape[1]}
+                             for a in self.arrows]}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 4)
-        cells = b"" if self.cells is None else self.cells.tobytes()
-        return len(text).to_bytes(4, "little") + text + self.positions.tobytes() + cells
+        numbers = [self.positions, *([] if self.cells is None else [self.cells])]
+        numbers += [part for arrows in self.arrows for part in (arrows.starts, arrows.vectors)]
+        return b"".join([len(text).to_bytes(4, "little"), text, *(part.tobytes() for part in numbers)])
 
 
 def thinning_step(num_frames: int, num_atoms: int) -> int:

@@ -1,8 +1,10 @@
-"""What a page or the command line writes into the run folder of a molecular dynamics job."""
+"""What a page or the command line writes into the run folder of a job."""
 
 from __future__ import annotations
 
 from typing import Literal
+
+from pydantic import Field
 
 from toolkit.config import MDConfig, StrictModel
 
@@ -23,3 +25,19 @@ class MDRequest(StrictModel):
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     backend: str = "auto"
+
+
+class PassportRequest(StrictModel):
+    """All checks of a model.
+
+    model, structure, frame : as for molecular dynamics; without a structure one that the model was trained on is taken
+    nve_ps : length of the simulation at constant energy, ps; 0 leaves it out
+    keep : write the passport into the model's folder
+    """
+
+    model: str
+    structure: str | None = None
+    frame: int = 0
+    nve_ps: float = Field(20.0, ge=0.0)
+    keep: bool = False
+    device: str = "auto"

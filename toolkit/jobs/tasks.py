@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from ase import Atoms
 
+from toolkit.checks.passport import passport
 from toolkit.config import TrainConfig, parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
-from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.requests import MDRequest, PassportRequest
 from toolkit.jobs.run_dir import find_run
 from toolkit.jobs.runner import Task, run_here
 from toolkit.md.simulation import simulate
@@ -53,7 +54,15 @@ def starting_structure(source: str, frame: int) -> Atoms:
     return frames[frame]
 
 
-TASKS: dict[str, Task] = {"train": train_task, "md": md_task}
+def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    """Check a model; a resumed run starts anew. config : fields of a PassportRequest."""
+    request = parse_config(PassportRequest, config)
+    frames = None if request.structure is None else [starting_structure(request.structure, request.frame)]
+    model = request.model if request.keep else load_potential(request.model, device=request.device, dtype="float64")
+    return passport(model, frames, nve_ps=request.nve_ps, device=request.device, reporter=reporter).to_dict()
+
+
+TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:
@@ -66,7 +75,7 @@ def run_task(task: str, config: dict[str, Any], run_dir: Path, *, resume: bool =
              reporter: Reporter | None = None) -> dict[str, Any]:
     """Run a task in this process, in the same kind of run folder, under the same lock, as a worker would.
 
-    task : "train" or "md"
+    task : a name in TASKS
     run_dir : a new folder, or with `resume` that of an earlier run
     reporter : hears progress and metrics too, and may stop the work
     Returns the result that is stored as `result.json`. Afterwards `read_status(run_dir).state` is "finished" or,

@@ -28,6 +28,31 @@ def model_choices() -> dict[str, str]:
     return choices
 
 
+def pick_model(page: str) -> str | None:
+    """A list of the models. Returns what `toolkit.load` takes, or None, and a link to training, where there is none."""
+    models = model_choices()
+    if not models:
+        st.info("There is no model yet. Train one first.")
+        st.page_link("pages/2_Train.py", label="Go to training", icon=":material/model_training:")
+        return None
+    return models[st.selectbox("Model", list(models), key=f"{page}.model", persist_state="session",
+                               help="It knows only the elements and the kind of structures it was trained on.")]
+
+
+def pick_structure(page: str) -> str | None:
+    """As `pick_source`, with the last frames of molecular dynamics runs as further choices."""
+    earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")
+               if (run.path / "trajectory.h5").exists()}
+    return pick_source(page, "Structure", more=earlier)
+
+
+def pick_frame(page: str, structure: str | None) -> int:
+    """Which frame of a structure's source: by default the first, of an earlier run the last."""
+    is_run = (structure or "").startswith("run:")
+    return int(st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"{page}.frame.{is_run}",
+                               help="0 is the first, -1 the last."))
+
+
 def presets() -> dict[str, Path]:
     """Name -> path of the ready-made training configurations in configs/."""
     return {path.stem.replace("_", " "): path for path in sorted((REPOSITORY / "configs").glob("*.yaml"))}

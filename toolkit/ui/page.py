@@ -22,10 +22,11 @@ PAGES = {
     "pages/2_Train.py": ("Train", ":material/model_training:"),
     "pages/3_Molecular_Dynamics.py": ("Molecular Dynamics", ":material/thermostat:"),
     "pages/4_Trajectory.py": ("Trajectory", ":material/animation:"),
+    "pages/5_Equivariance.py": ("Equivariance", ":material/3d_rotation:"),
 }
 """Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""
 
-SLOW_MODULES = ("toolkit.data.inspection", "toolkit.jobs.analyses")
+SLOW_MODULES = ("toolkit.data.inspection", "toolkit.jobs.analyses", "toolkit.checks.features")
 
 
 def begin(page: str, lead: str, title: str = "") -> None:
@@ -60,8 +61,8 @@ def quantity(value: float | None, digits: int, unit: str) -> str:
 
 def error_box(error: ToolkitError) -> None:
     """A red box: what was found and expected, and what to do. Never a traceback."""
-    hint = f"\n\n{_plain(error.hint)}" if error.hint else ""
-    st.error(f"**{_plain(error.message)}**{hint}", icon=":material/error:")
+    hint = f"\n\n{plain(error.hint)}" if error.hint else ""
+    st.error(f"**{plain(error.message)}**{hint}", icon=":material/error:")
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def shown_errors() -> Iterator[None]:
         error_box(error)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text whose characters are not read as Markdown."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#+-!|$~:" else c for c in text)
 

@@ -22,14 +22,15 @@ _component = st.components.v2.component("toolkit_viewer", html=_asset("viewer.ht
                                         js=_asset("viewer.js"))
 
 
-def show_scene(scene: Scene, key: str, view: str, height: int = 460) -> None:
+def show_scene(scene: Scene, key: str, view: str, height: int = 460, group: str = "") -> None:
     """Draw a scene with frame slider, play and pause (button or space key); camera and frame survive reruns.
 
     key : name of the component on the page
     view : name of what is shown, such as a run id; each has its own camera and frame
     height : of the drawing, pixels
+    group : views of one group have one camera: they turn, move and zoom together
     """
-    settings = {"view": view, "height": str(height), "library": _LOCAL}
+    settings = {"view": view, "height": str(height), "library": _LOCAL, "group": group}
     if not _LIBRARY.is_file():
         settings["library"] = _REMOTE
         settings["notice"] = ("3Dmol.js is not installed here and is fetched from the internet; "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.figures.plots import MAX_POINTS, PALETTE, bar_chart, curves, histogram, training_curves, with_reference
+from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram, training_curves,
+                                   with_reference)
 
 
 def test_histogram_counts_finite_values_only() -> None:
@@ -26,6 +27,17 @@ def test_reference_line_says_what_it_is() -> None:
     figure = curves(np.arange(3), {"": np.arange(3)}, "time, fs", "temperature, K")
     figure = with_reference(figure, 300.0, "bath, 300 K")
     assert figure.data[1].y == (300.0, 300.0) and figure.data[1].x == (0, 2) and figure.data[1].name == "bath, 300 K"
+
+
+def test_agreement_has_a_diagonal_and_equal_axes() -> None:
+    values = np.array([[-2.0, 1.0], [0.5, 0.0]])
+    figure = agreement({"right": (values, values), "wrong": (values, -values)}, "expected", "found")
+    diagonal, right, wrong = figure.data
+    assert diagonal.x == diagonal.y and diagonal.x[1] > 2.0
+    assert right.x.tolist() == right.y.tolist() == [-2.0, 1.0, 0.5, 0.0] and wrong.y.tolist() == [2.0, -1.0, -0.5, 0.0]
+    assert figure.layout.xaxis.range == figure.layout.yaxis.range == diagonal.x
+    assert right.marker.color != wrong.marker.color and right.marker.symbol != wrong.marker.symbol
+    assert agreement({"none": (np.zeros(2), np.zeros(2))}, "x", "y").layout.xaxis.range == (-1.0, 1.0)
 
 
 def test_bar_chart_has_one_bar_a_name() -> None:

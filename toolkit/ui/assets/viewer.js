@@ -3,10 +3,12 @@
 // the player lives in `players` and keeps its camera and frame; sessionStorage keeps them across page changes.
 
 const players = new WeakMap();
+const everyone = new Set();
 const icon = (path) => `<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="${path}"/></svg>`;
 const PLAY = icon("M3 1l11 7-11 7z");
 const PAUSE = icon("M3 1h4v14H3zM9 1h4v14H9z");
 const BALL_AND_STICK = { stick: { radius: 0.14, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } };
+const SLENDER = { stick: { radius: 0.08, colorscheme: "Jmol" }, sphere: { scale: 0.18, colorscheme: "Jmol" } };
 const BALLS = { sphere: { scale: 0.45, colorscheme: "Jmol" } };
 
 export default function ({ parentElement, data }) {
@@ -27,9 +29,18 @@ function unpack(bytes) {
   const copy = bytes.slice().buffer; // starts at 0, so that the float arrays are aligned
   const headerLength = new DataView(copy).getUint32(0, true);
   const scene = JSON.parse(new TextDecoder().decode(new Uint8Array(copy, 4, headerLength)));
-  const numPositions = scene.frames * scene.symbols.length * 3;
-  scene.positions = new Float32Array(copy, 4 + headerLength, numPositions);
-  scene.cellVectors = new Float32Array(copy, 4 + headerLength + 4 * numPositions, scene.cells * 9);
+  let offset = 4 + headerLength;
+  const take = (count) => {
+    const numbers = new Float32Array(copy, offset, count);
+    offset += 4 * count;
+    return numbers;
+  };
+  scene.positions = take(scene.frames * scene.symbols.length * 3);
+  scene.cellVectors = take(scene.cells * 9);
+  for (const arrows of scene.arrows) {
+    arrows.starts = take(scene.frames * arrows.count * 3);
+    arrows.vectors = take(scene.frames * arrows.count * 3);
+  }
   return scene;
 }
 
@@ -59,6 +70,7 @@ class Player {
     for (const name of ["stage", "notice", "controls", "play", "frame", "label", "speed"]) {
       this[name] = root.querySelector(`.${name}`);
     }
+    everyone.add(this);
     this.current = 0;
     this.playing = false;
     this.play.innerHTML = PLAY;
@@ -84,7 +96,10 @@ class Player {
       }
       const library = await loadLibrary(scene.library);
       if (this.disposed || scene !== this.scene) return; // a newer rerun took over while the library loaded
-      this.viewer ??= library.createViewer(this.stage, { backgroundAlpha: 0, disableFog: true, antialias: true });
+      if (!this.viewer) {
+        this.viewer = library.createViewer(this.stage, { backgroundAlpha: 0, disableFog: true, antialias: true });
+        this.viewer.setViewChangeCallback((camera) => this.lead(camera));
+      }
     } catch (error) {
       this.say(error.message ?? String(error));
       return;
@@ -108,6 +123,7 @@ class Player {
       if (kept.camera) viewer.setView(kept.camera);
       this.identity = identity;
     }
+    this.cellShown = undefined;
     this.draw(Math.min(this.current, scene.frames - 1));
   }
 
@@ -123,15 +139,16 @@ class Player {
 
   draw(frame) {
     if (!this.atoms) return;
-    const { positions, labels, frames, symbols, bonds } = this.scene;
+    const { positions, labels, frames, symbols, bonds, arrows } = this.scene;
     const start = frame * symbols.length * 3;
     this.atoms.forEach((atom, i) => {
       atom.x = positions[start + 3 * i];
       atom.y = positions[start + 3 * i + 1];
       atom.z = positions[start + 3 * i + 2];
     });
-    this.model.setStyle({}, bonds.length ? BALL_AND_STICK : BALLS); // also tells 3Dmol to build the model anew
-    this.drawCell(frame);
+    const bonded = arrows.length ? SLENDER : BALL_AND_STICK; // room for the arrows
+    this.model.setStyle({}, bonds.length ? bonded : BALLS); // also tells 3Dmol to build the model anew
+    this.drawShapes(frame);
     this.viewer.render();
     this.current = frame;
     this.frame.value = frame;
@@ -139,17 +156,36 @@ class Player {
     this.root.dataset.frame = frame;
   }
 
-  drawCell(frame) {
-    const { cells, cellVectors } = this.scene;
-    if (!cells) return;
-    const which = Math.min(frame, cells - 1);
-    if (which === this.cellShown && this.identity) return;
+  // The cell and the arrows. A cell that stays is not drawn again: that would slow down long trajectories.
+  drawShapes(frame) {
+    const { cells, arrows } = this.scene;
+    const cell = Math.min(frame, cells - 1);
+    if (!arrows.length && cell === this.cellShown) return;
     this.viewer.removeAllShapes();
-    const row = (k) => Array.from(cellVectors.subarray(9 * which + 3 * k, 9 * which + 3 * k + 3));
+    if (cells) this.drawCell(cell);
+    for (const set of arrows) this.drawArrows(set, frame);
+    this.cellShown = cell;
+  }
+
+  drawCell(which) {
+    const row = (k) => Array.from(this.scene.cellVectors.subarray(9 * which + 3 * k, 9 * which + 3 * k + 3));
     for (const [start, end] of boxEdges(row(0), row(1), row(2))) {
       this.viewer.addCylinder({ start, end, radius: 0.04, color: "#7F8C99" });
     }
-    this.cellShown = which;
+  }
+
+  drawArrows({ starts, vectors, count, color, radius, heads }, frame) {
+    const shape = this.viewer.addShape({ color });
+    for (let k = 3 * count * frame; k < 3 * count * (frame + 1); k += 3) {
+      const [x, y, z] = starts.subarray(k, k + 3);
+      const [u, v, w] = vectors.subarray(k, k + 3);
+      const length = Math.hypot(u, v, w);
+      if (length < radius) continue; // shorter than thick
+      const line = { start: { x, y, z }, end: { x: x + u, y: y + v, z: z + w }, radius, color };
+      const head = Math.min(4 * radius, 0.6 * length);
+      if (heads) shape.addArrow({ ...line, radiusRatio: 2.2, mid: 1 - head / length });
+      else shape.addCylinder({ ...line, fromCap: 1, toCap: 1 });
+    }
   }
 
   toggle() {
@@ -191,6 +227,15 @@ class Player {
     this.notice.hidden = !text;
   }
 
+  // Views of one group turn together: whoever moves tells the others, and those who look that way already stay still.
+  lead(camera) {
+    for (const other of everyone) {
+      if (other === this || !this.scene.group || other.scene?.group !== this.scene.group || !other.viewer) continue;
+      const now = other.viewer.getView();
+      if (camera.some((value, k) => value !== now[k])) other.viewer.setView(camera);
+    }
+  }
+
   remember() {
     if (!this.viewer) return;
     const kept = { camera: this.viewer.getView(), frame: this.current };
@@ -200,6 +245,7 @@ class Player {
   dispose() {
     this.remember();
     this.disposed = true;
+    everyone.delete(this);
     document.removeEventListener("keydown", this.onKey);
     this.viewer?.clear();
     this.stage.replaceChildren();
