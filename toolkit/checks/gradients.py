@@ -14,9 +14,9 @@ from toolkit.models.derivatives import evaluate, hessian
 from toolkit.models.potential import Potential
 from toolkit.models.species import SpeciesIndex
 
-ENERGY_STEP_A = {"float64": 1e-3, "float32": 4e-2}
-FORCE_STEP_A = {"float64": 5e-4, "float32": 2e-2}
-STRAIN_STEP = {"float64": 3e-4, "float32": 1e-2}
+ENERGY_STEP_A = {"float64": 1e-3, "float32": 1e-2}
+FORCE_STEP_A = {"float64": 5e-4, "float32": 8e-3}
+STRAIN_STEP = {"float64": 3e-4, "float32": 3e-3}
 """Steps of the stencils: wide enough for round-off, narrow enough for the sixth-order error on the stiffest bonds, and
 for the third derivative of the energy, which may jump where a pair reaches the cutoff."""
 

@@ -21,6 +21,7 @@ from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.data.formats import read_frames
 from toolkit.kernels.dispatch import select_backend
+from toolkit.models.checkpoint import MAX_CONFIG_BYTES
 from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
@@ -29,7 +30,8 @@ from toolkit.training.card import device_name, software_versions
 
 FILE_NAME = "passport.json"
 CARD_HEADING = "## Passport"
-RATTLE_A = 0.02
+RATTLE_A = 0.1
+"""Enough to give a perfect crystal forces beside which the rounding of float32 is small."""
 NVE_SHARE = 100
 """The simulation counts as this many checks in the progress bar."""
 
@@ -112,7 +114,7 @@ def write_passport(made: Passport, folder: Path) -> None:
     write_text_atomic(folder / FILE_NAME, json.dumps(made.to_dict(), indent=2, ensure_ascii=False) + "\n")
     card = folder / "CARD.md"
     if card.is_file():
-        write_text_atomic(card, with_section(card.read_text(encoding="utf-8"), _card_section(made)))
+        write_text_atomic(card, with_section(card.read_text(encoding="utf-8", errors="replace"), _card_section(made)))
 
 
 def with_section(text: str, section: str) -> str:
@@ -184,23 +186,22 @@ def _structures(potential: Potential, start: Atoms | None) -> dict[str, Atoms]:
 
 
 def _known_structure(potential: Potential, folder: Path | None) -> Atoms | None:
-    """A frame of the embedded set the model was trained on, else of one whose elements it knows, else None."""
-    trained_on = [] if folder is None else _training_sources(folder)
-    names = sorted(embedded_names(), key=lambda name: PREFIX + name not in trained_on)
-    for name in names:
+    """A frame of an embedded set whose elements the model knows, best of the molecule it was trained on; else None."""
+    trained_on = "" if folder is None else _training_sources(folder)
+    for name in sorted(embedded_names(), key=lambda name: name not in trained_on):
         atoms = read_frames(PREFIX + name).frames[0]
         if set(atoms.get_chemical_symbols()) <= set(potential.species):
             return atoms
     return None
 
 
-def _training_sources(folder: Path) -> list[str]:
-    """The data named in metrics.json; empty when that file is absent or says nothing of the kind."""
+def _training_sources(folder: Path) -> str:
+    """The data named in metrics.json, such as "catalog:rmd17_ethanol"; empty when that file says nothing of the kind."""
     try:
-        sources = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["data"]["sources"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return sources if isinstance(sources, list) else []
+        with open(folder / "metrics.json", "rb") as stream:
+            return str(json.loads(stream.read(MAX_CONFIG_BYTES))["data"]["sources"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _describe(atoms: Atoms) -> str:

@@ -69,6 +69,14 @@ def test_a_section_is_replaced_where_it_stands():
     assert with_section("# Card\n", "## Passport\n\nnew\n") == "# Card\n\n## Passport\n\nnew\n"
 
 
+@pytest.mark.parametrize("metrics", ['{"data": {"sources": ["catalog:rmd17_ethanol"]}}', "[" * 100_000])
+def test_the_molecule_of_the_training_set_is_preferred(tmp_path, metrics):
+    folder = _folder(tmp_path / "model")
+    (folder / "metrics.json").write_text(metrics)
+    chosen = passport(folder, nve_ps=0.0, device="cpu", reporter=_Impatient()).structures["data"]
+    assert chosen == ("C2H6O, not periodic" if "ethanol" in metrics else "C9H8O4, not periodic")
+
+
 def test_structures_follow_what_is_given(folder):
     potential = build_potential(ModelConfig(**CONFIG, species=("Si", "O")), dtype="float64")
     made = passport(potential, nve_ps=0.0)
