@@ -149,7 +149,7 @@ def md(
 def passport(
     model: Model,
     data: Annotated[str | None, typer.Argument(help="what it is meant for: a file, embedded:NAME …")] = None,
-    nve_ps: Annotated[float, typer.Option("--nve-ps", min=0.0, help="simulation at constant energy, ps")] = 20.0,
+    nve_ps: Annotated[float, typer.Option("--nve-ps", min=0.0, help="simulation at constant energy in each precision, ps")] = 20.0,
     device: str = "auto",
     json_file: JsonFile = None,
 ) -> int:

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from ase import Atoms
 
 from toolkit.checks.battery import MODEL_CHECKS, STRUCTURE_CHECKS, run_check
 from toolkit.checks.dynamics import nve
-from toolkit.checks.precision import REFERENCE, variant, variants
+from toolkit.checks.precision import REFERENCE, variants
 from toolkit.checks.result import CRITERIA, CheckResult, judge
 from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.data.formats import read_frames
-from toolkit.kernels.dispatch import select_backend
 from toolkit.models.checkpoint import MAX_CONFIG_BYTES
 from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
@@ -33,7 +31,7 @@ CARD_HEADING = "## Passport"
 RATTLE_A = 0.1
 """Enough to give a perfect crystal forces beside which the rounding of float32 is small."""
 NVE_SHARE = 100
-"""The simulation counts as this many checks in the progress bar."""
+"""A simulation counts as this many checks in the progress bar."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,8 @@ def _run(potential: Potential, structures: Mapping[str, Atoms], start: Atoms | N
     subjects = variants(potential)
     work = [(subject, name) for subject in subjects for name in (*STRUCTURE_CHECKS, *MODEL_CHECKS)
             if name != "precision" or subject is not subjects[0]]
-    total = len(work) + (NVE_SHARE if nve_ps > 0.0 else 0)
+    simulated = subjects if nve_ps > 0.0 else []
+    total = len(work) + NVE_SHARE * len(simulated)
     results = []
     for done, (subject, name) in enumerate(work):
         if reporter.should_stop():
@@ -140,9 +139,11 @@ def _run(potential: Potential, structures: Mapping[str, Atoms], start: Atoms | N
         result = run_check(name, subject, structures)
         if result is not None:
             results.append(result)
-    if nve_ps > 0.0:
-        subject = variant(potential, torch.float32, select_backend("auto"))
-        results.append(_simulate(subject, start, nve_ps, _Part(reporter, len(work), total)))
+    for index, subject in enumerate(simulated):
+        if reporter.should_stop():
+            return tuple(results), False
+        part = _Part(reporter, len(work) + NVE_SHARE * index, total)
+        results.append(_simulate(subject, start, nve_ps, part))
     return tuple(results), not reporter.should_stop()
 
 
@@ -153,14 +154,14 @@ def _simulate(potential: Potential, start: Atoms | None, nve_ps: float, reporter
 
 
 class _Part:
-    """Reports the simulation as the last part of a larger piece of work."""
+    """Reports a simulation as a part of a larger piece of work."""
 
     def __init__(self, reporter: Reporter, first: int, total: int) -> None:
         self._reporter, self._first, self._total = reporter, first, total
 
     def update(self, step: int, total: int, message: str = "") -> None:
         """Scale the steps of the part to its share."""
-        done = self._first + (self._total - self._first) * step // max(total, 1)
+        done = self._first + NVE_SHARE * step // max(total, 1)
         self._reporter.update(done, self._total, f"nve, {message}")
 
     def metrics(self, record: dict[str, Any]) -> None:
