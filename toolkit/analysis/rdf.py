@@ -10,12 +10,15 @@ from itertools import combinations_with_replacement
 import numpy as np
 import vesin
 from ase.data import chemical_symbols
+from scipy.spatial import cKDTree
 
 from toolkit.analysis.blocks import block_mean
 from toolkit.errors import DataError
 
 DEFAULT_BLOCKS = 10
 MIN_VOLUME_A3 = 1e-6
+MAX_GRID_CELLS = 9e4
+"""vesin 0.6 divides by zero on flat or long boxes with more than 1e5 cells in its grid."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,17 @@ class _PairCounter:
             raise DataError("found a cell without volume: g(r) needs a density, so a cell periodic along three vectors",
                             "give cell=None for molecules, surfaces and wires")
         self._edges = np.arange(round(r_max / bin_width) + 1) * bin_width
+        if self._cell is not None:
+            self._check_grid(r_max)
         elements, self._kinds, self._numbers = np.unique(atomic_numbers, return_inverse=True, return_counts=True)
         self._symbols = [chemical_symbols[z] for z in elements]
         self._search = vesin.NeighborList(cutoff=float(self._edges[-1]), full_list=True, n_threads=1)
+
+    def _check_grid(self, r_max: float) -> None:
+        heights = 1.0 / np.linalg.norm(np.linalg.inv(self._cell), axis=0)
+        if np.prod(np.maximum(heights / r_max, 1.0)) > MAX_GRID_CELLS:
+            raise DataError(f"found a cell of {' × '.join(f'{h:.3g}' for h in heights)} Å, too large for r_max {r_max} Å",
+                            "raise r_max, or analyse a molecule with cell=None")
 
     def count(self, chunk: np.ndarray) -> np.ndarray:
         """Ordered pairs summed over the frames (t, N, 3), (n², B)."""
@@ -102,11 +113,12 @@ class _PairCounter:
         return histogram.reshape(n * n, bins)
 
     def _distances(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        periodic = self._cell is not None
-        if len(positions) < 2 and not periodic:  # vesin divides by zero on empty input
-            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-        box = self._cell if periodic else np.zeros((3, 3))
-        i, j, distances = self._search.compute(points=positions, box=box, periodic=periodic, quantities="ijd")
+        """Ordered pairs (i, j) within the last edge, and their distances, Å."""
+        if self._cell is None:
+            i, j = cKDTree(positions).query_pairs(self._edges[-1], output_type="ndarray").T
+            distances = np.linalg.norm(positions[j] - positions[i], axis=1)
+            return np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([distances, distances])
+        i, j, distances = self._search.compute(points=positions, box=self._cell, periodic=True, quantities="ijd")
         return i.astype(np.int64), j.astype(np.int64), distances
 
     def curves(self, mean: np.ndarray, blocks: np.ndarray, num_frames: int) -> RadialDistribution:

@@ -91,3 +91,11 @@ def test_unknown_pair_and_wrong_bins():
         found.of("C-H")
     with pytest.raises(DataError, match="bin_width"):
         radial_distribution(np.zeros((1, 2, 3)), np.array([1, 1]), None, 3.0, bin_width=-1.0)
+
+
+def test_a_planar_molecule_flown_apart_and_an_endless_cell_end_well() -> None:
+    flat = np.array([[[0.0, 0.0, 0.0], [1.1, 0.0, 0.0], [2500.0, 900.0, 0.0]]])
+    found = radial_distribution(flat, np.array([6, 8, 8]), None, 4.0, 0.1)
+    assert found.values[0].argmax() == 11 and found.num_frames == 1
+    with pytest.raises(DataError, match="too large for r_max"):
+        radial_distribution(flat, np.array([6, 8, 8]), np.diag([1e5, 1e5, 50.0]), 4.0, 0.1)
