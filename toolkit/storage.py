@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from toolkit.errors import StorageError
 
 
-def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write a small text file through a temporary neighbour and `os.replace`, so that readers never see half of it.
+@contextmanager
+def replacing(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
+    """Yield a temporary neighbour to write; it takes the place of `path` when the block ends well, else it is removed.
 
+    Readers never see half a file, and a failure keeps the previous one. With `make_folder` a missing
+    folder is made.
     Raises StorageError when the folder cannot be written or the disk is full.
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}",
                            "free space on the disk or choose a folder you may write to") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text_atomic(path: str | Path, text: str) -> None:
+    """Write a small text file as one unit, flushed to the disk. Raises StorageError when that is impossible."""
+    with replacing(Path(path)) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -12,7 +12,7 @@ import pooch
 from toolkit.data.catalog_entries import CATALOG, CatalogEntry, RemoteFile
 from toolkit.data.raw_frames import UnitStatement
 from toolkit.errors import DataError, StorageError
-from toolkit.storage import write_text_atomic
+from toolkit.storage import replacing, write_text_atomic
 
 PREFIX = "catalog:"
 TIMEOUT_S = 60
@@ -98,16 +98,14 @@ def _unpack(archive: Path, member: str) -> Path:
     target = archive.with_name(Path(member).name)
     if target.is_file():
         return target
-    temporary = target.with_name(f".{target.name}.tmp")
     try:
         with zipfile.ZipFile(archive) as content:
             inside = [name for name in content.namelist() if Path(name).name == target.name and "__MACOSX" not in name]
             if len(inside) != 1:
                 raise DataError(f"{archive} holds {content.namelist()[:10]}, expected {member} once",
                                 "the publisher changed the archive: unpack it by hand and give the path")
-            with content.open(inside[0]) as source, open(temporary, "wb") as sink:
+            with replacing(target) as temporary, content.open(inside[0]) as source, open(temporary, "wb") as sink:
                 shutil.copyfileobj(source, sink)
-        os.replace(temporary, target)
     except zipfile.BadZipFile as error:
         raise DataError(f"{archive} is not a complete zip archive ({error})", "delete it and fetch it again") from None
     return target

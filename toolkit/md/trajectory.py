@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from ase.io.extxyz import write_extxyz
 from typing_extensions import Self
 
 from toolkit.config import MDConfig, parse_config
-from toolkit.errors import ConfigError, DataError, StorageError
+from toolkit.errors import ConfigError, DataError
 from toolkit.md.layout import FORMAT, FORMAT_VERSION, LAYOUT, one_line
+from toolkit.storage import replacing
 
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
 """What h5py raises on damaged files."""
@@ -203,16 +203,9 @@ class Trajectory:
         path = Path(path)
         alive = self._file["alive"][:self.num_frames, replica]
         chosen = [t for t in range(*frames.indices(self.num_frames)) if alive[t]]
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "w", encoding="utf-8") as stream:
-                for t in chosen:
-                    write_extxyz(stream, [self.to_atoms(t, replica)])
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {path}: {error.strerror or error}",
-                               "free space on the disk or choose a folder you may write to") from None
+        with replacing(path, make_folder=False) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+            for t in chosen:
+                write_extxyz(stream, [self.to_atoms(t, replica)])
         return len(chosen)
 
     def _read(self, name: str, frames: slice = slice(None)) -> np.ndarray:

@@ -23,6 +23,7 @@ from toolkit.errors import ConfigError, StorageError
 from toolkit.md.layout import FORMAT, FORMAT_VERSION, FRAME_DATASETS, LAYOUT, one_line
 from toolkit.md.restart import RestartPoint, restart_path, save_restart
 from toolkit.md.state import MDState, degrees_of_freedom
+from toolkit.storage import replacing
 from toolkit.units import KB_EV_PER_K
 
 CHUNK_BYTES = 1 << 20
@@ -145,17 +146,12 @@ def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str) -> Tr
     """
     if path.exists():
         raise StorageError(f"{path} exists already", "resume that run, choose another name, or delete the file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, _storage_errors(path):
         _require_space(path, num_frames(config) * _frame_bytes(config.replicas, len(atoms)))
-        try:
-            with h5py.File(temporary, "w") as file:
-                _lay_out(file, atoms, config, model)
-            restart_path(path).unlink(missing_ok=True)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with h5py.File(temporary, "w") as file:
+            _lay_out(file, atoms, config, model)
+        restart_path(path).unlink(missing_ok=True)
+    with _storage_errors(path):
         return TrajectoryWriter(h5py.File(path, "r+"), path)
 
 

@@ -6,8 +6,6 @@ Everything in a folder is untrusted: sizes, names, shapes and dtypes are checked
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from toolkit.config import ModelConfig, parse_config
 from toolkit.errors import ConfigError, ModelError, StorageError
 from toolkit.models.base import AtomisticModel
 from toolkit.models.registry import build_model, cast_model
-from toolkit.storage import write_text_atomic
+from toolkit.storage import replacing, write_text_atomic
 
 FORMAT_VERSION = 1
 UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å³"}
@@ -37,18 +35,14 @@ def save_model(model: AtomisticModel, config: ModelConfig, folder: str | Path) -
 
 
 def save_tensors(tensors: dict[str, torch.Tensor], path: str | Path) -> None:
-    """Write a safetensors file through a temporary neighbour, so that a crash keeps the previous one."""
+    """Write a safetensors file as one unit, so that a crash keeps the previous one. Raises StorageError."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary)
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary)
+        except SafetensorError as error:
+            raise StorageError(f"cannot write {path}: {error}", "free space on the disk or choose another folder") from None
         temporary.chmod(0o644)  # safetensors makes it readable by the owner only
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise StorageError(f"cannot write {path}: {error}", "free space on the disk or choose another folder") from None
 
 
 def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import streamlit as st
 
 from toolkit.data.embedded import PREFIX, embedded_names
-from toolkit.errors import DataError, StorageError
-from toolkit.jobs.run_dir import list_runs, make_folder, runs_root
+from toolkit.errors import DataError
+from toolkit.jobs.run_dir import list_runs, runs_root
 from toolkit.models.folders import shipped_models
+from toolkit.storage import replacing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
@@ -100,17 +101,10 @@ def allowed_path(text: str) -> Path:
 def save_upload(name: str, content: memoryview | bytes) -> Path:
     """Keep an uploaded file under the run root, so that jobs and later sessions find it. Raises StorageError."""
     folder = runs_root() / "uploads"
-    make_folder(folder)
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", Path(name).name).lstrip(".") or "upload"
     path = folder / safe[-100:]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"cannot keep the upload {name}: {error.strerror or error}",
-                           "free space on the disk") from None
     return path
 
 
