@@ -5,31 +5,22 @@ Exit codes: 0 success, 1 a failed check, 2 bad input (one line on stderr), 130 i
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import BaseModel
 
+from toolkit.commands import analyze, data, imports
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
-from toolkit.console import ConsoleReporter, show_error, show_passport, show_result, write_json
-from toolkit.errors import ConfigError, ToolkitError
-
-EXTRA_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+from toolkit.console import ConsoleReporter, show_passport, show_result, write_json
+from toolkit.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Equivariant interatomic potentials: train, evaluate, simulate, analyse.")
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
-analyze_app = typer.Typer(no_args_is_help=True, help="Analyse trajectories.")
-import_app = typer.Typer(no_args_is_help=True, help="Take over models trained with other packages.")
-app.add_typer(data_app, name="data")
-app.add_typer(analyze_app, name="analyze")
-app.add_typer(import_app, name="import")
-
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="also write the result here")]
-Model = Annotated[str, typer.Argument(help="a name under trained_models/, a model folder or a run folder")]
+app.add_typer(data.app, name="data")
+app.add_typer(analyze.app, name="analyze")
+app.add_typer(imports.app, name="import")
 
 
 def main() -> None:
@@ -37,39 +28,8 @@ def main() -> None:
     app()
 
 
-def _guarded(function: Callable[..., int]) -> Callable[..., None]:
-    """Turn a returned code, a user's mistake or an interrupt into the process's exit code."""
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> None:
-        try:
-            code = function(*args, **kwargs)
-        except ToolkitError as error:
-            show_error(str(error))
-            code = 2
-        except KeyboardInterrupt:
-            code = 130
-        raise typer.Exit(code)
-
-    return run
-
-
-def _options(words: list[str], *groups: type[BaseModel]) -> list[dict[str, str]]:
-    """Sort `--field-name value` words into the fields of each configuration class; refuse what belongs to none."""
-    names = [name.removeprefix("--").replace("-", "_") for name in words[::2]]
-    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
-        raise ConfigError(f"found {' '.join(words)!r}, expected pairs --NAME VALUE")
-    known = sorted(field for group in groups for field in group.model_fields)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        options = [f"--{name.replace('_', '-')}" for name in known]
-        raise ConfigError(f"found unknown options {unknown}, expected one of {' '.join(options)}")
-    pairs = dict(zip(names, words[1::2], strict=True))
-    return [{name: value for name, value in pairs.items() if name in group.model_fields} for group in groups]
-
-
 @app.command()
-@_guarded
+@guarded
 def train(
     config: Annotated[Path, typer.Argument(help="YAML of a TrainConfig, see configs/")],
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one field")] = None,
@@ -92,7 +52,7 @@ def train(
 
 
 @app.command(context_settings=EXTRA_OPTIONS)
-@_guarded
+@guarded
 def evaluate(
     context: typer.Context,
     model: Model,
@@ -106,7 +66,7 @@ def evaluate(
     from toolkit.models.potential import load_potential
     from toolkit.training.metrics import evaluate_potential
 
-    reading = parse_config(DataConfig, {"train": data, **_options(context.args, DataConfig)[0]})
+    reading = parse_config(DataConfig, {"train": data, **read_options(context.args, DataConfig)[0]})
     potential = load_potential(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
         result = evaluate_potential(potential, read_frames(data, reading).frames, reporter=reporter)
@@ -117,7 +77,7 @@ def evaluate(
 @app.command(context_settings=EXTRA_OPTIONS, epilog="Options: " + " ".join(
     f"--{name.replace('_', '-')} ({field.default})" for name, field in MDConfig.model_fields.items())
     + " --frame --device --dtype --backend")
-@_guarded
+@guarded
 def md(
     context: typer.Context,
     model: Model,
@@ -131,7 +91,7 @@ def md(
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.tasks import run_md, run_task
 
-    fields, settings = _options(context.args, MDRequest, MDConfig)
+    fields, settings = read_options(context.args, MDRequest, MDConfig)
     request = parse_config(MDRequest, {"model": model, "structure": structure, **fields, "md": settings})
     with ConsoleReporter() as reporter:
         if output is not None:
@@ -145,7 +105,7 @@ def md(
 
 
 @app.command()
-@_guarded
+@guarded
 def passport(
     model: Model,
     data: Annotated[str | None, typer.Argument(help="what it is meant for: a file, embedded:NAME …")] = None,
@@ -166,77 +126,3 @@ def passport(
     if reporter.interrupted:
         return 130
     return 0 if made.passed else 1
-
-
-@analyze_app.command("rdf")
-@_guarded
-def analyze_rdf(
-    trajectory: Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")],
-    r_max: Annotated[float, typer.Option("--r-max", help="largest distance, Å")] = 6.0,
-    bin_width: Annotated[float, typer.Option("--bin-width", help="Å")] = 0.02,
-    skip_ps: Annotated[float, typer.Option("--skip-ps", help="equilibration left out, ps")] = 0.0,
-    json_file: JsonFile = None,
-) -> int:
-    """Radial distribution, total and by pair of elements, with error bars from blocks."""
-    from toolkit.jobs.analyses import trajectory_rdf
-
-    show_result(f"Radial distribution of {trajectory}", trajectory_rdf(trajectory, r_max, bin_width, skip_ps), json_file)
-    return 0
-
-
-@analyze_app.command("energy")
-@_guarded
-def analyze_energy(trajectory: Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")],
-                   json_file: JsonFile = None) -> int:
-    """Temperature and fitted energy drift with standard errors."""
-    from toolkit.md.summary import summarize
-    from toolkit.md.trajectory import Trajectory
-
-    with Trajectory(trajectory) as opened:
-        show_result(f"Energies of {trajectory}", summarize(opened), json_file)
-    return 0
-
-
-@data_app.command("inspect", context_settings=EXTRA_OPTIONS)
-@_guarded
-def data_inspect(context: typer.Context, files: Annotated[list[str], typer.Argument(help="files, embedded:NAME …")],
-                 json_file: JsonFile = None) -> int:
-    """What is in data files: frames, species, units and why, what is missing, duplicates, suspicious frames."""
-    from toolkit.data.formats import read_frames
-    from toolkit.data.inspection import inspect_frames
-
-    paths = [word for word in files if not word.startswith("--")]
-    options = _options(context.args, DataConfig)[0]
-    results = {}
-    for path in paths:
-        reading = parse_config(DataConfig, {"train": path, **options})
-        results[path] = inspect_frames(read_frames(path, reading))
-        show_result(path, results[path], None)
-    if json_file is not None:
-        show_result("All files", results if len(paths) > 1 else results[paths[0]], json_file)
-    return 0
-
-
-@data_app.command("catalog")
-@_guarded
-def data_catalog(json_file: JsonFile = None) -> int:
-    """The public data sets that `catalog:NAME` downloads, with licence."""
-    from toolkit.data.catalog import CATALOG
-
-    show_result("catalog:NAME", {name: entry.description for name, entry in CATALOG.items()}, json_file)
-    return 0
-
-
-@import_app.command("nequip")
-@_guarded
-def import_from_nequip(
-    weights: Annotated[Path, typer.Argument(metavar="STATE_DICT", help="nequip's state dict as .safetensors or .npz")],
-    config: Annotated[Path, typer.Argument(help="JSON or YAML with the arguments of NequIPGNNModel")],
-    output: Annotated[Path, typer.Option("-o", metavar="MODEL_DIR", help="the model folder to write")],
-    json_file: JsonFile = None,
-) -> int:
-    """Turn a model trained with nequip into a model folder."""
-    from toolkit.interfaces.nequip_import import import_nequip
-
-    show_result(f"Imported into {output}", import_nequip(weights, config, output), json_file)
-    return 0
