@@ -50,10 +50,12 @@ def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> tupl
 
 
 def _stress(gradient: Tensor, graph: AtomicGraph) -> Tensor:
-    volume = torch.linalg.det(graph.cell).abs()
+    a, b, c = graph.cell.unbind(dim=1)
+    volume = (a * torch.linalg.cross(b, c)).sum(dim=1).abs()
     periodic = graph.pbc.all(dim=1)
-    volume = torch.where(periodic, volume, torch.full_like(volume, torch.nan))
-    return gradient / volume[:, None, None]
+    # dividing by 1 where there is no volume: a NaN here would reach every weight through the backward pass
+    stress = gradient / torch.where(periodic, volume, torch.ones_like(volume))[:, None, None]
+    return torch.where(periodic[:, None, None], stress, torch.full_like(stress, torch.nan))
 
 
 def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> Tensor:

@@ -18,7 +18,7 @@ def training_loss(output: ModelOutput, graph: AtomicGraph, config: LossConfig) -
     labels = graph.labels
     total = output["energy"].new_zeros(())
     if config.energy_weight:
-        sizes = graph.atoms_per_structure()
+        sizes = graph.atoms_per_structure().clamp(min=1)  # ghosts may have no atoms
         total = total + config.energy_weight * _mean_error(output["energy"] / sizes, labels["energy"] / sizes, config)
     if config.forces_weight:
         total = total + config.forces_weight * _mean_error(output["forces"], labels["forces"], config)
