@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import analyze, data, imports
+from toolkit.commands import analyze, data, imports, modes
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result, write_json
@@ -21,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data.app, name="data")
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(imports.app, name="import")
+app.add_typer(modes.app)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from toolkit.config import MDConfig, ModelConfig
 from toolkit.errors import ConfigError, DataError, JobError
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
-from toolkit.jobs.tasks import run_task, starting_structure, uses_gpu
+from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.tasks import run_task, uses_gpu
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
@@ -71,7 +72,7 @@ def test_wrong_configurations_and_tasks_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="temperature"):
         run_task("md", {"model": "x", "structure": "embedded:ethanol", "md": {"temperature": 3}}, tmp_path / "a")
     assert open_run(tmp_path / "a").state == "failed"
-    with pytest.raises(JobError, match=r"expected one of \['md', 'passport', 'train'\]"):
+    with pytest.raises(JobError, match=r"expected one of \['md', 'modes', 'passport',"):
         run_task("dance", {}, tmp_path / "b")
 
 

@@ -6,23 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ase import Atoms
 
 from toolkit.checks.passport import passport
 from toolkit.config import TrainConfig, parse_config
-from toolkit.data.formats import read_frames
-from toolkit.errors import DataError, JobError
+from toolkit.errors import JobError
+from toolkit.jobs.modes import modes_task
 from toolkit.jobs.requests import MDRequest, PassportRequest
-from toolkit.jobs.run_dir import find_run
 from toolkit.jobs.runner import Task, run_here
+from toolkit.jobs.sources import starting_structure
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
-from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter
 from toolkit.training.trainer import train
-
-RUN_PREFIX = "run:"
 
 
 def train_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
@@ -43,17 +39,6 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
         return summarize(trajectory)
 
 
-def starting_structure(source: str, frame: int) -> Atoms:
-    """One frame of a data source or of an earlier run. Raises DataError when there is no such frame."""
-    if source.startswith(RUN_PREFIX):
-        with Trajectory(find_run(source.removeprefix(RUN_PREFIX)) / "trajectory.h5") as trajectory:
-            return trajectory.to_atoms(frame)
-    frames = read_frames(source).frames
-    if not -len(frames) <= frame < len(frames):
-        raise DataError(f"{source} has {len(frames)} frames, found frame {frame}", f"choose 0 … {len(frames) - 1}")
-    return frames[frame]
-
-
 def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
     """Check a model; a resumed run starts anew. config : fields of a PassportRequest."""
     request = parse_config(PassportRequest, config)
@@ -62,7 +47,7 @@ def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     return passport(model, frames, nve_ps=request.nve_ps, device=request.device, reporter=reporter).to_dict()
 
 
-TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task}
+TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:

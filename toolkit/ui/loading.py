@@ -8,7 +8,7 @@ import streamlit as st
 from ase import Atoms
 
 from toolkit.jobs.run_dir import find_run
-from toolkit.jobs.tasks import RUN_PREFIX, starting_structure
+from toolkit.jobs.sources import RUN_PREFIX, starting_structure
 from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 

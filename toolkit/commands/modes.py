@@ -1,0 +1,41 @@
+"""`toolkit modes`: relaxed structure, vibrations and free energy; phonon bands of a crystal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
+from toolkit.config import parse_config
+from toolkit.console import ConsoleReporter, show_result
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("modes", context_settings=EXTRA_OPTIONS)
+@guarded
+def modes(
+    context: typer.Context,
+    model: Model,
+    structure: Annotated[str, typer.Argument(help="a file, embedded:NAME …; --frame N chooses the frame")],
+    output: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="default: a new folder under ./runs")] = None,
+    supercell: Annotated[str | None, typer.Option(help="phonon bands of a crystal, e.g. '4 4 4'")] = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Normal modes. Options: --frame --fmax-eV-per-A --relax-cell --temperature-K --symmetry-number --device --backend"""
+    from toolkit.jobs.modes import ModesRequest, run_modes
+    from toolkit.jobs.run_dir import create_run_dir
+    from toolkit.jobs.tasks import run_task
+
+    fields, = read_options(context.args, ModesRequest)
+    repeats = None if supercell is None else supercell.replace(",", " ").split()
+    request = parse_config(ModesRequest, {"model": model, "structure": structure, **fields, "supercell": repeats})
+    with ConsoleReporter() as reporter:
+        if output is None:
+            result = run_task("modes", request.model_dump(mode="json"), create_run_dir("modes"), reporter=reporter)
+        else:
+            result = run_modes(request, output, reporter)
+    show_result(f"Normal modes of {structure} by {model}", result, json_file)
+    return 0

@@ -1,0 +1,75 @@
+"""The nearest minimum of a potential, and the vibrations around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGSLineSearch
+
+from toolkit.analysis.normal_modes import NormalModes, normal_modes
+from toolkit.errors import ConfigError, DataError
+from toolkit.interfaces.ase_calculator import Calculator
+from toolkit.models.derivatives import hessian
+from toolkit.models.potential import Potential
+from toolkit.progress import Reporter, SilentReporter
+
+FMAX_EV_PER_A = 1e-4
+MAX_STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """A stationary structure without calculator, its energy, eV, and largest force, eV/Å, after so many steps."""
+
+    atoms: Atoms
+    energy_eV: float
+    fmax_eV_per_A: float
+    steps: int
+
+
+def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_steps: int = MAX_STEPS, cell: bool = False,
+          reporter: Reporter | None = None) -> Relaxed:
+    """Minimise the energy by BFGS with line searches until no force is larger than `fmax`, eV/Å.
+
+    cell : vary the cell as well (periodic along all three vectors), until the stress per atom is as small
+    reporter : hears progress and may stop the work, which then raises DataError like any relaxation without an end
+    Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice.
+    """
+    require_float64(pot)
+    reporter = reporter or SilentReporter()
+    atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc)
+    atoms.calc = Calculator(pot)
+    with BFGSLineSearch(FrechetCellFilter(atoms) if cell else atoms, logfile=None) as optimizer:
+        for _ in optimizer.irun(fmax=fmax, steps=max_steps):
+            largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+            reporter.update(optimizer.nsteps, max_steps, f"relaxing: largest force {largest:.2g} eV/Å")
+            if reporter.should_stop():
+                break
+        steps = optimizer.nsteps
+    energy, atoms.calc = atoms.get_potential_energy(), None
+    if not largest <= fmax:
+        raise DataError(f"the largest force is still {largest:.2g} eV/Å after {steps} steps, expected {fmax:g}",
+                        "allow more steps, or start from a structure nearer to a minimum of this potential")
+    return Relaxed(atoms, float(energy), largest, steps)
+
+
+def vibrations(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> NormalModes:
+    """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32)."""
+    require_float64(pot)
+    matrix = cartesian_hessian(pot, atoms, chunk_size)
+    return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=bool(atoms.pbc.any()))
+
+
+def cartesian_hessian(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> np.ndarray:
+    """Second derivatives d²E/dx_i dx_j, (3N, 3N), eV/Å², float64. chunk_size : rows computed at once"""
+    return hessian(pot.model, pot.graph(atoms), chunk_size).double().cpu().numpy()
+
+
+def require_float64(pot: Potential) -> None:
+    """Raise ConfigError for a potential in single precision: its forces carry noise above the tolerances used here."""
+    if pot.dtype != torch.float64:
+        raise ConfigError(f"found a potential in {pot.dtype}, vibrations need float64", "load it with dtype='float64'")

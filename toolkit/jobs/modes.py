@@ -1,0 +1,115 @@
+"""Normal modes as a task: relax, differentiate twice, diagonalise, keep structure and shapes beside the numbers."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+from pydantic import Field
+
+from toolkit.analysis.normal_modes import NormalModes
+from toolkit.analysis.phonons import phonons
+from toolkit.analysis.thermochemistry import rrho
+from toolkit.config import StrictModel, parse_config
+from toolkit.errors import DataError
+from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hessian, relax, vibrations
+from toolkit.jobs.run_dir import make_folder
+from toolkit.jobs.sources import starting_structure
+from toolkit.models.potential import load_potential
+from toolkit.progress import Reporter
+from toolkit.storage import replacing
+
+RELAXED_FILE, MODES_FILE = "relaxed.extxyz", "modes.npz"
+
+
+class ModesRequest(StrictModel):
+    """Vibrations of one structure around its nearest minimum, in float64.
+
+    model, structure, frame : as for molecular dynamics
+    fmax_eV_per_A : largest force of the relaxed structure
+    relax_cell : vary the cell of a crystal too
+    supercell : of a crystal: repetitions for phonon bands; without it only the modes at Γ
+    temperature_K, symmetry_number : of the free energy
+    """
+
+    model: str
+    structure: str
+    frame: int = 0
+    fmax_eV_per_A: float = Field(FMAX_EV_PER_A, gt=0.0)
+    relax_cell: bool = False
+    supercell: tuple[int, int, int] | None = None
+    temperature_K: float = Field(298.15, gt=0.0)
+    symmetry_number: int = Field(1, ge=1)
+    device: str = "auto"
+    backend: str = "auto"
+
+
+def modes_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    """Compute normal modes; a resumed run starts anew. config : fields of a ModesRequest."""
+    return run_modes(parse_config(ModesRequest, config), run_dir, reporter)
+
+
+def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Relax and differentiate; writes `relaxed.extxyz` and `modes.npz` into `folder` and returns plain numbers.
+
+    Frequencies in cm⁻¹, imaginary ones negative; energies in eV. Raises DataError when the relaxation does not end.
+    """
+    make_folder(folder)
+    atoms = starting_structure(request.structure, request.frame)
+    potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
+    found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
+    modes = vibrations(potential, found.atoms)
+    save_modes(folder, found.atoms, modes)
+    result = modes_result(folder, found, modes)
+    if not found.atoms.pbc.any():
+        gas = rrho(modes, temperature_K=request.temperature_K, symmetry_number=request.symmetry_number)
+        result["thermochemistry"] = gas.to_dict()
+    if request.supercell is not None:
+        bands = phonons(found.atoms, request.supercell, lambda cell: cartesian_hessian(potential, cell))
+        result["phonons"] = {field.name: _plain(getattr(bands, field.name)) for field in fields(bands)}
+    return result
+
+
+def modes_result(folder: Path, found: Relaxed, modes: NormalModes) -> dict[str, Any]:
+    """What `toolkit modes` answers, without thermochemistry and phonons."""
+    return {
+        "frequencies_cm1": modes.frequencies_cm1.tolist(),
+        "n_imaginary": modes.n_imaginary,
+        "zero_modes_cm1": modes.zero_modes_cm1.tolist(),
+        "zero_modes_unprojected_cm1": modes.zero_modes_unprojected_cm1.tolist(),
+        "reduced_masses_amu": modes.reduced_masses_amu.tolist(),
+        "zero_point_energy_eV": modes.zero_point_energy_eV,
+        "linear": modes.linear,
+        "energy_eV": found.energy_eV,
+        "fmax_eV_per_A": found.fmax_eV_per_A,
+        "relaxation_steps": found.steps,
+        "eigenvectors": str(folder / MODES_FILE),
+        "structure": str(folder / RELAXED_FILE),
+    }
+
+
+def save_modes(folder: Path, atoms: Atoms, modes: NormalModes) -> None:
+    """Write the structure and every array of the modes into `folder`. Raises StorageError."""
+    with replacing(folder / RELAXED_FILE) as temporary:
+        write(temporary, atoms, format="extxyz")
+    with replacing(folder / MODES_FILE) as temporary, open(temporary, "wb") as stream:
+        np.savez(stream, **{field.name: getattr(modes, field.name) for field in fields(modes)})
+
+
+def load_modes(folder: Path) -> tuple[Atoms, NormalModes]:
+    """What `save_modes` wrote. Raises DataError when it is absent or damaged."""
+    try:
+        with np.load(folder / MODES_FILE, allow_pickle=False) as stored:
+            values = {field.name: stored[field.name] for field in fields(NormalModes)}
+        atoms = read(folder / RELAXED_FILE, format="extxyz")
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder} holds no readable normal modes: {error}", "compute them with `toolkit modes`") from None
+    return atoms, NormalModes(**{**values, "linear": bool(values["linear"])})
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
