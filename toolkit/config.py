@@ -12,9 +12,11 @@ from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+from toolkit.config_base import StrictModel
+from toolkit.config_md import MDConfig as MDConfig
 from toolkit.errors import ConfigError
 from toolkit.storage import write_text_atomic
 
@@ -31,12 +33,6 @@ MODEL_PRESETS: dict[str, dict[str, Any]] = {
 """Sizes of the published NequIP foundation potentials; the radial network is the same in all of them."""
 for _preset in MODEL_PRESETS.values():
     _preset.update(parity=False, type_embed_num_features=32, radial_mlp_depth=1, radial_mlp_width=128)
-
-
-class StrictModel(BaseModel):
-    """Base of all configurations: frozen, no unknown fields, no infinite or undefined numbers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class ModelConfig(StrictModel):
@@ -208,21 +204,6 @@ class TrainConfig(StrictModel):
     backend: str = "auto"
     threads: int = Field(0, ge=0)
     seed: int = Field(0, ge=0, description="seed of the batch order")
-
-
-class MDConfig(StrictModel):
-    """A molecular dynamics run. Replicas start from one structure with independent velocities and noise."""
-
-    ensemble: Literal["nve", "langevin"] = "langevin"
-    temperature_K: float = Field(300.0, ge=0.0)
-    initial_temperature_K: float | None = Field(None, ge=0.0, description="default: temperature_K")
-    timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
-    friction_per_fs: float = Field(0.01, ge=0.0, le=1.0)
-    steps: int = Field(1000, ge=1)
-    save_every: int = Field(10, ge=1, description="steps between saved frames")
-    replicas: int = Field(1, ge=1, le=65536)
-    seed: int = Field(0, ge=0)
-    skin: float = Field(0.5, ge=0.0, le=5.0, description="neighbour-list skin, Å")
 
 
 ConfigT = TypeVar("ConfigT", bound=StrictModel)
