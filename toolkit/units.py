@@ -37,3 +37,9 @@ ENERGY_UNITS_EV = {
 
 LENGTH_UNITS_A = {"Å": 1.0, "Bohr": BOHR_A, "nm": NM_A}
 """Name of a length unit -> its value in Å."""
+
+PER_FS_CM1 = 1e13 / _ase._c
+"""One oscillation per fs as a wavenumber (33356.4…): ν / c, cm⁻¹."""
+
+CM1_EV = _ase.invcm
+"""The quantum h c of a vibration of 1 cm⁻¹, eV."""

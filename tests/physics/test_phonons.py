@@ -7,16 +7,17 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from toolkit.analysis.normal_modes import CM1_FS, wavenumber_cm1
+from toolkit.analysis.normal_modes import wavenumber_cm1
 from toolkit.analysis.phonons import phonons
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.relaxation import cartesian_hessian
 from toolkit.models.pair import HarmonicSprings, pair_potential
+from toolkit.units import PER_FS_CM1
 
 pytest.importorskip("phonopy")
 STIFFNESS, SIDE = 1.7, 4.0
 NEIGHBOUR = SIDE / np.sqrt(2.0)
-CM1_PER_THZ = CM1_FS / 1e3
+CM1_PER_THZ = PER_FS_CM1 / 1e3
 
 
 def springs(atoms: Atoms) -> np.ndarray:

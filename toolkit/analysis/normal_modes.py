@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase import units
 from scipy.linalg import null_space
 
 from toolkit.errors import DataError
-from toolkit.units import AMU_A2_PER_FS2_EV
+from toolkit.units import AMU_A2_PER_FS2_EV, CM1_EV, PER_FS_CM1
 
-CM1_FS = 1e13 / units._c
-"""One oscillation per fs in cm⁻¹ (33356.4…): wavenumber = frequency / c."""
-CM1_PER_ROOT = CM1_FS / (2.0 * np.pi * np.sqrt(AMU_A2_PER_FS2_EV))
+CM1_PER_ROOT = PER_FS_CM1 / (2.0 * np.pi * np.sqrt(AMU_A2_PER_FS2_EV))
 """√(1 eV/Å²/amu) as a wavenumber, cm⁻¹ (521.47…)."""
-EV_PER_CM1 = units.invcm
-"""h c / cm in eV: the quantum of a mode of 1 cm⁻¹."""
 LINEAR_TOLERANCE = 1e-3
 """A molecule is linear when it is narrower than this fraction of its length."""
 MAX_ASYMMETRY = 1e-3
@@ -50,7 +45,7 @@ class NormalModes:
     @property
     def zero_point_energy_eV(self) -> float:
         """½ Σ hν over the real modes, eV."""
-        return 0.5 * EV_PER_CM1 * float(self.frequencies_cm1[self.frequencies_cm1 > 0.0].sum())
+        return 0.5 * CM1_EV * float(self.frequencies_cm1[self.frequencies_cm1 > 0.0].sum())
 
     def displacements(self, mode: int) -> np.ndarray:
         """Cartesian shape e/√m of a mode, (N, 3), of length 1."""

@@ -8,8 +8,9 @@ import numpy as np
 from ase import Atoms
 from ase.thermochemistry import HarmonicThermo, IdealGasThermo
 
-from toolkit.analysis.normal_modes import EV_PER_CM1, NormalModes
+from toolkit.analysis.normal_modes import NormalModes
 from toolkit.errors import DataError
+from toolkit.units import CM1_EV
 
 STANDARD_PRESSURE_PA = 1e5
 
@@ -47,7 +48,7 @@ def rrho(modes: NormalModes, *, temperature_K: float = 298.15, pressure_Pa: floa
     if not (temperature_K > 0.0 and pressure_Pa > 0.0 and symmetry_number >= 1):
         raise DataError(f"found {temperature_K} K, {pressure_Pa} Pa and symmetry number {symmetry_number}, "
                         "expected positive values")
-    energies = EV_PER_CM1 * modes.frequencies_cm1[modes.frequencies_cm1 > 0.0]
+    energies = CM1_EV * modes.frequencies_cm1[modes.frequencies_cm1 > 0.0]
     atoms = Atoms(numbers=np.ones(len(modes.masses)), positions=modes.positions, masses=modes.masses)
     geometry = "monatomic" if len(atoms) == 1 else "linear" if modes.linear else "nonlinear"
     gas = IdealGasThermo(energies, geometry, atoms=atoms, symmetrynumber=symmetry_number, spin=spin, vib_selection="all")
