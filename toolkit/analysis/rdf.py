@@ -3,7 +3,7 @@ distribution of a molecule, total and for each pair of elements, with error bars
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -13,9 +13,11 @@ from ase.data import chemical_symbols
 from scipy.spatial import cKDTree
 
 from toolkit.analysis.blocks import block_mean
+from toolkit.analysis.streaming import BlockSums, Frames, as_chunks
 from toolkit.errors import DataError
 
-DEFAULT_BLOCKS = 10
+ALL_PAIRS_ATOMS = 64
+"""Molecules up to this size: all distances at once are faster than a search."""
 MIN_VOLUME_A3 = 1e-6
 MAX_GRID_CELLS = 9e4
 """vesin 0.6 divides by zero on flat or long boxes with more than 1e5 cells in its grid."""
@@ -48,7 +50,7 @@ class RadialDistribution:
         raise DataError(f"found no pair {pair!r}, expected one of {list(self.pairs)}")
 
 
-def radial_distribution(frames: np.ndarray | Iterable[np.ndarray], atomic_numbers: np.ndarray, cell: np.ndarray | None,
+def radial_distribution(frames: Frames, atomic_numbers: np.ndarray, cell: np.ndarray | None,
                         r_max: float, bin_width: float = 0.02) -> RadialDistribution:
     """Distribution of interatomic distances up to r_max (Å).
 
@@ -56,23 +58,19 @@ def radial_distribution(frames: np.ndarray | Iterable[np.ndarray], atomic_number
     with all periodic images, so r_max may exceed half the cell. (An ideal gas of N atoms gives 1 − 1/N for a = b.)
 
     frames : (T, N, 3), Å, or chunks (t, N, 3) of it one after another, of which only one is in memory at a time;
-        an array is cut into 10 blocks for the error bars, chunks are joined into at most 10 blocks
+        an array is cut into 10 blocks for the error bars, chunks are joined into 10 to 20 blocks
     atomic_numbers : (N,);  cell : (3, 3) rows, Å, periodic along all three, or None for a molecule
     Raises DataError for frames that are not finite or of another shape, and for a cell without volume.
     """
     counter = _PairCounter(np.asarray(atomic_numbers), cell, r_max, bin_width)
-    if isinstance(frames, np.ndarray):
-        frames = np.array_split(frames, max(1, min(DEFAULT_BLOCKS, len(frames))))
-    counts, lengths = [], []
-    for chunk in frames:
-        counts.append(counter.count(chunk))
-        lengths.append(len(chunk))
-    if sum(lengths) == 0:
+    sums = BlockSums()
+    for chunk in as_chunks(frames):
+        counts = counter.count(chunk)
+        if len(chunk):
+            sums.add(counts, len(chunk))
+    if sums.count == 0:
         raise DataError("found no frames, expected at least one")
-    groups = np.array_split(np.nonzero(lengths)[0], min(DEFAULT_BLOCKS, np.count_nonzero(lengths)))
-    blocks = np.stack([sum(counts[k] for k in group) / sum(lengths[k] for k in group) for group in groups])
-    mean = sum(counts) / sum(lengths)
-    return counter.curves(mean, blocks, sum(lengths))
+    return counter.curves(sums.mean(), sums.blocks(), sums.count)
 
 
 class _PairCounter:
@@ -106,20 +104,31 @@ class _PairCounter:
                             "leave out the frames of retired replicas")
         n, bins = len(self._symbols), len(self._edges) - 1
         histogram = np.zeros(n * n * bins, dtype=np.int64)
-        for positions in chunk:
-            i, j, distances = self._distances(np.ascontiguousarray(positions, dtype=np.float64))
+        for i, j, distances in self._distances(chunk):
             columns = np.minimum((distances * (bins / self._edges[-1])).astype(np.int64), bins - 1)
             histogram += np.bincount((self._kinds[i] * n + self._kinds[j]) * bins + columns, minlength=len(histogram))
+        histogram = histogram.reshape(n, n, bins)
+        if self._cell is None:
+            histogram = histogram + histogram.transpose(1, 0, 2)
         return histogram.reshape(n * n, bins)
 
-    def _distances(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ordered pairs (i, j) within the last edge, and their distances, Å."""
-        if self._cell is None:
-            i, j = cKDTree(positions).query_pairs(self._edges[-1], output_type="ndarray").T
-            distances = np.linalg.norm(positions[j] - positions[i], axis=1)
-            return np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([distances, distances])
-        i, j, distances = self._search.compute(points=positions, box=self._cell, periodic=True, quantities="ijd")
-        return i.astype(np.int64), j.astype(np.int64), distances
+    def _distances(self, chunk: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Pairs (i, j) within the last edge, and their distances, Å: a frame or many at a time.
+
+        Each pair in both directions in crystals, once in molecules.
+        """
+        if self._cell is not None:
+            for positions in chunk.astype(np.float64):
+                yield self._search.compute(points=positions, box=self._cell, periodic=True, quantities="ijd")
+        elif len(self._kinds) <= ALL_PAIRS_ATOMS:
+            i, j = np.triu_indices(len(self._kinds), 1)
+            distances = np.linalg.norm(chunk[:, j].astype(np.float64) - chunk[:, i], axis=2)
+            frame, pair = np.nonzero(distances < self._edges[-1])
+            yield i[pair], j[pair], distances[frame, pair]
+        else:
+            for positions in chunk.astype(np.float64):
+                i, j = cKDTree(positions).query_pairs(self._edges[-1], output_type="ndarray").T
+                yield i, j, np.linalg.norm(positions[j] - positions[i], axis=1)
 
     def curves(self, mean: np.ndarray, blocks: np.ndarray, num_frames: int) -> RadialDistribution:
         """From ordered pairs per frame, on average (n², B) and by block (blocks, n², B), to the normalised curves."""

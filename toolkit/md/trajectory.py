@@ -162,13 +162,15 @@ class Trajectory:
                       bytes(self._file["break_reason"][r]).decode(errors="replace"), self._file["break_positions"][r])
                 for r in np.nonzero(steps >= 0)[0]]
 
-    def positions(self, start: int = 0, stop: int | None = None, step: int = 1) -> np.ndarray:
+    def positions(self, start: int = 0, stop: int | None = None, step: int = 1,
+                  replicas: slice = slice(None)) -> np.ndarray:
         """Frames start:stop:step, (T, R, N, 3), float32, Å, not wrapped into the cell; NaN for retired replicas."""
-        return self._read("positions", slice(start, stop, step))
+        return self._read("positions", slice(start, stop, step), replicas)
 
-    def velocities(self, start: int = 0, stop: int | None = None, step: int = 1) -> np.ndarray:
+    def velocities(self, start: int = 0, stop: int | None = None, step: int = 1,
+                   replicas: slice = slice(None)) -> np.ndarray:
         """Frames start:stop:step, (T, R, N, 3), float32, Å/fs; NaN for retired replicas."""
-        return self._read("velocities", slice(start, stop, step))
+        return self._read("velocities", slice(start, stop, step), replicas)
 
     def chunks(self, name: str, frames: int, replica: int = 0, start: int = 0) -> Iterator[np.ndarray]:
         """Blocks (t, N, 3) of at most `frames` frames of one replica, from frame `start` on while it is alive.
@@ -208,8 +210,9 @@ class Trajectory:
                 write_extxyz(stream, [self.to_atoms(t, replica)])
         return len(chosen)
 
-    def _read(self, name: str, frames: slice = slice(None)) -> np.ndarray:
+    def _read(self, name: str, frames: slice = slice(None), replicas: slice | None = None) -> np.ndarray:
         start, stop, step = frames.indices(self.num_frames)
         if step < 1:
             raise DataError(f"found a step of {step} between frames, expected at least 1")
-        return self._file[name][start:max(start, stop):step]
+        chosen = slice(start, max(start, stop), step)
+        return self._file[name][chosen] if replicas is None else self._file[name][chosen, replicas]
