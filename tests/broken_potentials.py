@@ -183,9 +183,9 @@ def truncated_backward(potential, monkeypatch):
 class TruncatedConvolution(ReferenceConvolution):
     """The same bug in a convolution backend."""
 
-    def forward(self, features, harmonics, weights, edge_index):
+    def forward(self, features, harmonics, weights, edges):
         """The right numbers, the wrong gradient."""
-        return super().forward(features, _DropDegree3.apply(harmonics), weights, edge_index)
+        return super().forward(features, _DropDegree3.apply(harmonics), weights, edges)
 
 
 class _ForgetfulSquare(torch.autograd.Function):

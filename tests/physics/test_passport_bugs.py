@@ -13,7 +13,7 @@ from toolkit.checks.passport import passport
 from toolkit.checks.smoothness import cutoff
 from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.config import ModelConfig
-from toolkit.kernels.dispatch import BACKENDS
+from toolkit.kernels.dispatch import BACKENDS, Backend
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.models.potential import Potential, build_potential
 
@@ -65,7 +65,7 @@ def test_a_c1_envelope_of_the_repulsion_is_found(monkeypatch):
 
 def test_a_backend_with_a_truncated_backward_pass_is_found(monkeypatch):
     """Its energies agree with the reference to the last digit and its forces turn with the structure."""
-    monkeypatch.setitem(BACKENDS, "fused", broken.TruncatedConvolution)
+    monkeypatch.setitem(BACKENDS, "fused", Backend(broken.TruncatedConvolution, lambda device_type: None))
     made = passport(_healthy(**DEGREE_3), [STRUCTURES["molecule"]], nve_ps=0.0)
     red = {(result.name, result.backend) for result in made.results if not result.passed}
     assert red == {(name, "fused") for name in RED[broken.truncated_backward] | {"precision"}}

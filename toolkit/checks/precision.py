@@ -9,27 +9,23 @@ from ase import Atoms
 from toolkit.checks.gradients import hessian_vector_product
 from toolkit.checks.probe import TINY, Probe, modified, rms
 from toolkit.checks.result import CheckResult, judge
-from toolkit.kernels.dispatch import BACKENDS, select_backend
+from toolkit.kernels.dispatch import BACKENDS, available
 from toolkit.models.potential import Potential
-from toolkit.models.registry import build_model, cast_model
+from toolkit.models.registry import use_backend
 
 REFERENCE = "reference"
 
 
 def variant(potential: Potential, dtype: torch.dtype, backend: str) -> Potential:
     """The same potential computed in another precision, on another backend."""
-    twin = modified(potential, lambda model: cast_model(model, dtype))
-    if backend != potential.backend:
-        model = build_model(potential.config, dtype, backend)
-        model.load_state_dict(potential.model.state_dict())
-        twin.model = model.to(potential.device).eval().requires_grad_(False)
+    twin = modified(potential, lambda model: use_backend(model, backend, dtype))
     twin.dtype, twin.backend = dtype, backend
     return twin
 
 
 def variants(potential: Potential) -> list[Potential]:
     """All that this machine can run: every backend in float64 and in float32, the reference in float64 first."""
-    backends = [REFERENCE, *(name for name in BACKENDS if name != REFERENCE and select_backend(name) == name)]
+    backends = [name for name in BACKENDS if available(name, potential.device.type)]
     return [variant(potential, dtype, backend) for backend in backends for dtype in (torch.float64, torch.float32)]
 
 

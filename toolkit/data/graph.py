@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 
 from toolkit.data.neighbors import neighbor_list
+from toolkit.kernels.edges import EdgeList
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,19 @@ class AtomicGraph:
 
     def atoms_per_structure(self) -> Tensor:
         """Number of atoms of each structure, (S,), int64."""
-        return torch.bincount(self.batch, minlength=self.num_structures)
+        counts = self.batch.new_zeros(self.num_structures)
+        return counts.index_add(0, self.batch, torch.ones_like(self.batch))  # bincount would wait for the host
+
+    @cached_property
+    def edges(self) -> EdgeList:
+        """The edges with the orders in which kernels walk over them, worked out once."""
+        return EdgeList(self.edge_index, self.num_atoms)
 
     def with_positions(self, positions: Tensor) -> AtomicGraph:
         """The same graph at other positions (N, 3), Å; the edges are kept."""
-        return replace(self, positions=positions)
+        moved = replace(self, positions=positions)
+        moved.__dict__["edges"] = self.edges  # where cached_property keeps it
+        return moved
 
     def to(self, device: torch.device | str) -> AtomicGraph:
         """The same graph on another device."""

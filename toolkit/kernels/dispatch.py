@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -11,28 +14,78 @@ from toolkit.errors import ConfigError
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
 
-BACKENDS: dict[str, Callable[[PathTable], torch.nn.Module]] = {"reference": ReferenceConvolution}
-"""Name -> a module with `forward(features, harmonics, weights, edge_index)`; see `ReferenceConvolution`."""
 
-KNOWN_BACKENDS = ("auto", "reference", "fused", "compiled")
+@dataclass(frozen=True)
+class Backend:
+    """How to build the convolution, and why that is impossible on a type of device ("cpu", "cuda"), or None.
 
-
-def select_backend(requested: str) -> str:
-    """The backend that really runs for a request; warns and falls back to "reference" where one is not available.
-
-    Raises ConfigError for a name that is no backend.
+    The module has `forward(features, harmonics, weights, edges)`, see `ReferenceConvolution`.
     """
-    if requested not in KNOWN_BACKENDS:
-        raise ConfigError(f"found backend {requested!r}, expected one of {list(KNOWN_BACKENDS)}")
+
+    build: Callable[[PathTable], torch.nn.Module]
+    obstacle: Callable[[str], str | None]
+
+
+def _compiled(table: PathTable) -> torch.nn.Module:
+    from toolkit.kernels.compiled import CompiledConvolution
+
+    return CompiledConvolution(table)
+
+
+def _compiled_obstacle(device_type: str) -> str | None:
+    if device_type != "cpu":
+        return f"it runs on the CPU only, found device {device_type!r}"
+    return None if importlib.util.find_spec("numba") else "Numba is not installed"
+
+
+def _fused(table: PathTable) -> torch.nn.Module:
+    from toolkit.kernels.fused import FusedConvolution
+
+    return FusedConvolution(table)
+
+
+def _fused_obstacle(device_type: str) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if device_type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return f"it needs a CUDA device, found {device_type!r}"
+    return None
+
+
+BACKENDS: dict[str, Backend] = {
+    "reference": Backend(ReferenceConvolution, lambda device_type: None),
+    "compiled": Backend(_compiled, _compiled_obstacle),
+    "fused": Backend(_fused, _fused_obstacle),
+}
+"""reference: plain torch, anywhere; compiled: Numba on a CPU; fused: Triton on a GPU (or in Triton's interpreter)."""
+
+PREFERENCE = {"cpu": ("compiled", "reference"), "cuda": ("fused", "reference")}
+"""What "auto" tries, by type of device."""
+
+
+def select_backend(requested: str, device_type: str) -> str:
+    """The backend that really runs for a request on a "cpu" or "cuda" device.
+
+    Warns with the reason and falls back to "reference" where the requested one cannot run. Raises ConfigError for a
+    name that is no backend.
+    """
     if requested == "auto":
-        return "reference"
+        return next(name for name in PREFERENCE.get(device_type, ("reference",)) if available(name, device_type))
     if requested not in BACKENDS:
-        warnings.warn(f"backend {requested!r} is not part of this version; using 'reference', the same numbers, slower",
+        raise ConfigError(f"found backend {requested!r}, expected one of {['auto', *BACKENDS]}")
+    obstacle = BACKENDS[requested].obstacle(device_type)
+    if obstacle is not None:
+        warnings.warn(f"backend {requested!r} cannot run here: {obstacle}; using 'reference', the same numbers, slower",
                       stacklevel=3)
         return "reference"
     return requested
 
 
+def available(name: str, device_type: str) -> bool:
+    """True when this backend can run on this type of device."""
+    return BACKENDS[name].obstacle(device_type) is None
+
+
 def convolution(table: PathTable, backend: str = "reference") -> torch.nn.Module:
     """The convolution module of a backend chosen by `select_backend`."""
-    return BACKENDS[backend](table)
+    return BACKENDS[backend].build(table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 
 
@@ -40,16 +41,14 @@ class ReferenceConvolution(torch.nn.Module):
             self.register_buffer(f"row_to_path_{index}", row_to_path, persistent=False)
         self._row_counts = row_counts
 
-    def forward(self, features: list[Tensor], harmonics: Tensor, weights: Tensor, edge_index: Tensor) -> list[Tensor]:
+    def forward(self, features: list[Tensor], harmonics: Tensor, weights: Tensor, edges: EdgeList) -> list[Tensor]:
         """Convolve.
 
         features : one (N, 2l+1, C) per irrep of `table.irreps_in`;  harmonics : (E, (l_max_sh+1)²)
-        weights : (E, num_weights);  edge_index : (2, E), row 0 the centre
+        weights : (E, num_weights);  edges : centres and neighbours
         Returns one (N, 2l+1, C') per irrep of `table.irreps_out`.
         """
-        center, neighbor = edge_index[0], edge_index[1]
         outputs: dict = {mul_ir.ir: [] for mul_ir in self.table.irreps_out}
-        num_atoms = features[0].shape[0]
         first = 0
         for index, (channels, dim_in, num_paths) in enumerate(self._groups):
             if num_paths == 0:
@@ -59,11 +58,11 @@ class ReferenceConvolution(torch.nn.Module):
             # 1. harmonics × Wigner symbols: (E, (l_max_sh+1)²) -> (E, rows, 2l1+1)
             coupling = (harmonics @ getattr(self, f"coupling_{index}")).unflatten(1, (-1, dim_in))
             # 2. tensor product with the neighbour's features: (E, rows, 2l1+1) @ (E, 2l1+1, C) -> (E, rows, C)
-            message = torch.bmm(coupling, features[index].index_select(0, neighbor))
+            message = torch.bmm(coupling, features[index].index_select(0, edges.neighbor))
             # 3. per-edge weights, one per path and channel
             message = message * weight.index_select(1, getattr(self, f"row_to_path_{index}"))
             # 4. sum over neighbours: (E, rows, C) -> (N, rows, C)
-            summed = message.new_zeros(num_atoms, *message.shape[1:]).index_add(0, center, message)
+            summed = message.new_zeros(edges.num_atoms, *message.shape[1:]).index_add(0, edges.center, message)
             self._distribute(summed, index, outputs)
         return [torch.cat(outputs[mul_ir.ir], dim=2) for mul_ir in self.table.irreps_out]
 

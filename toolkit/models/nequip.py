@@ -81,5 +81,5 @@ class NequIP(AtomisticModel):
         edge_attrs = self.harmonics(vectors)  # (E, (l_max+1)²)
         # 3. message passing
         for layer in self.layers:
-            features = layer(features, (self.species_embedding, one_hot), (graph.edge_index, edge_embedding, edge_attrs))
+            features = layer(features, (self.species_embedding, one_hot), (graph.edges, edge_embedding, edge_attrs))
             yield layer.irreps_out, features

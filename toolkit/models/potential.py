@@ -122,8 +122,9 @@ def resolve_dtype(name: str | torch.dtype) -> torch.dtype:
 
 def build_potential(config: ModelConfig, *, device: str = "cpu", dtype: str = "float32", backend: str = "auto") -> Potential:
     """An untrained potential with weights drawn from `config.seed`."""
-    backend = select_backend(backend)
-    return Potential(build_model(config, resolve_dtype(dtype), backend), config, resolve_device(device), backend)
+    where = resolve_device(device)
+    backend = select_backend(backend, where.type)
+    return Potential(build_model(config, resolve_dtype(dtype), backend), config, where, backend)
 
 
 def load_potential(name_or_path: str | Path, *, device: str = "auto", dtype: str = "float32", backend: str = "auto") -> Potential:
@@ -131,6 +132,7 @@ def load_potential(name_or_path: str | Path, *, device: str = "auto", dtype: str
 
     Raises ModelError when the folder is absent or damaged, DeviceError when the device is.
     """
-    backend = select_backend(backend)
+    where = resolve_device(device)
+    backend = select_backend(backend, where.type)
     model, config = load_model(find_model(name_or_path), resolve_dtype(dtype), backend)
-    return Potential(model, config, resolve_device(device), backend)
+    return Potential(model, config, where, backend)

@@ -12,6 +12,7 @@ from toolkit.models.base import AtomisticModel
 from toolkit.models.nequip import NequIP
 from toolkit.models.species import SpeciesIndex
 from toolkit.models.zbl import ZBL, SumModel
+from toolkit.nn.convolution import InteractionLayer
 
 ARCHITECTURES: dict[str, Callable[[ModelConfig, str], AtomisticModel]] = {"nequip": NequIP}
 """Name of an architecture -> class taking (config, backend)."""
@@ -30,6 +31,15 @@ def build_model(config: ModelConfig, dtype: torch.dtype, backend: str = "referen
     if config.zbl:
         model = SumModel([model, ZBL(config)])
     return cast_model(model, dtype)
+
+
+def use_backend(model: AtomisticModel, backend: str, dtype: torch.dtype) -> AtomisticModel:
+    """Let all convolutions of the model run on another backend of `kernels.dispatch`, in `dtype`, in place."""
+    device = next(model.parameters()).device
+    for module in model.modules():
+        if isinstance(module, InteractionLayer):
+            module.use_backend(backend)
+    return cast_model(model, dtype).to(device)
 
 
 def cast_model(model: AtomisticModel, dtype: torch.dtype) -> AtomisticModel:

@@ -9,6 +9,7 @@ from e3nn import o3
 from torch import Tensor
 
 from toolkit.kernels.dispatch import convolution
+from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
@@ -35,7 +36,7 @@ class InteractionLayer(torch.nn.Module):
         super().__init__()
         self.gate = reachable_gate(irreps_in, irreps_target, l_max)
         self.irreps_out = self.gate.irreps_out
-        table = PathTable(irreps_in, l_max, self.gate.irreps_in)
+        self.table = table = PathTable(irreps_in, l_max, self.gate.irreps_in)
         self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
         self.radial_mlp = ScalarMLP([*radial_dims, table.num_weights])
         self.convolution = convolution(table, backend)
@@ -43,19 +44,23 @@ class InteractionLayer(torch.nn.Module):
         self.self_connection = SelfConnection(irreps_in, embedding_dim, self.gate.irreps_in) if self_connection else None
         self.norm = 1.0 / math.sqrt(avg_num_neighbors)
 
-    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: tuple[Tensor, Tensor, Tensor]) -> list[Tensor]:
+    def use_backend(self, backend: str) -> None:
+        """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
+        self.convolution = convolution(self.table, backend)
+
+    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: tuple[EdgeList, Tensor, Tensor]) -> list[Tensor]:
         """One step of message passing.
 
         features : one (N, 2l+1, C) per irrep;  species : embedding table (num_species, D), one-hot (N, num_species)
-        edges : edge_index (2, E), edge_embedding (E, num_bessels), edge_attrs (E, (l_max+1)²)
+        edges : the edge list, edge_embedding (E, num_bessels), edge_attrs (E, (l_max+1)²)
         """
-        edge_index, edge_embedding, edge_attrs = edges
+        edge_list, edge_embedding, edge_attrs = edges
         # 1. mix channels
         x = [part * self.norm for part in self.linear_1(features)]
         # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
         weights = self.radial_mlp(edge_embedding)
         # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
-        x = self.convolution(x, edge_attrs, weights, edge_index)
+        x = self.convolution(x, edge_attrs, weights, edge_list)
         # 4. mix channels and paths
         x = self.linear_2(x)
         # 5. self-connection

@@ -55,7 +55,7 @@ class Trainer:
         self.run_dir = run_dir
         self.reporter = reporter
         self.device = resolve_device(config.device)
-        self.backend = select_backend(config.backend)
+        self.backend = select_backend(config.backend, self.device.type)
         self.model = build_model(data.model_config, resolve_dtype(config.dtype), self.backend).to(self.device)
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         options = config.optimizer

@@ -4,8 +4,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from toolkit.errors import ConfigError
-from toolkit.kernels.dispatch import select_backend
+from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
 
@@ -17,9 +16,9 @@ def _double_precision_wigner_symbols():
     torch.set_default_dtype(torch.float32)
 
 
-def _e3nn_convolution(table: PathTable, features, harmonics, weights, edge_index):
+def _e3nn_convolution(table: PathTable, features, harmonics, weights, edges):
     """The same sum path by path with o3.TensorProduct (e3nn layout: channel-major)."""
-    center, neighbor = edge_index
+    center, neighbor = edges.edge_index
     flat = torch.cat([f.transpose(1, 2).flatten(1) for f in features], dim=1)
     outputs = {m.ir: [] for m in table.irreps_out}
     first = 0
@@ -42,7 +41,7 @@ def _inputs(table: PathTable, num_atoms: int, num_edges: int):
     harmonics = o3.spherical_harmonics(ls, vectors, normalize=True, normalization="component")
     weights = torch.randn(num_edges, table.num_weights, dtype=torch.float64, generator=generator)
     edge_index = torch.randint(num_atoms - 1, (2, num_edges), generator=generator)  # the last atom has no neighbours
-    return features, harmonics, weights, edge_index
+    return features, harmonics, weights, EdgeList(edge_index, num_atoms)
 
 
 @pytest.mark.parametrize("irreps", ["5x0e", "3x0e+3x1o", "5x0e+3x1o+1x2e", "2x0e+2x0o+3x1o+1x1e", "2x0e+2x1o+2x2e+2x3o"])
@@ -58,15 +57,9 @@ def test_reference_equals_e3nn(irreps):
 
 def test_no_edges_give_zeros():
     table = PathTable(o3.Irreps("3x0e+2x1o"), 1, o3.Irreps("3x0e+2x1o"))
-    features, harmonics, weights, edge_index = _inputs(table, num_atoms=4, num_edges=5)
-    outputs = ReferenceConvolution(table).double()(features, harmonics[:0], weights[:0], edge_index[:, :0])
+    features, harmonics, weights, edges = _inputs(table, num_atoms=4, num_edges=5)
+    none = EdgeList(edges.edge_index[:, :0], 4)
+    outputs = ReferenceConvolution(table).double()(features, harmonics[:0], weights[:0], none)
     assert [o.shape for o in outputs] == [(4, m.ir.dim, m.mul) for m in table.irreps_out]
     assert all(torch.count_nonzero(o) == 0 for o in outputs)
 
-
-def test_backend_falls_back_loudly_and_refuses_nonsense():
-    assert select_backend("auto") == "reference"
-    with pytest.warns(UserWarning, match="using 'reference'"):
-        assert select_backend("fused") == "reference"
-    with pytest.raises(ConfigError, match="expected one of"):
-        select_backend("warp")
