@@ -188,13 +188,19 @@ class OptimizerConfig(StrictModel):
 
 
 class TrainConfig(StrictModel):
-    """A whole training run. `device` auto means CUDA when present; threads 0 means all cores this process may use."""
+    """A whole training run. `device` auto means CUDA when present; threads 0 means all cores this process may use.
+
+    batch_size : frames per optimiser step; "auto" makes about 200 steps an epoch, at most 64 frames each
+    max_edges_per_batch : edges (pairs within r_max) computed at once; a batch with more is computed in parts whose
+        gradients are added up, the same step. None: as many as memory allows, predicted before the first step.
+    """
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    batch_size: int = Field(5, ge=1)
+    batch_size: int | Literal["auto"] = 5
+    max_edges_per_batch: int | None = Field(None, ge=1)
     eval_batch_size: int = Field(50, ge=1)
     max_epochs: int = Field(100, ge=1)
     early_stop_patience_epochs: int | None = Field(None, ge=1)
@@ -204,6 +210,13 @@ class TrainConfig(StrictModel):
     backend: str = "auto"
     threads: int = Field(0, ge=0)
     seed: int = Field(0, ge=0, description="seed of the batch order")
+
+    @field_validator("batch_size")
+    @classmethod
+    def _some_frames(cls, batch_size: int | str) -> int | str:
+        if batch_size != "auto" and batch_size < 1:
+            raise ValueError("expected at least one frame, or 'auto'")
+        return batch_size
 
 
 ConfigT = TypeVar("ConfigT", bound=StrictModel)

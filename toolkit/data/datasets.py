@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
+from torch import Tensor
 
 from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.formats import FrameSet, ReadReport, read_frames
@@ -155,9 +156,27 @@ def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = 
     return graphs
 
 
-def batches(graphs: list[AtomicGraph], batch_size: int,
-            generator: torch.Generator | None = None) -> Iterator[AtomicGraph]:
-    """Batches that cover all graphs once, shuffled by the generator or in order; the last may be smaller."""
-    order = torch.arange(len(graphs)) if generator is None else torch.randperm(len(graphs), generator=generator)
-    for start in range(0, len(order), batch_size):
-        yield collate([graphs[k] for k in order[start:start + batch_size]])
+def batch_indices(num_graphs: int, batch_size: int, generator: torch.Generator | None = None) -> list[Tensor]:
+    """Batches as indices (batch_size,), int64, that cover 0 … num_graphs − 1 once, shuffled by the generator or in order;
+    the last may be smaller."""
+    order = torch.arange(num_graphs) if generator is None else torch.randperm(num_graphs, generator=generator)
+    return list(order.split(batch_size))
+
+
+def split_by_edges(graphs: Sequence[AtomicGraph], max_graphs: int, max_edges: int | None = None) -> list[list[AtomicGraph]]:
+    """Stretches of at most `max_graphs` graphs and, but for single graphs, at most `max_edges` edges, in order."""
+    parts: list[list[AtomicGraph]] = []
+    edges = 0
+    for graph in graphs:
+        full = not parts or len(parts[-1]) == max_graphs
+        if full or (max_edges is not None and edges + graph.num_edges > max_edges):
+            parts.append([])
+            edges = 0
+        parts[-1].append(graph)
+        edges += graph.num_edges
+    return parts
+
+
+def batches(graphs: Sequence[AtomicGraph], max_graphs: int, max_edges: int | None = None) -> Iterator[AtomicGraph]:
+    """The stretches of `split_by_edges`, each joined into one batch."""
+    return map(collate, split_by_edges(graphs, max_graphs, max_edges))

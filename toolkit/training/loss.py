@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import torch
 from torch import Tensor
 
@@ -10,24 +12,33 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import ModelOutput
 
 
-def training_loss(output: ModelOutput, graph: AtomicGraph, config: LossConfig) -> Tensor:
+LABELS = ("energy", "forces", "stress")
+
+
+def training_loss(output: ModelOutput, graph: AtomicGraph, config: LossConfig,
+                  counts: Mapping[str, int] | None = None) -> Tensor:
     """w_E ⟨ℓ((E − Ê)/N)⟩ + w_F ⟨ℓ(F − F̂)⟩ + w_σ ⟨ℓ(σ − σ̂)⟩, ℓ = square, absolute value or Huber; eV, Å.
 
-    Labels that are NaN (absent) do not count.
+    Labels that are NaN (absent) do not count. With `counts`, the known labels of a whole batch (`count_labels`), the
+    graph is a part of that batch, and the losses of all parts add up to the loss of the batch.
     """
-    labels = graph.labels
+    sizes = graph.atoms_per_structure().clamp(min=1)  # ghosts may have no atoms
     total = output["energy"].new_zeros(())
-    if config.energy_weight:
-        sizes = graph.atoms_per_structure().clamp(min=1)  # ghosts may have no atoms
-        total = total + config.energy_weight * _mean_error(output["energy"] / sizes, labels["energy"] / sizes, config)
-    if config.forces_weight:
-        total = total + config.forces_weight * _mean_error(output["forces"], labels["forces"], config)
-    if config.stress_weight:
-        total = total + config.stress_weight * _mean_error(output["stress"], labels["stress"], config)
+    for name, divisor in (("energy", sizes), ("forces", 1), ("stress", 1)):
+        weight = getattr(config, f"{name}_weight")
+        if weight:
+            count = None if counts is None else counts[name]
+            total = total + weight * _mean_error(output[name] / divisor, graph.labels[name] / divisor, config, count)
     return total
 
 
-def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig) -> Tensor:
+def count_labels(graphs: Iterable[AtomicGraph]) -> dict[str, int]:
+    """How many energies, force components and stress components are known."""
+    graphs = list(graphs)
+    return {name: sum(int((~graph.labels[name].isnan()).sum()) for graph in graphs) for name in LABELS}
+
+
+def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig, count: int | None) -> Tensor:
     known = ~label.isnan()
     difference = torch.where(known, predicted - label, torch.zeros_like(predicted))
     if config.kind == "mse":
@@ -37,4 +48,4 @@ def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig) -> Tensor:
     else:
         errors = torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), reduction="none",
                                                 delta=config.huber_delta)
-    return errors.sum() / known.sum().clamp(min=1)
+    return errors.sum() / (known.sum().clamp(min=1) if count is None else max(count, 1))

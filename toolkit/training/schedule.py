@@ -1,10 +1,21 @@
-"""Learning rates: warm-up, then constant, cosine, or reduced on plateaus of the validation loss."""
+"""Batch sizes, and learning rates: warm-up, then constant, cosine, or reduced on plateaus of the validation loss."""
 
 from __future__ import annotations
 
 import math
 
 from toolkit.config import OptimizerConfig
+
+
+STEPS_PER_EPOCH = 200
+MAX_BATCH_SIZE = 64
+
+
+def choose_batch_size(batch_size: int | str, num_frames: int) -> int:
+    """The number of frames per step; "auto" makes about 200 steps an epoch, at most 64 frames each, on every machine."""
+    if batch_size == "auto":
+        return min(max(num_frames // STEPS_PER_EPOCH, 1), MAX_BATCH_SIZE)
+    return int(batch_size)
 
 
 def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, plateau_scale: float) -> float:

@@ -19,7 +19,10 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """Where a run stands. `step` counts batches done in the current epoch; sums belong to that epoch."""
+    """Where a run stands. `step` counts batches done in the current epoch; sums belong to that epoch.
+
+    max_edges : edges computed at once, kept so that a resumed run adds up the same parts; 0 means not chosen yet
+    """
 
     epoch: int = 0
     step: int = 0
@@ -32,6 +35,7 @@ class Progress:
     epochs_since_reduction: int = 0
     wall_s: float = 0.0
     train_s: float = 0.0
+    max_edges: int = 0
 
 
 def save_state(folder: Path, config: TrainConfig, progress: Progress, tensors: dict[str, torch.Tensor]) -> None:
@@ -67,7 +71,7 @@ def load_state(folder: Path, config: TrainConfig) -> tuple[Progress, dict[str, t
         saved = parse_config(TrainConfig, header["config"]).model_dump(mode="json")
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise ModelError(f"cannot read the checkpoint {folder}: {error}", "start the training again") from None
-    free = {"device", "threads", "eval_batch_size", "checkpoint_every_steps"}
+    free = {"device", "threads", "eval_batch_size", "checkpoint_every_steps", "max_edges_per_batch"}
     wanted = config.model_dump(mode="json")
     changed = sorted(key for key in wanted if key not in free and wanted[key] != saved[key])
     if changed:

@@ -10,24 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from toolkit.config import TrainConfig
-from toolkit.data.datasets import batches
+from toolkit.data.datasets import batch_indices, batches
 from toolkit.data.graph import AtomicGraph
-from toolkit.errors import DeviceError, JobError, TrainingError
+from toolkit.errors import JobError, TrainingError
 from toolkit.kernels.dispatch import select_backend
 from toolkit.models.checkpoint import load_model, save_model
-from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import resolve_device, resolve_dtype
 from toolkit.models.registry import build_model
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.card import write_card
-from toolkit.training.ema import ExponentialMovingAverage
-from toolkit.training.loss import training_loss
+from toolkit.training.memory import available_bytes, plan_max_edges
 from toolkit.training.metrics import evaluate_errors
 from toolkit.training.prepare import TrainingData, prepare
-from toolkit.training.schedule import learning_rate
+from toolkit.training.recorded import RecordedSteps, store_bytes, usual_shape
+from toolkit.training.runner import BatchRunner
+from toolkit.training.schedule import choose_batch_size, learning_rate
 from toolkit.training.state import Progress, find_state, load_state, save_state
+from toolkit.training.step import TrainStep
+
+READ_EVERY_S = 0.3
+"""On a GPU losses are fetched this often: a look at each step would make the host and the device wait for each other."""
+RESIDENT_FRACTION = 0.25
+"""A training set lies on the device when it takes less than this share of the free memory."""
+SAMPLED_FRAMES = 100_000
+"""Frames whose batches are looked at to find the usual batch shape."""
 
 
 def train(config: TrainConfig, run_dir: Path, *, resume: bool = False, reporter: Reporter | None = None) -> dict[str, Any]:
@@ -57,15 +66,12 @@ class Trainer:
         self.device = resolve_device(config.device)
         self.backend = select_backend(config.backend, self.device.type)
         self.model = build_model(data.model_config, resolve_dtype(config.dtype), self.backend).to(self.device)
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        options = config.optimizer
-        optimizer_class = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
-        self.optimizer = optimizer_class(parameters, lr=options.learning_rate, weight_decay=options.weight_decay,
-                                         amsgrad=options.amsgrad)
-        self.ema = ExponentialMovingAverage(parameters, options.ema_decay)
+        self.step = TrainStep(self.model, config.loss, config.optimizer)
         self.progress = Progress()
-        self.steps_per_epoch = math.ceil(len(data.train) / config.batch_size)
-        self._clock = time.perf_counter()
+        self.batch_size = choose_batch_size(config.batch_size, len(data.train))
+        self.steps_per_epoch = math.ceil(len(data.train) / self.batch_size)
+        self._unread: list[tuple[Tensor, int]] = []
+        self._read_at = self._clock = time.perf_counter()
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -81,8 +87,9 @@ class Trainer:
 
     def fit(self) -> bool:
         """Run the remaining epochs. Returns False when the reporter asked to stop (the state is then saved)."""
+        run_batch = self.make_runner()
         while self.progress.epoch < self.config.max_epochs:
-            if not self._train_epoch():
+            if not self._train_epoch(run_batch):
                 self.save()
                 return False
             record = self._validate()
@@ -94,55 +101,79 @@ class Trainer:
                 break
         return True
 
-    def _train_epoch(self) -> bool:
-        for index, batch in enumerate(self._epoch_batches()):
-            if index < self.progress.step:
-                continue  # done before the run was interrupted
+    def make_runner(self) -> BatchRunner:
+        """What computes the steps: within the memory that is free, and recorded on CUDA. Says so when batches are split.
+
+        Raises DeviceError when one frame alone is too large.
+        """
+        graphs = self.data.train
+        max_edges = self.config.max_edges_per_batch or self.progress.max_edges or plan_max_edges(self.step, graphs)
+        shape = usual_shape(graphs, (self.epoch_batches(epoch) for epoch in self._sampled_epochs()))
+        if shape.num_edges > max_edges:
+            self._note(f"batches of {self.batch_size} frames have up to {shape.num_edges} edges, {max_edges} are computed at "
+                       "once: the same steps, in parts")
+        recorded = None
+        if self.device.type == "cuda":
+            resident = store_bytes(graphs) < RESIDENT_FRACTION * available_bytes(self.device)
+            recorded = RecordedSteps(self.step, graphs, shape, resident=resident)
+        self.progress.max_edges = max_edges
+        return BatchRunner(self.step, graphs, max_edges, recorded=recorded, note=self._note)
+
+    def _train_epoch(self, run_batch: BatchRunner) -> bool:
+        for indices in self.epoch_batches(self.progress.epoch)[self.progress.step:]:
             if self.reporter.should_stop():
+                self._read()
                 return False
             started = time.perf_counter()
-            loss = self._step(batch.to(self.device))
-            self.progress.train_s += time.perf_counter() - started
-            self.progress.loss_sum += loss * batch.num_structures
-            self.progress.frames += batch.num_structures
-            self.progress.step = index + 1
+            self.step.prepare(self._learning_rate(), self.progress.global_step)
+            self._unread.append((run_batch(indices), len(indices)))
+            self.progress.max_edges = run_batch.max_edges
+            self.progress.step += 1
             self.progress.global_step += 1
-            done = self.progress.epoch * self.steps_per_epoch + self.progress.step
-            self.reporter.update(done, self.config.max_epochs * self.steps_per_epoch,
-                                 f"epoch {self.progress.epoch + 1}/{self.config.max_epochs}, loss {loss:.3g}")
+            self.progress.train_s += time.perf_counter() - started
+            if self._reading_is_due():
+                self._read()
             every = self.config.checkpoint_every_steps
             if every and self.progress.step % every == 0:
+                self._read()
                 self.save()
+        self._read()
         return True
 
-    def _epoch_batches(self) -> Iterator[AtomicGraph]:
-        """Batches of the current epoch; their order depends on (seed, epoch) only, so a resumed run repeats it."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.progress.epoch)
-        return batches(self.data.train, self.config.batch_size, generator)
+    def epoch_batches(self, epoch: int) -> list[Tensor]:
+        """Batches of an epoch as indices; they depend on (seed, epoch) only, so a resumed run repeats them."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+        return batch_indices(len(self.data.train), self.batch_size, generator)
 
-    def _step(self, graph: AtomicGraph) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        with _explain_out_of_memory(self.device, self.config.batch_size):
-            loss = training_loss(self._outputs(graph), graph, self.config.loss)
-            loss.backward()
-        limit = self.config.optimizer.gradient_clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit)
-        value = float(loss.detach())
-        if not (math.isfinite(value) and math.isfinite(float(norm))):
-            raise TrainingError(f"the loss became {value} with a gradient of {float(norm)} in epoch "
-                                f"{self.progress.epoch + 1}, step {self.progress.step + 1}",
-                                "lower optimizer.learning_rate or set optimizer.gradient_clip_norm; "
-                                "the best model so far is kept")
-        self.optimizer.step()
-        self.ema.update(self.progress.global_step)
-        return value
+    def _sampled_epochs(self) -> range:
+        return range(min(self.config.max_epochs, 1 + SAMPLED_FRAMES // len(self.data.train)))
 
-    def _outputs(self, graph: AtomicGraph) -> dict[str, torch.Tensor]:
-        weights = self.config.loss
-        return evaluate(self.model, graph, forces=weights.forces_weight > 0, stress=weights.stress_weight > 0,
-                        create_graph=True)
+    def _reading_is_due(self) -> bool:
+        return self.device.type == "cpu" or time.perf_counter() - self._read_at > READ_EVERY_S
+
+    def _read(self) -> None:
+        """Fetch the losses of the steps since the last reading. Raises TrainingError when one is not finite."""
+        if not self._unread:
+            return
+        started = time.perf_counter()
+        first = self.progress.step - len(self._unread)
+        outcomes = torch.stack([outcome for outcome, _ in self._unread]).tolist()
+        self._read_at = time.perf_counter()
+        self.progress.train_s += self._read_at - started
+        for position, ((loss, norm), (_, frames)) in enumerate(zip(outcomes, self._unread, strict=True)):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise TrainingError(f"the loss became {loss} with a gradient of {norm} in epoch {self.progress.epoch + 1}, "
+                                    f"step {first + position + 1}", "lower optimizer.learning_rate or set "
+                                    "optimizer.gradient_clip_norm; the best model so far is kept")
+            self.progress.loss_sum += loss * frames
+            self.progress.frames += frames
+        self._unread.clear()
+        self.reporter.update(self.progress.epoch * self.steps_per_epoch + self.progress.step,
+                             self.config.max_epochs * self.steps_per_epoch,
+                             f"epoch {self.progress.epoch + 1}/{self.config.max_epochs}, loss {loss:.3g}")
+
+    def _note(self, message: str) -> None:
+        self.reporter.metrics({"kind": "note", "message": message})
 
     def _learning_rate(self) -> float:
         epoch = self.progress.epoch + self.progress.step / self.steps_per_epoch
@@ -151,8 +182,8 @@ class Trainer:
     # --- validation -------------------------------------------------------------------------------------------------
 
     def _validate(self) -> dict[str, Any]:
-        with self.ema.applied():
-            errors = evaluate_errors(self.model, batches(self.data.val, self.config.eval_batch_size, None), self.config.loss)
+        with self.step.ema.applied():
+            errors = evaluate_errors(self.model, self._evaluation_batches(self.data.val), self.config.loss)
             if errors["loss"] < self.progress.best_loss:
                 self.progress.best_loss, self.progress.best_epoch = errors["loss"], self.progress.epoch
                 self.progress.epochs_since_reduction = 0
@@ -170,6 +201,9 @@ class Trainer:
             "frames_per_s": self.progress.frames / max(self.progress.train_s, 1e-9), "wall_s": self._wall_s(),
         }
 
+    def _evaluation_batches(self, graphs: list[AtomicGraph]) -> Iterator[AtomicGraph]:
+        return batches(graphs, self.config.eval_batch_size, self.progress.max_edges)
+
     def _early_stop(self) -> bool:
         patience = self.config.early_stop_patience_epochs
         return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
@@ -186,7 +220,7 @@ class Trainer:
         if self.data.test:
             model, _ = load_model(self.model_dir, resolve_dtype(self.config.dtype), self.backend)
             model.to(self.device).requires_grad_(False)
-            test = evaluate_errors(model, batches(self.data.test, self.config.eval_batch_size, None))
+            test = evaluate_errors(model, self._evaluation_batches(self.data.test))
             result["test"] = test
             result.update({f"test.{key}": value for key, value in test.items() if key != "per_species"})
         write_card(self.model_dir, self.config, self.data, result, self.device)
@@ -197,11 +231,7 @@ class Trainer:
     def save(self) -> None:
         """Write the last checkpoint."""
         self._wall_s()
-        tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
-        tensors |= {f"ema.{i}": value for i, value in enumerate(self.ema.averages)}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{name}": value for name, value in state.items()}
-        tensors = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+        tensors = {key: value.detach().cpu().clone().contiguous() for key, value in self.step.state().items()}
         save_state(self.checkpoint_dir, self.config, self.progress, tensors)
 
     def resume(self) -> None:
@@ -210,16 +240,7 @@ class Trainer:
         if folder is None:
             raise JobError(f"found no checkpoint in {self.checkpoint_dir}", "start the training without --resume")
         self.progress, tensors = load_state(folder, self.config)
-        self.model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        for i, average in enumerate(self.ema.averages):
-            average.copy_(tensors[f"ema.{i}"])
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, index, name = key.split(".")
-                state.setdefault(int(index), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.step.load(tensors)
 
     def _wall_s(self) -> float:
         now = time.perf_counter()
@@ -242,14 +263,3 @@ def _threads(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _explain_out_of_memory(device: torch.device, batch_size: int) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
-            raise
-        hint = f"try batch_size {max(batch_size // 2, 1)}" if batch_size > 1 else "use a smaller model or fewer channels"
-        raise DeviceError(f"{device} ran out of memory with batch_size {batch_size}", hint) from None

@@ -54,7 +54,7 @@ def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
         return st.toggle(field.label, value=default, **shared)
     if isinstance(default, list | tuple):
         return _parts(st.text_input(field.label, value=", ".join(map(str, default)), **shared))
-    if kind is str:
+    if kind is str or isinstance(default, str):
         return st.text_input(field.label, value=default or "", **shared)
     low, high = _bounds(info)
     if kind is int:

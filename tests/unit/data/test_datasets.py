@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from toolkit.config import DataConfig, SplitConfig
-from toolkit.data.datasets import batches, build_graphs, load_splits, split_indices
+from toolkit.data.datasets import batch_indices, batches, build_graphs, load_splits, split_by_edges, split_indices
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError
 
@@ -125,12 +125,27 @@ def test_batches_cover_every_graph_once(npz_file) -> None:
     in_order = list(batches(graphs, 5))
     assert [batch.num_structures for batch in in_order] == [5, 5, 3]
     np.testing.assert_array_equal(torch.cat([b.labels["energy"] for b in in_order]).numpy(), energies)
-    shuffled = [torch.cat([b.labels["energy"] for b in batches(graphs, 5, torch.Generator().manual_seed(seed))]).numpy()
-                for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(shuffled[0], shuffled[1])
-    assert not np.array_equal(shuffled[0], shuffled[2]) and not np.array_equal(shuffled[0], energies)
-    np.testing.assert_array_equal(np.sort(shuffled[0]), np.sort(energies))
     np.testing.assert_allclose(in_order[0].labels["forces"][:9].numpy(), frames[0].get_forces())
+
+
+def test_batch_indices_are_shuffled_by_the_seed_alone() -> None:
+    assert [len(batch) for batch in batch_indices(13, 5)] == [5, 5, 3]
+    first, again, other = (torch.cat(batch_indices(13, 5, torch.Generator().manual_seed(seed))) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert sorted(first.tolist()) == list(range(13)) != first.tolist()
+
+
+def test_parts_stay_within_the_edges_but_for_single_graphs(npz_file) -> None:
+    graphs = build_graphs(read_frames(str(npz_file())).frames[:12], r_max=3.0)
+    sizes = [graph.num_edges for graph in graphs]
+    for limit in (1, 2 * max(sizes), 5 * max(sizes), None):
+        parts = split_by_edges(graphs, 4, limit)
+        assert [id(graph) for part in parts for graph in part] == [id(graph) for graph in graphs]
+        assert all(len(part) <= 4 for part in parts)
+        assert all(len(part) == 1 or limit is None or sum(g.num_edges for g in part) <= limit for part in parts)
+    assert len(split_by_edges(graphs, 4, 1)) == 12
+    assert len(split_by_edges(graphs, 4, None)) == 3
 
 
 def test_build_graphs_reports_progress(npz_file) -> None:

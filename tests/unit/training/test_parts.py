@@ -71,7 +71,8 @@ def test_moving_average_follows_its_equation_and_swaps_back():
     expected = 0.0
     for step in range(6):
         parameter.data.fill_(step + 1.0)
-        ema.update(step)
+        ema.set_step(step)
+        ema.update()
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * (step + 1.0)
     with ema.applied():

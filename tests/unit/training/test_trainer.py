@@ -16,45 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 from ase.io import read, write
-from safetensors.torch import load_file
 
-from toolkit.config import TrainConfig, parse_config, save_config
-from toolkit.errors import DataError, DeviceError, JobError, ModelError, StorageError, TrainingError
+from tests.unit.training.runs import Recorder, changed, same, weights
+from toolkit.config import save_config
+from toolkit.errors import DataError, JobError, ModelError, StorageError, TrainingError
 from toolkit.models.potential import load_potential
-from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.trainer import train
-
-
-def changed(config: TrainConfig, **changes) -> TrainConfig:
-    values = config.model_dump()
-    for name, value in changes.items():
-        values[name] = {**values[name], **value} if isinstance(value, dict) else value
-    return parse_config(TrainConfig, values)
-
-
-class Recorder(SilentReporter):
-    """Remembers the epochs and stops at a given step."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.epochs, self.steps, self.stop_at = [], 0, stop_at
-
-    def metrics(self, record) -> None:
-        self.epochs.append(record)
-
-    def update(self, step, total, message="") -> None:
-        self.steps = step
-
-    def should_stop(self) -> bool:
-        return self.stop_at is not None and self.steps >= self.stop_at
-
-
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    return load_file(run_dir / "model" / "weights.safetensors")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_training_learns_and_the_folder_reproduces_its_errors(copper_config, copper_file, tmp_path):
@@ -142,14 +110,6 @@ def test_divergence_is_reported_and_the_best_model_kept(copper_config, tmp_path)
                                                               "schedule": "constant"}, loss={"energy_weight": 1e308})
     with pytest.raises(TrainingError, match="lower optimizer.learning_rate"):
         train(config, tmp_path)
-
-
-def test_out_of_memory_says_which_batch_size_to_try(copper_config, tmp_path, monkeypatch):
-    def exhausted(*args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-    monkeypatch.setattr("toolkit.training.trainer.evaluate", exhausted)
-    with pytest.raises(DeviceError, match="with batch_size 5 — try batch_size 2"):
-        train(copper_config, tmp_path)
 
 
 def test_missing_labels_and_unknown_species_are_named(copper_config, copper_file, tmp_path):

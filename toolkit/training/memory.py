@@ -1,0 +1,117 @@
+"""How many edges fit into memory at once, predicted from small parts of the data before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from scipy.optimize import nnls
+from torch import Tensor
+
+from toolkit.data.graph import AtomicGraph, collate
+from toolkit.errors import DeviceError
+from toolkit.training.step import TrainStep
+
+USABLE_FRACTION = 0.8
+"""Share of the free memory that a step may take."""
+PEAK_OVER_SAVED = 1.5
+"""The backward pass holds its gradients beside what was saved for it: 1.1 to 1.4 times as much was measured."""
+PROBE_ATOMS = 96
+"""Atoms of the largest probe: enough for a linear law, few enough to cost nothing."""
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class MemoryModel:
+    """Peak of a training step, bytes = base + per_edge · edges + per_atom · atoms."""
+
+    base: float
+    per_edge: float
+    per_atom: float
+
+    def predict(self, num_atoms: float, num_edges: float) -> float:
+        """Peak bytes of a step on so many atoms and edges."""
+        return self.base + self.per_edge * num_edges + self.per_atom * num_atoms
+
+    def max_edges(self, num_bytes: float, atoms_per_edge: float) -> int:
+        """The edges, with their share of atoms, that fit into so many bytes."""
+        return max(int((num_bytes - self.base) / max(self.per_edge + self.per_atom * atoms_per_edge, 1.0)), 1)
+
+
+def fit_memory(step: TrainStep, graphs: Sequence[AtomicGraph]) -> MemoryModel:
+    """The law of this model, fitted to energies and forces of four small parts of the largest graphs.
+
+    Counts the tensors that autograd keeps for the backward pass, which are the same on every device.
+    """
+    largest = sorted(graphs, key=lambda graph: graph.num_edges, reverse=True)
+    atoms = np.cumsum([graph.num_atoms for graph in largest])
+    sample = collate(largest[:int(np.searchsorted(atoms, PROBE_ATOMS)) + 1])
+    probes = [_probe(sample, num_atoms, share) for num_atoms in (PROBE_ATOMS, PROBE_ATOMS // 2) for share in (1.0, 0.5)]
+    rows = np.array([[1.0, probe.num_edges, probe.num_atoms] for probe in probes])
+    scale = rows.max(axis=0).clip(min=1.0)
+    peaks = np.array([PEAK_OVER_SAVED * saved_bytes(step, probe) for probe in probes])
+    coefficients, _ = nnls(rows / scale, peaks)
+    return MemoryModel(*(coefficients / scale).tolist())
+
+
+def plan_max_edges(step: TrainStep, graphs: Sequence[AtomicGraph]) -> int:
+    """How many edges may be computed at once in the memory that is free now.
+
+    Raises DeviceError when the largest graph alone does not fit.
+    """
+    law, room = fit_memory(step, graphs), USABLE_FRACTION * available_bytes(step.device)
+    largest = max(graphs, key=lambda graph: graph.num_edges)
+    needed = law.predict(largest.num_atoms, largest.num_edges)
+    if needed > room:
+        raise DeviceError(f"one frame of {largest.num_atoms} atoms and {largest.num_edges} edges needs about "
+                          f"{needed / 1e9:.1f} GB to train on, {step.device} has {room / 1e9:.1f} GB to spare",
+                          "use fewer channels or layers, a smaller r_max or l_max, or smaller structures")
+    total_edges = sum(graph.num_edges for graph in graphs)
+    return law.max_edges(room, sum(graph.num_atoms for graph in graphs) / max(total_edges, 1))
+
+
+def saved_bytes(step: TrainStep, graph: AtomicGraph) -> int:
+    """Bytes of the tensors kept for the backward pass of the loss, weights not counted."""
+    weights = {p.untyped_storage().data_ptr() for p in step.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()
+
+    graph = graph.to(step.device)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        step.outputs(graph)
+    return sum(kept.values())
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that is free for this process: of the GPU, or of the machine within the limit of its container."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free = psutil.virtual_memory().available
+    limit, used = (_read_number(CGROUP / name) for name in ("memory.max", "memory.current"))
+    return free if limit is None or used is None else min(free, max(limit - used, 0))
+
+
+def _read_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # no container, or "max"
+        return None
+
+
+def _probe(graph: AtomicGraph, num_atoms: int, edge_share: float) -> AtomicGraph:
+    """The first atoms of a graph with a share of the edges between them."""
+    num_atoms = min(num_atoms, graph.num_atoms)
+    inside = torch.nonzero((graph.edge_index < num_atoms).all(dim=0)).flatten()
+    kept = inside[:int(edge_share * len(inside))]
+    return AtomicGraph(graph.positions[:num_atoms], graph.atomic_numbers[:num_atoms], graph.cell, graph.pbc,
+                       graph.edge_index[:, kept], graph.cell_shifts[kept], graph.batch[:num_atoms])
