@@ -11,6 +11,7 @@ from toolkit.errors import DataError
 
 MIN_PROMINENCE = 0.02
 """Of the highest point: smaller bumps are left out."""
+MIN_STDERRS = 3.0
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,24 @@ class SpectrumPeak:
         return asdict(self)
 
 
-def spectrum_peaks(frequency_cm1: np.ndarray, values: np.ndarray,
+def spectrum_peaks(frequency_cm1: np.ndarray, values: np.ndarray, stderr: np.ndarray | None = None,
                    min_prominence: float = MIN_PROMINENCE) -> list[SpectrumPeak]:
     """Peaks in the order of their frequency, at the vertex of a parabola through the logarithm of each upper half.
 
     That is exact for a Gaussian line and within 0.02 points for a pure tone under a Hann window, and it averages over
     the noise of a broad line. Where the upper half has no vertex, its centre of mass counts.
 
-    frequency_cm1, values : (F,), evenly spaced;  min_prominence : of the highest value
+    frequency_cm1, values : (F,), evenly spaced;  stderr : (F,), peaks must rise by three of these (NaN: not known)
+    min_prominence : of the highest value
     Raises DataError for values that are negative or not finite.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.shape != np.shape(frequency_cm1) or not np.isfinite(values).all() or (values < 0.0).any():
         raise DataError(f"found a spectrum of shape {values.shape}, expected that of its axis, finite and not negative")
     padded = np.pad(values, 1)  # so that the ends may be peaks
-    tops, _ = find_peaks(padded, prominence=max(min_prominence * values.max(), np.finfo(np.float64).tiny))
+    noise = np.zeros_like(padded) if stderr is None else np.pad(np.nan_to_num(stderr), 1)
+    least = max(min_prominence * values.max(), np.finfo(np.float64).tiny)
+    tops, _ = find_peaks(padded, prominence=np.maximum(least, MIN_STDERRS * noise))
     widths, _, left, right = peak_widths(padded, tops)
     minima = [int(a + np.argmin(padded[a:b])) for a, b in zip(tops[:-1], tops[1:], strict=True)]
     borders = zip([0, *minima], [*minima, len(padded)], strict=True)

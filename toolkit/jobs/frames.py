@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -11,10 +13,18 @@ from toolkit.md.trajectory import Trajectory
 
 CHUNK_BYTES = 8 << 20
 CHUNK_FRAMES = 500
+MIN_CHUNKS = 20
 SEGMENT_BYTES = 64 << 20
 REPLICA_GROUPS = 16
 """Replicas are read in about so many groups, one group after another: few passes over the file, and blocks for error
 bars that hold whole replicas when there are many."""
+
+
+@contextmanager
+def open_frames(path: str | Path, skip_ps: float = 0.0, stride: int = 1) -> Iterator[FrameReader]:
+    """The frames of a file, closed afterwards; see `FrameReader`. Raises DataError for a file that is not usable."""
+    with Trajectory(path) as trajectory:
+        yield FrameReader(trajectory, skip_ps, stride)
 
 
 class FrameReader:
@@ -113,7 +123,7 @@ class FrameReader:
         return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
     def _frames_at_once(self, group: slice) -> int:
-        """A multiple of the stride."""
+        """A multiple of the stride; at least 20 pieces, for error bars."""
         replicas = group.stop - group.start
-        frames = min(CHUNK_FRAMES // replicas, CHUNK_BYTES // (replicas * self._frame_bytes * self.stride))
-        return max(1, frames) * self.stride
+        most = min(CHUNK_FRAMES // replicas, CHUNK_BYTES // (replicas * self._frame_bytes * self.stride))
+        return max(1, min(most, self.num_frames // MIN_CHUNKS)) * self.stride
