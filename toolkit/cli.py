@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import analyze, data, imports, modes
+from toolkit.commands import analyze, bench, data, imports, modes, study
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
-from toolkit.console import ConsoleReporter, show_passport, show_result, write_json
+from toolkit.console import ConsoleReporter, show_passport, show_result
 from toolkit.errors import ConfigError
+from toolkit.storage import write_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Equivariant interatomic potentials: train, evaluate, simulate, analyse.")
@@ -22,6 +23,8 @@ app.add_typer(data.app, name="data")
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(imports.app, name="import")
 app.add_typer(modes.app)
+app.add_typer(bench.app, name="bench")
+app.add_typer(study.app)
 
 
 def main() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import StorageError
 
@@ -38,3 +41,16 @@ def write_text_atomic(path: str | Path, text: str) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_json(values: dict[str, Any], path: str | Path) -> None:
+    """Write a result as JSON (numbers that are not finite become null). Raises StorageError when that is impossible."""
+    write_text_atomic(path, json.dumps(_finite(values), indent=2, ensure_ascii=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

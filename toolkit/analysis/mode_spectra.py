@@ -97,14 +97,33 @@ def mode_spectra(segments: Iterable[tuple[np.ndarray, np.ndarray]], modes: Norma
         kinetic.mean() * to_kelvin, kinetic.stderr() * to_kelvin, power.count)
 
 
+def mode_temperatures(frames: Iterable[tuple[np.ndarray, np.ndarray]],
+                      modes: NormalModes) -> tuple[np.ndarray, np.ndarray]:
+    """2 ⟨E_kin⟩ / k of each mode and its standard error from blocks, (M,), K, where frames may lie far apart.
+
+    frames : positions and velocities, chunks (t, N, 3) about equally long. Raises DataError when there are none.
+    """
+    kinetic = BlockSums()
+    for positions, velocities in frames:
+        kinetic.add((mode_velocities(modes, positions, velocities) ** 2).sum(axis=0), len(positions))
+    if not kinetic.count:
+        raise DataError("found no frame, expected at least one", "run longer")
+    to_kelvin = AMU_A2_PER_FS2_EV / KB_EV_PER_K
+    return kinetic.mean() * to_kelvin, kinetic.stderr() * to_kelvin
+
+
 def mode_velocities(modes: NormalModes, positions: np.ndarray, velocities: np.ndarray) -> np.ndarray:
-    """Velocities along the modes in the Eckart frame, (T, M), Å √amu/fs. positions, velocities : (T, N, 3)."""
+    """Velocities along the modes in the Eckart frame (a crystal does not turn), (T, M), Å √amu/fs.
+
+    positions, velocities : (T, N, 3). Raises DataError for another number of atoms.
+    """
     if positions.shape != velocities.shape or positions.shape[1:] != modes.positions.shape:
         raise DataError(f"found frames of shape {positions.shape} and {velocities.shape}, expected "
                         f"(T, {len(modes.masses)}, 3)", "the modes belong to another structure")
     positions, velocities = positions.astype(np.float64), velocities.astype(np.float64)
-    turned = np.einsum("tab,tnb->tna", eckart_rotations(modes, positions),
-                       velocities - center_of_mass(velocities, modes.masses))
+    turned = velocities - center_of_mass(velocities, modes.masses)
+    if modes.turns:
+        turned = np.einsum("tab,tnb->tna", eckart_rotations(modes, positions), turned)
     return turned.reshape(len(turned), -1) @ (modes.eigenvectors * np.sqrt(modes.masses)[:, None]).reshape(
         len(modes.eigenvectors), -1).T
 

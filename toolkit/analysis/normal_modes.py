@@ -43,6 +43,11 @@ class NormalModes:
         return int((self.frequencies_cm1 < 0.0).sum())
 
     @property
+    def turns(self) -> bool:
+        """Whether rotations were taken out: of a molecule, not of a crystal."""
+        return len(self.zero_modes_cm1) > 3
+
+    @property
     def zero_point_energy_eV(self) -> float:
         """½ Σ hν over the real modes, eV."""
         return 0.5 * CM1_EV * float(self.frequencies_cm1[self.frequencies_cm1 > 0.0].sum())

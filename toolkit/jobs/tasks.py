@@ -14,6 +14,7 @@ from toolkit.jobs.modes import modes_task
 from toolkit.jobs.requests import MDRequest, PassportRequest
 from toolkit.jobs.runner import Task, run_here
 from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.study import study_task
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.models.potential import load_potential
@@ -47,7 +48,8 @@ def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     return passport(model, frames, nve_ps=request.nve_ps, device=request.device, reporter=reporter).to_dict()
 
 
-TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task}
+TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task,
+                          "study": study_task}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:

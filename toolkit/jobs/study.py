@@ -1,0 +1,221 @@
+"""The verification study: relax, vibrate, equilibrate, simulate, analyse, report; stage by stage, resumable.
+
+Each stage leaves `stages/NAME.json` (and its files) in the folder of the study; a stage whose result is there is not
+done again, a simulation that was interrupted goes on from its last commit. Files beside them: `study.json` (what was
+asked for), `results.json` (every number), `report.html`, `report.md` and `study.py` (the same in Python).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.io import read, write
+
+from toolkit.analysis.thermochemistry import rrho
+from toolkit.config import MDConfig, parse_config, save_config
+from toolkit.errors import ConfigError, DataError
+from toolkit.interfaces.relaxation import relax, vibrations
+from toolkit.jobs.analyses import trajectory_rdf
+from toolkit.jobs.analyses_motion import trajectory_torsions
+from toolkit.jobs.analyses_spectra import trajectory_vdos
+from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperatures_of_modes
+from toolkit.jobs.modes import load_modes, modes_result, save_modes
+from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.study_config import StudyRequest
+from toolkit.jobs.study_numbers import bond_peaks, energy_record
+from toolkit.jobs.study_report import write_reports
+from toolkit.jobs.study_script import script
+from toolkit.md.simulation import simulate
+from toolkit.md.summary import summarize
+from toolkit.md.trajectory import Trajectory
+from toolkit.models.potential import Potential, load_potential
+from toolkit.progress import Reporter, SilentReporter
+from toolkit.storage import replacing, write_json, write_text_atomic
+
+Result = dict[str, Any]
+START_FILE = "start.extxyz"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study under way: what was asked for, where it is kept, who hears of it."""
+
+    request: StudyRequest
+    folder: Path
+    reporter: Reporter
+
+    def potential(self, dtype: str) -> Potential:
+        """The potential in one precision."""
+        return load_potential(self.request.model, device=self.request.device, dtype=dtype, backend=self.request.backend)
+
+    def trajectory(self, name: str) -> Path:
+        """The file of a simulation."""
+        return self.folder / f"{name}.h5"
+
+    def simulate(self, name: str, atoms: Atoms, config: MDConfig, dtype: str) -> Result | None:
+        """Run, go on with, or take over a finished simulation; None when it was asked to stop before its end."""
+        path = self.trajectory(name)
+        if not _finished(path, config):
+            simulate(self.potential(dtype), atoms, config, path, resume=True, reporter=self.reporter).close()
+        with Trajectory(path) as trajectory:
+            return None if trajectory.stopped else {**summarize(trajectory), "trajectory": path.name}
+
+
+def find_modes(study: Study) -> Result:
+    """Relax and compute normal modes and the free energy."""
+    atoms, potential = starting_structure(study.request.structure, study.request.frame), study.potential("float64")
+    found = relax(potential, atoms, reporter=study.reporter)
+    modes = vibrations(potential, found.atoms)
+    save_modes(study.folder, found.atoms, modes)
+    result = modes_result(Path(), found, modes)
+    if modes.turns:
+        result["thermochemistry"] = rrho(modes, temperature_K=study.request.study.temperature_K).to_dict()
+    return result
+
+
+def equilibrate(study: Study) -> Result | None:
+    """Bring the minimum to temperature; its last frame is where the other simulations start."""
+    relaxed, _ = load_modes(study.folder)
+    result = study.simulate("equilibration", relaxed, study.request.study.equilibration(), "float32")
+    if result is not None and not (study.folder / START_FILE).exists():
+        with Trajectory(study.trajectory("equilibration")) as trajectory:
+            relaxed.positions = trajectory.to_atoms(-1).positions
+        with replacing(study.folder / START_FILE) as temporary:
+            write(temporary, relaxed, format="extxyz")
+    return result
+
+
+def constant_energy(study: Study, dtype: str) -> Result | None:
+    """Velocity Verlet in one precision, and how well the energy is kept."""
+    result = study.simulate(f"nve_{dtype}", _start(study), study.request.study.nve(), dtype)
+    if result is not None:
+        with Trajectory(study.trajectory(f"nve_{dtype}")) as trajectory:
+            result["energy"] = energy_record(trajectory)
+    return result
+
+
+def heat_bath(study: Study) -> Result | None:
+    """Langevin dynamics of several replicas."""
+    return study.simulate("nvt", _start(study), study.request.study.nvt(), "float32")
+
+
+def structure(study: Study) -> Result:
+    """Distances in the heat bath, with the bond peaks of each pair of heavy elements."""
+    result = trajectory_rdf(study.trajectory("nvt"), r_max_A=6.0, bin_width_A=0.01)
+    return {**result, "bond_peaks_A": bond_peaks(result)}
+
+
+def vibrational_spectrum(study: Study) -> Result:
+    """Density of states at constant energy."""
+    _, modes = load_modes(study.folder)
+    return trajectory_vdos(study.trajectory("nve_float64"), study.request.study.resolution_cm1,
+                           highest_cm1=float(modes.frequencies_cm1.max()))
+
+
+def modes_in_motion(study: Study) -> Result:
+    """Each normal mode's spectrum at constant energy, and its temperature in the heat bath."""
+    _, modes = load_modes(study.folder)
+    result = comparison(*spectra_of_modes(study.trajectory("nve_float64"), modes, study.request.study.resolution_cm1))
+    kinetic, stderr = temperatures_of_modes(study.trajectory("nvt"), modes)
+    for row, mean, error in zip(result["modes"], kinetic, stderr, strict=True):
+        row |= {"bath_K": float(mean), "bath_stderr_K": float(error)}
+    return result
+
+
+def torsions(study: Study) -> Result:
+    """Free energy along every rotatable bond in the heat bath; nothing for a molecule that has none."""
+    try:
+        return trajectory_torsions(study.trajectory("nvt"))
+    except DataError as error:
+        return {"torsions": {}, "note": error.message}
+
+
+STAGES: dict[str, tuple[str, Callable[[Study], Result | None]]] = {
+    "modes": ("Relaxation and normal modes", find_modes),
+    "equilibration": ("Equilibration", equilibrate),
+    "nve_float64": ("Constant energy, float64", lambda study: constant_energy(study, "float64")),
+    "nve_float32": ("Constant energy, float32", lambda study: constant_energy(study, "float32")),
+    "nvt": ("Heat bath", heat_bath),
+    "structure": ("Distances", structure),
+    "spectrum": ("Vibrational spectrum", vibrational_spectrum),
+    "mode_comparison": ("Modes in motion", modes_in_motion),
+    "torsions": ("Torsions", torsions),
+}
+"""Name -> title and function, in the order of work. A function returns None when it was asked to stop."""
+
+
+def study_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> Result:
+    """Do, or go on with, a study. config : fields of a StudyRequest."""
+    return run_study(parse_config(StudyRequest, config), run_dir, reporter)
+
+
+def run_study(request: StudyRequest, folder: str | Path, reporter: Reporter | None = None) -> Result:
+    """Do the stages that are not done yet and write the report; returns stage -> result.
+
+    When asked to stop it returns what is done; the same call goes on from there.
+    Raises ConfigError for a folder that holds a study with other settings, and whatever the stages raise.
+    """
+    folder, reporter = Path(folder), reporter or SilentReporter()
+    make_folder(folder / "stages")
+    _keep_request(request, folder)
+    write_text_atomic(folder / "study.py", script(request))
+    results: dict[str, Result] = {}
+    for number, (name, (title, stage)) in enumerate(STAGES.items(), 1):
+        kept = folder / "stages" / f"{name}.json"
+        result = read_json(kept)
+        if result is None:
+            study = Study(request, folder, StageReporter(reporter, f"{number} of {len(STAGES)} · {title}"))
+            study.reporter.update(0, 1)
+            result = None if reporter.should_stop() else stage(study)
+            if result is None:
+                return results
+            write_json(result, kept)
+        results[name] = result
+    write_json({"request": request.model_dump(mode="json"), **results}, folder / "results.json")
+    write_reports(request, results, folder)
+    return results
+
+
+class StageReporter:
+    """Passes reports on with the name of the stage in front."""
+
+    def __init__(self, listener: Reporter, title: str) -> None:
+        self._listener = listener
+        self._title = title
+
+    def update(self, step: int, total: int, message: str = "") -> None:
+        """Report progress within the stage."""
+        self._listener.update(step, total, f"{self._title} · {message}" if message else self._title)
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        """Pass a record on."""
+        self._listener.metrics(record)
+
+    def should_stop(self) -> bool:
+        """Whether the listener asked to stop."""
+        return self._listener.should_stop()
+
+
+def _finished(path: Path, config: MDConfig) -> bool:
+    """Whether a file holds the whole run, so that there is nothing to go on with."""
+    if not path.exists():
+        return False
+    with Trajectory(path) as trajectory:
+        return trajectory.config == config and not trajectory.stopped
+
+
+def _start(study: Study) -> Atoms:
+    return read(study.folder / START_FILE, format="extxyz")
+
+
+def _keep_request(request: StudyRequest, folder: Path) -> None:
+    kept = read_json(folder / "study.json")
+    if kept is None:
+        save_config(request, folder / "study.json")
+    elif parse_config(StudyRequest, kept) != request:
+        raise ConfigError(f"{folder} holds a study with other settings", "choose another folder, or the same settings")
