@@ -13,7 +13,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1d2733; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d5dbe1; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
-th, td { padding: 0.2rem 0.8rem; border-bottom: 1px solid #e3e8ed; text-align: right; }
+th, td { padding: 0.2rem 0.8rem; border-bottom: 1px solid #e3e8ed; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } th { background: #f3f6f8; }
 .wide { overflow-x: auto; } code, pre { background: #f3f6f8; padding: 0.1rem 0.3rem; }
 """

@@ -158,11 +158,15 @@ def _method(request: StudyRequest, results: Results) -> Section:
 
 def _drift(energy: dict[str, float]) -> str:
     return (f"{energy['slope_meV_per_atom_per_ps']:.2e} ± {energy['stderr_meV_per_atom_per_ps']:.1e} meV/atom/ps over "
-            f"{energy["time_ps"][-1]:.3g} ps")
+            f"{energy['time_ps'][-1]:.3g} ps")
 
 
 def _pm(value: float | None, error: float | None, digits: int) -> str:
-    return "—" if value is None or error is None else f"{value:.{digits}f} ± {error:.{digits}f}"
+    """A number with its error bar, where one is known."""
+    if value is None:
+        return "—"
+    known = error is not None and np.isfinite(error)
+    return f"{value:.{digits}f} ± {error:.{digits}f}" if known else f"{value:.{digits}f}"
 
 
 def _largest(values: list[float]) -> float:

@@ -23,6 +23,8 @@ PAGES = {
     "pages/3_Molecular_Dynamics.py": ("Molecular Dynamics", ":material/thermostat:"),
     "pages/4_Trajectory.py": ("Trajectory", ":material/animation:"),
     "pages/5_Equivariance.py": ("Equivariance", ":material/3d_rotation:"),
+    "pages/6_Spectra.py": ("Spectra", ":material/graphic_eq:"),
+    "pages/7_Study.py": ("Study", ":material/science:"),
 }
 """Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""
 

@@ -1,0 +1,48 @@
+"""The report of a study on a page: the same sections as in its HTML file, and everything to take home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from toolkit.figures.report import Section
+from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.study_config import StudyRequest
+from toolkit.jobs.study_report import report_sections
+from toolkit.ui.page import plain
+
+FILES = {"report.html": ("Report", "text/html"), "results.json": ("All numbers", "application/json"),
+         "report.md": ("Summary in Markdown", "text/markdown"), "study.py": ("The same as a Python script", "text/x-python")}
+
+
+def show_study(run: Run) -> None:
+    """Downloads and sections of a finished study; of one under way, the stages that are done."""
+    results = read_json(run.path / "results.json")
+    if results is None:
+        done = sorted((run.path / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime)
+        st.caption("Done so far: " + (", ".join(path.stem.replace("_", " ") for path in done) or "nothing yet") + ".")
+        return
+    with st.container(horizontal=True):
+        for name, (label, mime) in FILES.items():
+            st.download_button(label, _content(str(run.path / name), (run.path / name).stat().st_mtime),
+                               f"{run.run_id}-{name}", mime, key=f"study.{run.run_id}.{name}", icon=":material/download:")
+    request = StudyRequest.model_validate(read_config(run.path))
+    for section in report_sections(request, results):
+        _show(section, f"study.{section.title}")
+
+
+def _show(section: Section, key: str) -> None:
+    st.subheader(section.title)
+    for text in section.paragraphs:
+        st.markdown(plain(text))
+    for table in section.tables:
+        with st.container(height=300 if len(table.rows) > 12 else "content", border=False):
+            st.table([dict(zip(table.header, map(plain, row), strict=True)) for row in table.rows])
+    for number, figure in enumerate(section.figures):
+        st.plotly_chart(figure, key=f"{key}.{number}")
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _content(path: str, modified: float) -> bytes:
+    return Path(path).read_bytes()
