@@ -52,8 +52,9 @@ def answering(potential: Potential, change: Callable[[ModelOutput, AtomicGraph],
     """The potential with its answers changed after they were computed."""
 
     class Answering(Potential):
-        def evaluate(self, graph: AtomicGraph, *, stress: bool = False) -> ModelOutput:
-            return change(super().evaluate(graph, stress=stress), graph)
+        def evaluate(self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False) -> ModelOutput:
+            output = super().evaluate(graph, forces=forces, stress=stress)
+            return change(output, graph) if forces else output
 
     return Answering(potential.model, potential.config, potential.device, potential.backend)
 

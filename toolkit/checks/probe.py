@@ -12,7 +12,6 @@ from ase import Atoms
 
 from toolkit.checks.result import MIN_FORCE_RMS_EV_PER_A
 from toolkit.models.base import AtomisticModel
-from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import Potential, Prediction
 from toolkit.models.species import SpeciesTable
 
@@ -81,14 +80,14 @@ class Probe:
     def energy(self, atoms: Atoms) -> float:
         """Energy without shifts, eV."""
         with torch.no_grad():
-            return float(evaluate(self.potential.model, self.potential.graph(atoms), forces=False)["energy"][0])
+            return float(self.potential.evaluate(self.potential.graph(atoms), forces=False)["energy"][0])
 
 
 def modified(potential: Potential, change: Callable[[AtomisticModel], None]) -> Potential:
     """The same potential with a copy of its model on which `change` has acted."""
-    twin = copy(potential)
-    twin.model = deepcopy(potential.model)
-    change(twin.model)
+    twin, model = copy(potential), deepcopy(potential.model)
+    change(model)
+    twin.model = model
     return twin
 
 

@@ -1,7 +1,7 @@
 """The convolution compiled for the CPU with Numba: one pass over the edges, nothing per edge kept in memory.
 
-Features are packed as one row of numbers per atom; the loops over channels, the contiguous axis, become vector
-instructions. All indices are unsigned: Numba then leaves out the test for negative ones, which no vector unit can do.
+Features are packed into one array, irrep after irrep, (N, 2l+1, C) each; the loops over channels, the contiguous axis,
+become vector instructions. All indices are unsigned: Numba then leaves out the test for negative ones, which no vector unit can do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.trilinear import Operands, convolve
 
-_compile = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+compile_loops = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
 
 
 class CompiledConvolution(torch.nn.Module):
@@ -43,28 +43,30 @@ class NumbaKernels:
 
     def messages(self, operands: Operands, edges: EdgeList, tangent: Operands | None = None) -> tuple[Tensor, ...]:
         """See `TrilinearKernels`."""
-        out = operands.weights.new_zeros(edges.num_atoms, sum(d * c for d, c in self._shapes_out))
-        _messages(self._table, edges.edge_index.numpy().view(np.uint64), _arrays(operands),
+        out = operands.weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_out))
+        _messages(self._table, _unsigned(edges), _arrays(operands),
                   None if tangent is None else _arrays(tangent), out.numpy())
-        return _unpack(out, self._shapes_out)
+        return _unpack(out, edges.num_atoms, self._shapes_out)
 
     def gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, edges: EdgeList,
                   tangent: Operands | None = None) -> Operands:
         """See `TrilinearKernels`."""
         harmonics, weights = torch.zeros_like(operands.harmonics), torch.zeros_like(operands.weights)
-        features = weights.new_zeros(edges.num_atoms, sum(d * c for d, c in self._shapes_in))
-        _gradients(self._table, edges.edge_index.numpy().view(np.uint64), _pack(cotangent), _arrays(operands),
+        features = weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_in))
+        _gradients(self._table, _unsigned(edges), _pack(cotangent), _arrays(operands),
                    None if tangent is None else _arrays(tangent),
                    (harmonics.numpy(), weights.numpy(), features.numpy()))
-        return Operands(harmonics, weights, _unpack(features, self._shapes_in))
+        return Operands(harmonics, weights, _unpack(features, edges.num_atoms, self._shapes_in))
 
 
 class _Table(NamedTuple):
     """The sparse couplings as arrays.
 
-    A row is one component m3 of one path: (channels, where its weights begin, where its outputs begin, first term, end).
-    A term is one component m1 that contributes to a row: where in the features it begins. The scalar that multiplies it
-    is Σ value · Y[harmonic] over the term's entries (term, harmonic), value.
+    A row is one component m3 of one path: channels; where its weights begin; first term, end; and its place in the
+    outputs. A term is one component m1 that contributes to a row: its place in the features. The scalar that multiplies
+    it is Σ value · Y[harmonic] over the term's entries (term, harmonic), value.
+    A place is (start of the irrep in one atom's numbers, size of the irrep in one atom, offset in the irrep): atom n of N
+    has it at N · start + n · size + offset.
     """
 
     rows: np.ndarray
@@ -77,6 +79,7 @@ def _build_table(table: PathTable) -> _Table:
     starts_in = _starts(table.irreps_in)
     starts_out = {m.ir: start for m, start in zip(table.irreps_out, _starts(table.irreps_out), strict=True)}
     width = {m.ir: m.mul for m in table.irreps_out}
+    used = dict.fromkeys(width, 0)
     rows, terms, entries, values, weight = [], [], [], [], 0
     for path in table.paths:
         for m3 in range(path.irrep_out.dim):
@@ -84,13 +87,15 @@ def _build_table(table: PathTable) -> _Table:
             for m2, _, m1, value in (entry for entry in path.entries if entry[1] == m3):
                 if m1 != source:
                     source = m1
-                    terms.append(starts_in[path.index_in] + m1 * path.channels)
+                    terms.append((starts_in[path.index_in], path.irrep_in.dim * path.channels, m1 * path.channels))
                 entries.append((len(terms) - 1, path.l_sh**2 + m2))
                 values.append(value)
-            rows.append((path.channels, weight, starts_out[path.irrep_out] + m3 * width[path.irrep_out], first, len(terms)))
-        starts_out[path.irrep_out] += path.channels
+            place = (starts_out[path.irrep_out], path.irrep_out.dim * width[path.irrep_out],
+                     m3 * width[path.irrep_out] + used[path.irrep_out])
+            rows.append((path.channels, weight, first, len(terms), *place))
+        used[path.irrep_out] += path.channels
         weight += path.channels
-    return _Table(np.array(rows, np.uint64).reshape(-1, 5), np.array(terms, np.uint64),
+    return _Table(np.array(rows, np.uint64).reshape(-1, 7), np.array(terms, np.uint64).reshape(-1, 3),
                   np.array(entries, np.uint64).reshape(-1, 2), np.array(values, np.float64))
 
 
@@ -99,21 +104,25 @@ def _starts(irreps: o3.Irreps) -> list[int]:
     return [sum(sizes[:index]) for index in range(len(sizes))]
 
 
+def _unsigned(edges: EdgeList) -> tuple[np.ndarray, np.uint64]:
+    return edges.edge_index.numpy().view(np.uint64), np.uint64(edges.num_atoms)
+
+
 def _arrays(operands: Operands) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return operands.harmonics.numpy(), operands.weights.numpy(), _pack(operands.features)
 
 
 def _pack(features: tuple[Tensor, ...]) -> np.ndarray:
-    """One (N, 2l+1, C) per irrep -> (N, D)."""
-    return torch.cat([x.flatten(1) for x in features], dim=1).numpy()
+    """One (N, 2l+1, C) per irrep -> (N · D,)."""
+    return torch.cat([x.flatten() for x in features]).numpy()
 
 
-def _unpack(packed: Tensor, shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
-    parts = packed.split([dim * channels for dim, channels in shapes], dim=1)
-    return tuple(part.reshape(len(packed), *shape) for part, shape in zip(parts, shapes, strict=True))
+def _unpack(packed: Tensor, num_atoms: int, shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+    parts = packed.split([num_atoms * dim * channels for dim, channels in shapes])
+    return tuple(part.view(num_atoms, *shape) for part, shape in zip(parts, shapes, strict=True))
 
 
-@_compile
+@compile_loops
 def _couple(table, harmonics, couplings):
     """couplings[term] = Σ value · harmonics[entry] over the term's entries."""
     couplings[:] = 0
@@ -121,82 +130,88 @@ def _couple(table, harmonics, couplings):
         couplings[table.entries[n, 0]] += table.values[n] * harmonics[table.entries[n, 1]]
 
 
-@_compile
-def _messages(table, edge_index, operands, tangent, out):
-    """out (N, D'): Σ over edges of weight · coupling · feature, or its derivative along the tangent."""
-    harmonics, weights, features = operands
-    flat_out, flat_weights, flat_features = out.ravel(), weights.ravel(), features.ravel()
+@compile_loops
+def _place(entry, num_atoms, atom):
+    return num_atoms * entry[0] + atom * entry[1] + entry[2]
+
+
+@compile_loops
+def _messages(table, edges, operands, tangent, out):
+    """out: Σ over edges of weight · coupling · feature, or its derivative along the tangent."""
+    edge_index, num_atoms = edges
+    harmonics, weights, features = operands[0], operands[1].ravel(), operands[2]
     coupling, coupling_t = np.empty(len(table.terms), out.dtype), np.empty(len(table.terms), out.dtype)
-    message, message_t = np.empty(out.shape[1], out.dtype), np.empty(out.shape[1], out.dtype)
+    width = np.uint64(operands[1].shape[1])
+    message, message_t = np.empty(width, out.dtype), np.empty(width, out.dtype)
     if tangent is not None:
-        weights_t, features_t = tangent[1].ravel(), tangent[2].ravel()
+        weights_t, features_t = tangent[1].ravel(), tangent[2]
     for e in range(np.uint64(edge_index.shape[1])):
+        center, neighbor = edge_index[0, e], edge_index[1, e]
         _couple(table, harmonics[e], coupling)
         if tangent is not None:
             _couple(table, tangent[0][e], coupling_t)
-        out_e = edge_index[0, e] * np.uint64(out.shape[1])
-        weights_e, features_e = e * np.uint64(weights.shape[1]), edge_index[1, e] * np.uint64(features.shape[1])
         for r in range(np.uint64(len(table.rows))):
-            channels, w, o = table.rows[r, 0], weights_e + table.rows[r, 1], out_e + table.rows[r, 2]
+            row = table.rows[r]
+            channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
             message[:channels] = 0
-            for k in range(table.rows[r, 3], table.rows[r, 4]):
-                a, x = coupling[k], features_e + table.terms[k]
+            for k in range(row[2], row[3]):
+                a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
                 for c in range(channels):
-                    message[c] += a * flat_features[x + c]
+                    message[c] += a * features[x + c]
             if tangent is None:
                 for c in range(channels):
-                    flat_out[o + c] += flat_weights[w + c] * message[c]
+                    out[o + c] += weights[w + c] * message[c]
                 continue
             message_t[:channels] = 0
-            for k in range(table.rows[r, 3], table.rows[r, 4]):
-                a, a_t, x = coupling[k], coupling_t[k], features_e + table.terms[k]
+            for k in range(row[2], row[3]):
+                a, a_t, x = coupling[k], coupling_t[k], _place(table.terms[k], num_atoms, neighbor)
                 for c in range(channels):
-                    message_t[c] += a_t * flat_features[x + c] + a * features_t[x + c]
+                    message_t[c] += a_t * features[x + c] + a * features_t[x + c]
             for c in range(channels):
-                flat_out[o + c] += weights_t[w + c] * message[c] + flat_weights[w + c] * message_t[c]
+                out[o + c] += weights_t[w + c] * message[c] + weights[w + c] * message_t[c]
 
 
-@_compile
-def _gradients(table, edge_index, cotangent, operands, tangent, out):
-    """out: derivatives of Σ cotangent · messages by harmonics, weights and features, or theirs along the tangent."""
-    harmonics, weights, features = operands
-    g, flat_weights, flat_features = cotangent.ravel(), weights.ravel(), features.ravel()
-    d_harmonics, d_weights, d_features = out[0], out[1].ravel(), out[2].ravel()
+@compile_loops
+def _gradients(table, edges, g, operands, tangent, out):
+    """out: derivatives of Σ g · messages by harmonics, weights and features, or theirs along the tangent."""
+    edge_index, num_atoms = edges
+    harmonics, weights, features = operands[0], operands[1].ravel(), operands[2]
+    d_harmonics, d_weights, d_features = out[0], out[1].ravel(), out[2]
     coupling, coupling_t = np.empty(len(table.terms), g.dtype), np.empty(len(table.terms), g.dtype)
-    d_coupling = np.empty(len(table.terms), g.dtype)
-    weighted, weighted_t = np.empty(features.shape[1], g.dtype), np.empty(features.shape[1], g.dtype)
-    message = np.empty(features.shape[1], g.dtype)
+    d_coupling, width = np.empty(len(table.terms), g.dtype), np.uint64(operands[1].shape[1])
+    message = np.empty(width, g.dtype)
+    weighted, weighted_t = np.empty(width, g.dtype), np.empty(width, g.dtype)
     if tangent is not None:
-        weights_t, features_t = tangent[1].ravel(), tangent[2].ravel()
+        weights_t, features_t = tangent[1].ravel(), tangent[2]
     for e in range(np.uint64(edge_index.shape[1])):
+        center, neighbor = edge_index[0, e], edge_index[1, e]
         _couple(table, harmonics[e], coupling)
         if tangent is not None:
             _couple(table, tangent[0][e], coupling_t)
-        out_e = edge_index[0, e] * np.uint64(cotangent.shape[1])
-        weights_e, features_e = e * np.uint64(weights.shape[1]), edge_index[1, e] * np.uint64(features.shape[1])
         for r in range(np.uint64(len(table.rows))):
-            channels, w, o = table.rows[r, 0], weights_e + table.rows[r, 1], out_e + table.rows[r, 2]
+            row = table.rows[r]
+            channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
             message[:channels] = 0
             for c in range(channels):
-                weighted[c] = flat_weights[w + c] * g[o + c]
+                weighted[c] = weights[w + c] * g[o + c]
             if tangent is not None:
                 for c in range(channels):
                     weighted_t[c] = weights_t[w + c] * g[o + c]
-            for k in range(table.rows[r, 3], table.rows[r, 4]):
-                a, x = coupling[k], features_e + table.terms[k]
+            for k in range(row[2], row[3]):
+                a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
                 total = a * 0
                 if tangent is None:
                     for c in range(channels):
                         d_features[x + c] += a * weighted[c]
-                        message[c] += a * flat_features[x + c]
-                        total += weighted[c] * flat_features[x + c]
+                        message[c] += a * features[x + c]
+                        total += weighted[c] * features[x + c]
                 else:
                     a_t = coupling_t[k]
                     for c in range(channels):
                         d_features[x + c] += a_t * weighted[c] + a * weighted_t[c]
-                        total += weighted_t[c] * flat_features[x + c] + weighted[c] * features_t[x + c]
+                        total += weighted_t[c] * features[x + c] + weighted[c] * features_t[x + c]
                     for c in range(channels):
-                        message[c] += a_t * flat_features[x + c] + a * features_t[x + c]
+                        message[c] += a_t * features[x + c] + a * features_t[x + c]
                 d_coupling[k] = total
             for c in range(channels):
                 d_weights[w + c] += g[o + c] * message[c]

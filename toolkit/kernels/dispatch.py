@@ -13,23 +13,33 @@ import torch
 from toolkit.errors import ConfigError
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
+from toolkit.kernels.spline import SplineKernels
 
 
 @dataclass(frozen=True)
 class Backend:
-    """How to build the convolution, and why that is impossible on a type of device ("cpu", "cuda"), or None.
+    """One implementation.
 
-    The module has `forward(features, harmonics, weights, edges)`, see `ReferenceConvolution`.
+    build : the convolution module, with `forward(features, harmonics, weights, edges)`; see `ReferenceConvolution`
+    obstacle : why it cannot run on a type of device ("cpu", "cuda"), or None
+    spline : kernels that read radial functions from tables; None: they are computed
     """
 
     build: Callable[[PathTable], torch.nn.Module]
     obstacle: Callable[[str], str | None]
+    spline: Callable[[], SplineKernels] | None = None
 
 
 def _compiled(table: PathTable) -> torch.nn.Module:
     from toolkit.kernels.compiled import CompiledConvolution
 
     return CompiledConvolution(table)
+
+
+def _compiled_spline() -> SplineKernels:
+    from toolkit.kernels.compiled_spline import NumbaSpline
+
+    return NumbaSpline()
 
 
 def _compiled_obstacle(device_type: str) -> str | None:
@@ -54,7 +64,7 @@ def _fused_obstacle(device_type: str) -> str | None:
 
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(ReferenceConvolution, lambda device_type: None),
-    "compiled": Backend(_compiled, _compiled_obstacle),
+    "compiled": Backend(_compiled, _compiled_obstacle, _compiled_spline),
     "fused": Backend(_fused, _fused_obstacle),
 }
 """reference: plain torch, anywhere; compiled: Numba on a CPU; fused: Triton on a GPU (or in Triton's interpreter)."""
@@ -84,6 +94,12 @@ def select_backend(requested: str, device_type: str) -> str:
 def available(name: str, device_type: str) -> bool:
     """True when this backend can run on this type of device."""
     return BACKENDS[name].obstacle(device_type) is None
+
+
+def spline_kernels(backend: str) -> SplineKernels | None:
+    """What reads radial tables on this backend; None where it has nothing to read them with."""
+    make = BACKENDS[backend].spline
+    return None if make is None else make()
 
 
 def convolution(table: PathTable, backend: str = "reference") -> torch.nn.Module:

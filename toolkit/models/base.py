@@ -33,6 +33,13 @@ class AtomisticModel(torch.nn.Module):
         """Distance, Å, beyond which nothing changes an atom's energy; `math.inf` where nothing is promised."""
         return self.r_max
 
+    def prepare_inference(self) -> None:
+        """Work out what depends on the weights alone. Called when they are final, on their device and in their precision;
+        again after a change. Training never calls it. A model that has nothing to prepare prepares its parts."""
+        for module in self.modules():
+            if module is not self and isinstance(module, AtomisticModel):
+                module.prepare_inference()
+
     @abstractmethod
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Evaluate; `vectors` (E, 3) float64, Å, are the edge vectors of the (possibly strained) graph."""

@@ -13,7 +13,7 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import spherical_harmonics
-from toolkit.nn.convolution import InteractionLayer
+from toolkit.nn.convolution import EdgeFeatures, InteractionLayer
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
@@ -35,6 +35,7 @@ class NequIP(AtomisticModel):
         self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
                                         config.bessel_trainable)
         self.harmonics = spherical_harmonics(config.l_max)
+        self.tabulated = False
         # 3. interaction layers; the last one keeps only even scalars
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         hidden = feature_irreps(channels, config.parity)
@@ -56,6 +57,15 @@ class NequIP(AtomisticModel):
         """Every layer carries messages over one cutoff, Å."""
         return len(self.layers) * self.r_max
 
+    @torch.no_grad()
+    def prepare_inference(self) -> None:
+        """Fold constant factors into the weights; in float32 also replace the radial networks by tables."""
+        tabulate = self.species_embedding.dtype == torch.float32 and self.table.cutoffs is None
+        self.tabulated = False
+        for layer in self.layers:
+            layer.fold(self.species_embedding)
+            self.tabulated = tabulate and layer.tabulate(self.radial_basis)
+
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
         *_, (_, features) = self.layer_features(graph, vectors)
@@ -76,10 +86,12 @@ class NequIP(AtomisticModel):
         yield o3.Irreps([(features[0].shape[2], "0e")]), features
         # 2. edges
         vectors = vectors.to(dtype)
-        cutoffs = self.table.pair_cutoffs(index, graph.edge_index)
-        edge_embedding = self.radial_basis(torch.linalg.vector_norm(vectors, dim=1), cutoffs)  # (E, num_bessels)
-        edge_attrs = self.harmonics(vectors)  # (E, (l_max+1)²)
+        lengths = torch.linalg.vector_norm(vectors, dim=1)
+        edge_embedding = None  # (E, num_bessels)
+        if not self.tabulated:
+            edge_embedding = self.radial_basis(lengths, self.table.pair_cutoffs(index, graph.edge_index))
+        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors), edge_embedding)
         # 3. message passing
         for layer in self.layers:
-            features = layer(features, (self.species_embedding, one_hot), (graph.edges, edge_embedding, edge_attrs))
+            features = layer(features, (self.species_embedding, one_hot), edges)
             yield layer.irreps_out, features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ class Potential:
     """Energies, forces and stresses of structures; what `toolkit.load` and `toolkit.build` return.
 
     `device`, `dtype` and `backend` say what really runs. Weights are never modified by predictions.
+    `model` is the network itself, for Hessians and features; `evaluate` runs a copy prepared for speed (constant
+    factors folded, in float32 radial functions read from tables), renewed whenever `model` is set.
     """
 
     def __init__(self, model: AtomisticModel, config: ModelConfig, device: torch.device, backend: str) -> None:
@@ -43,6 +46,17 @@ class Potential:
     def __repr__(self) -> str:
         return (f"Potential({self.config.architecture}, {'-'.join(self.species)}, r_max {self.r_max} Å, "
                 f"{self.num_parameters} parameters, {self.device}, {self.dtype}, backend {self.backend!r})")
+
+    @property
+    def model(self) -> AtomisticModel:
+        """The network."""
+        return self._model
+
+    @model.setter
+    def model(self, model: AtomisticModel) -> None:
+        self._model = model
+        self._prepared = deepcopy(model)
+        self._prepared.prepare_inference()
 
     @property
     def num_parameters(self) -> int:
@@ -66,13 +80,13 @@ class Potential:
         self.check_species(graph.atomic_numbers)
         return graph.to(self.device)
 
-    def evaluate(self, graph: AtomicGraph, *, stress: bool = False) -> ModelOutput:
-        """energy (S,), atomic_energies (N,), forces (N, 3) and, on request, stress (S, 3, 3): float64, eV, Å.
+    def evaluate(self, graph: AtomicGraph, *, forces: bool = True, stress: bool = False) -> ModelOutput:
+        """energy (S,), atomic_energies (N,) and, as asked for, forces (N, 3), stress (S, 3, 3): float64, eV, Å.
 
         Raises DeviceError when the batch does not fit into memory.
         """
         try:
-            return evaluate(self.model, graph, stress=stress)
+            return evaluate(self._prepared, graph, forces=forces, stress=stress)
         except torch.OutOfMemoryError:
             raise DeviceError(f"{self.device} ran out of memory on {graph.num_atoms} atoms and {graph.num_edges} edges",
                               "predict fewer structures at once or use a smaller model") from None

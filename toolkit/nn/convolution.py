@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
-from toolkit.kernels.dispatch import convolution
+from toolkit.kernels.dispatch import convolution, spline_kernels
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
+from toolkit.kernels.spline import RadialTable
 from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
+from toolkit.nn.radial import BesselBasis
 
 
 def reachable_gate(irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int) -> Gate:
@@ -22,6 +26,19 @@ def reachable_gate(irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int) -
     gate_is_reachable = o3.Irrep("0e") in reachable
     kept = [(m.mul, m.ir) for m in irreps_target if m.ir in reachable and (m.ir.l == 0 or gate_is_reachable)]
     return Gate(o3.Irreps(kept))
+
+
+class EdgeFeatures(NamedTuple):
+    """What a layer knows of the edges.
+
+    edges : centres and neighbours;  lengths : (E,), Å;  edge_attrs : (E, (l_max+1)²)
+    edge_embedding : (E, num_bessels), or None when every layer reads its weights from a table
+    """
+
+    edges: EdgeList
+    lengths: Tensor
+    edge_attrs: Tensor
+    edge_embedding: Tensor | None
 
 
 class InteractionLayer(torch.nn.Module):
@@ -39,6 +56,8 @@ class InteractionLayer(torch.nn.Module):
         self.table = table = PathTable(irreps_in, l_max, self.gate.irreps_in)
         self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
         self.radial_mlp = ScalarMLP([*radial_dims, table.num_weights])
+        self.radial_table: RadialTable | None = None
+        self.backend = backend
         self.convolution = convolution(table, backend)
         self.linear_2 = EquivariantLinear(table.irreps_out, self.gate.irreps_in)
         self.self_connection = SelfConnection(irreps_in, embedding_dim, self.gate.irreps_in) if self_connection else None
@@ -46,21 +65,39 @@ class InteractionLayer(torch.nn.Module):
 
     def use_backend(self, backend: str) -> None:
         """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
+        self.backend = backend
         self.convolution = convolution(self.table, backend)
 
-    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: tuple[EdgeList, Tensor, Tensor]) -> list[Tensor]:
+    def fold(self, species_embedding: Tensor) -> None:
+        """Work out once what depends on the weights alone; they must not change afterwards."""
+        self.linear_1.fold(self.norm)
+        self.linear_2.fold()
+        if self.self_connection is not None:
+            self.self_connection.fold(species_embedding)
+
+    def tabulate(self, radial_basis: BesselBasis) -> bool:
+        """Read the radial weights from a table from now on; False where the backend has no kernel for that."""
+        kernels = spline_kernels(self.backend)
+        if kernels is None:
+            self.radial_table = None
+            return False
+        exact = deepcopy(torch.nn.Sequential(radial_basis, self.radial_mlp)).double().cpu()
+        table = RadialTable(exact, radial_basis.r_max, kernels)
+        self.radial_table = table.to(self.radial_mlp.weights[0])
+        return True
+
+    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: EdgeFeatures) -> list[Tensor]:
         """One step of message passing.
 
         features : one (N, 2l+1, C) per irrep;  species : embedding table (num_species, D), one-hot (N, num_species)
-        edges : the edge list, edge_embedding (E, num_bessels), edge_attrs (E, (l_max+1)²)
         """
-        edge_list, edge_embedding, edge_attrs = edges
         # 1. mix channels
-        x = [part * self.norm for part in self.linear_1(features)]
+        x = self.linear_1(features, self.norm)
         # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
-        weights = self.radial_mlp(edge_embedding)
+        table = self.radial_table
+        weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
         # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
-        x = self.convolution(x, edge_attrs, weights, edge_list)
+        x = self.convolution(x, edges.edge_attrs, weights, edges.edges)
         # 4. mix channels and paths
         x = self.linear_2(x)
         # 5. self-connection

@@ -22,15 +22,25 @@ class EquivariantLinear(torch.nn.Module):
             torch.randn(irreps_in[source].mul if source is not None else 0, mul_ir.mul)
             for source, mul_ir in zip(self._sources, irreps_out, strict=True))
 
-    def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """One (N, 2l+1, C_in) per irrep of irreps_in -> one (N, 2l+1, C_out) per irrep of irreps_out."""
+        self._folded: list[Tensor] | None = None
+
+    def fold(self, factor: float = 1.0) -> None:
+        """Work out the scaled matrices once; the weights must not change afterwards."""
+        self._folded = self._matrices(factor)
+
+    def _matrices(self, factor: float) -> list[Tensor]:
+        return [weight * (scale * factor) for weight, scale in zip(self.weights, self._scales, strict=True)]
+
+    def forward(self, features: list[Tensor], factor: float = 1.0) -> list[Tensor]:
+        """One (N, 2l+1, C_in) per irrep of irreps_in -> one (N, 2l+1, C_out) per irrep of irreps_out, times `factor`."""
+        matrices = self._folded or self._matrices(factor)
         outputs = []
         for index, (mul, irrep) in enumerate(self.irreps_out):
             source = self._sources[index]
             if source is None:
                 outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
             else:
-                outputs.append(features[source] @ (self.weights[index] * self._scales[index]))
+                outputs.append(features[source] @ matrices[index])
         return outputs
 
 
@@ -51,18 +61,27 @@ class SelfConnection(torch.nn.Module):
         self.weights = torch.nn.ParameterList(
             torch.randn(embedding_dim, irreps_in[source].mul, irreps_out[target].mul) for source, target in pairs)
 
+        self._folded: list[Tensor] | None = None
+
+    def fold(self, species_embedding: Tensor) -> None:
+        """Work out the matrices of all species once; neither weights nor embedding may change afterwards."""
+        self._folded = self._matrices(species_embedding)
+
+    def _matrices(self, species_embedding: Tensor) -> list[Tensor]:
+        """One matrix per species, one below the other: (num_species, D) × (D, C_in, C_out) -> (num_species · C_in, C_out)."""
+        return [(torch.tensordot(species_embedding, weight, dims=1) * scale).flatten(0, 1)
+                for weight, scale in zip(self.weights, self._scales, strict=True)]
+
     def forward(self, features: list[Tensor], species_embedding: Tensor, one_hot: Tensor) -> list[Tensor]:
         """features as in EquivariantLinear;  species_embedding : (num_species, D);  one_hot : (N, num_species)."""
+        matrices = self._folded or self._matrices(species_embedding)
         outputs = []
         for index, (mul, irrep) in enumerate(self.irreps_out):
             if index not in self._source:
                 outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
                 continue
-            slot = self._slot[index]
-            # 1. one matrix per species: (num_species, D) x (D, C_in, C_out) -> (num_species · C_in, C_out)
-            weight = torch.tensordot(species_embedding, self.weights[slot], dims=1) * self._scales[slot]
-            # 2. place each atom's features in the block of its species: (N, 2l+1, C_in) -> (N, 2l+1, num_species · C_in)
+            # place each atom's features in the block of its species: (N, 2l+1, C_in) -> (N, 2l+1, num_species · C_in)
             x = features[self._source[index]]
             blocks = (x.unsqueeze(2) * one_hot[:, None, :, None]).flatten(2)
-            outputs.append(blocks @ weight.flatten(0, 1))
+            outputs.append(blocks @ matrices[self._slot[index]])
         return outputs

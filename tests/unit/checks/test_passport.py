@@ -41,9 +41,9 @@ def made(folder: Path):
 
 def test_every_check_in_both_precisions(made):
     assert made.passed
-    names = {(result.name, result.dtype) for result in made.results}
-    assert len(names) == len(made.results) == 2 * 15 - 1  # precision compares with float64, so not float64 with itself
-    assert ("precision", "float32") in names
+    names = {(result.name, result.dtype, result.backend) for result in made.results}
+    assert len(names) == len(made.results) == 4 * 15 - 1  # precision compares with the reference, so not that with itself
+    assert {("precision", "float32", "reference"), ("precision", "float64", "compiled")} <= names
     assert made.structures == {"data": "C9H8O4, not periodic", "crystal": "CH2O, periodic along abc"}
 
 
@@ -93,7 +93,7 @@ def test_without_a_known_structure_the_simulation_asks_for_data():
     made = passport(potential, nve_ps=20.0)
     assert not made.passed
     problems = [result.problem for result in made.results if not result.passed]
-    assert problems == ["no structure that the model knows: give DATA"] * 2  # in float64 and in float32
+    assert problems == ["no structure that the model knows: give DATA"] * 4  # in each precision, on each backend
 
 
 class _Impatient:
@@ -115,7 +115,7 @@ class _Impatient:
 def test_a_stopped_passport_is_not_kept(tmp_path):
     folder, reporter = _folder(tmp_path / "model"), _Impatient()
     made = passport(folder, nve_ps=1.0, device="cpu", reporter=reporter)
-    assert reporter.steps == [(0, 229), (1, 229), (2, 229)]
+    assert reporter.steps == [(0, 459), (1, 459), (2, 459)]
     assert (len(made.results), made.complete, made.passed) == (3, False, False)
     assert not (folder / "passport.json").exists()
 

@@ -23,7 +23,7 @@ def test_the_largest_error_is_judged(potential):
     result = judge(potential, "rotation", {"energies": 1e-12, "forces": np.float64(2e-12)}, details={"note": 5.0})
     assert (result.value, result.worst_case, result.passed) == (2e-12, "forces", True)
     assert (result.threshold, result.unit) == (CRITERIA["rotation"].float64, "relative")
-    assert result.key == "rotation.float64.reference"
+    assert result.key == "rotation.float64.compiled"
     assert json.loads(json.dumps(result.to_dict()))["details"] == {"energies": 1e-12, "forces": 2e-12, "note": 5.0}
 
 

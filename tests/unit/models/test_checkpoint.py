@@ -44,7 +44,7 @@ def test_a_run_folder_and_a_shipped_name_are_found(folder, tmp_path, monkeypatch
 
 def test_dtype_and_device_are_what_was_asked_for(folder, ethanol):
     single = load_potential(folder, device="cpu", dtype="float32")
-    assert (single.dtype, single.device.type, single.backend) == (torch.float32, "cpu", "reference")
+    assert (single.dtype, single.device.type, single.backend) == (torch.float32, "cpu", "compiled")
     double = load_potential(folder, device="cpu", dtype="float64")
     error = np.abs(single.predict(ethanol)["forces"] - double.predict(ethanol)["forces"]).max()
     assert 0 < error < 1e-5

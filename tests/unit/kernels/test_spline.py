@@ -1,0 +1,61 @@
+"""Tables of radial functions: as near to the network as float32 rounding, exact derivatives, an exact zero beyond r_max."""
+
+import pytest
+import torch
+
+from toolkit.config import ModelConfig
+from toolkit.kernels.compiled_spline import NumbaSpline
+from toolkit.kernels.spline import RadialTable
+from toolkit.models.potential import build_potential
+from toolkit.nn.mlp import ScalarMLP
+from toolkit.nn.radial import BesselBasis
+
+R_MAX = 4.5
+
+
+@pytest.fixture
+def radial() -> torch.nn.Module:
+    """A radial network in float64, as a convolution has it."""
+    torch.manual_seed(1)
+    return torch.nn.Sequential(BesselBasis(R_MAX, 8, 6, trainable=False), ScalarMLP([8, 32, 17])).double()
+
+
+def _derivatives(function, lengths):
+    values = function(lengths)
+    slope = torch.autograd.grad((values * torch.linspace(-1, 1, 17)).sum(), lengths, create_graph=True)[0]
+    return values, slope, torch.autograd.grad(slope.sum(), lengths)[0]
+
+
+def test_values_and_derivatives_of_the_network(radial):
+    table = RadialTable(radial, R_MAX, NumbaSpline())
+    lengths = torch.linspace(0.6, R_MAX + 0.3, 2000, dtype=torch.float64).requires_grad_()
+    found, expected = _derivatives(table, lengths), _derivatives(radial, lengths)
+    errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, expected)]
+    assert errors[0] < 1e-7 and errors[1] < 2e-6 and errors[2] < 5e-5
+    assert torch.count_nonzero(found[0][lengths >= R_MAX]) == 0
+    single = table.float()(lengths.detach().float())
+    assert (single - expected[0]).norm() / expected[0].norm() < 1e-6
+
+
+def test_derivatives_are_those_of_the_table(radial):
+    """Also across knots, and in the last intervals before r_max."""
+    table = RadialTable(radial, R_MAX, NumbaSpline())
+    lengths = torch.tensor([0.0, 0.9, 256.5 * R_MAX / 512, 3.1, R_MAX - 0.01, R_MAX + 1.0], dtype=torch.float64)
+    assert torch.autograd.gradcheck(table, lengths.requires_grad_(), eps=1e-5, atol=1e-7)
+    assert torch.autograd.gradgradcheck(table, lengths, eps=1e-5, atol=1e-5)
+
+
+def test_a_potential_reads_tables_in_float32_only_and_its_hessian_uses_the_network(ethanol):
+    config = ModelConfig(species=("H", "C", "O"), num_features=8, l_max=1, num_layers=2, r_max=4.0, avg_num_neighbors=6.0)
+    exact = build_potential(config, dtype="float64", backend="reference").predict(ethanol)
+    for dtype, tabulated in (("float32", True), ("float64", False)):
+        potential = build_potential(config, dtype=dtype, backend="compiled")
+        assert potential._prepared.tabulated is tabulated
+        assert not potential.model.tabulated
+        error = abs(potential.predict(ethanol)["forces"] - exact["forces"]).max()
+        assert error < (1e-5 if tabulated else 1e-12) * abs(exact["forces"]).max()
+
+
+def test_cutoffs_by_pair_of_species_are_computed_not_tabulated(ethanol):
+    config = ModelConfig(species=("H", "C", "O"), num_features=4, num_layers=2, r_max=4.0, per_pair_r_max={"H-H": 2.5})
+    assert not build_potential(config, dtype="float32", backend="compiled")._prepared.tabulated
