@@ -10,9 +10,11 @@ from ase import Atoms
 from ase.build import bulk
 from torch import Tensor
 
+from toolkit.config import MDConfig
 from toolkit.data.graph import AtomicGraph
-from toolkit.md.integrators import ForceFunction
-from toolkit.md.state import MDState, inertial_masses, maxwell_boltzmann
+from toolkit.md.integrators import ForceFunction, Step
+from toolkit.md.start import initial_state
+from toolkit.md.state import MDState
 from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.models.potential import Potential
 from toolkit.units import KB_EV_PER_K
@@ -36,11 +38,12 @@ class ExternalField:
     def check_species(self, atomic_numbers: Tensor) -> None:
         """Knows every element."""
 
-    def evaluate(self, graph: AtomicGraph) -> dict[str, Tensor]:
-        """Energies (S,) and forces (N, 3)."""
+    def evaluate(self, graph: AtomicGraph, *, stress: bool = False) -> dict[str, Tensor]:
+        """Energies (S,), forces (N, 3) and stresses (S, 3, 3), zero: the field does not know of cells."""
         energies, forces = self._field(graph.positions)
         zeros = torch.zeros(graph.num_structures, dtype=torch.float64)
-        return {"energy": zeros.index_add(0, graph.batch, energies), "forces": forces}
+        return {"energy": zeros.index_add(0, graph.batch, energies), "forces": forces,
+                "stress": torch.zeros_like(graph.cell)}
 
 
 def harmonic_field(stiffness: float) -> Field:
@@ -54,21 +57,25 @@ def free_field(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def force_function(field: Field) -> ForceFunction:
-    """The field as integrators want it, without graphs: (R, N, 3) -> (R,), (R, N, 3)."""
-    def compute(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """The field as integrators want it, without graphs: (R, N, 3) -> (R,), (R, N, 3), no stress."""
+    def compute(positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         energies, forces = field(positions.reshape(-1, 3))
-        return energies.view(positions.shape[:2]).sum(dim=1), forces.view_as(positions)
+        return energies.view(positions.shape[:2]).sum(dim=1), forces.view_as(positions), torch.zeros_like(cells)
     return compute
 
 
-def ensemble_at_origin(atoms: Atoms, field: Field, replicas: int, temperature_K: float, seed: int) -> MDState:
-    """Replicas with all atoms at the origin and Maxwell–Boltzmann velocities."""
-    generator = torch.Generator().manual_seed(seed)
-    positions = torch.zeros(replicas, len(atoms), 3, dtype=torch.float64)
-    masses = inertial_masses(atoms, CPU)
-    velocities = maxwell_boltzmann(positions, masses, temperature_K, generator)
-    energies, forces = force_function(field)(positions)
-    return MDState(positions, velocities, forces, energies, masses, torch.arange(replicas), replicas, generator)
+def ensemble_at_origin(atoms: Atoms, field: Field, config: MDConfig) -> MDState:
+    """The replicas of a run, but with all atoms at the origin."""
+    at_origin = atoms.copy()
+    at_origin.positions[:] = 0.0
+    return initial_state(ExternalField(field), [at_origin], config, force_function(field))
+
+
+def advance(state: MDState, step: Step, steps: int) -> MDState:
+    """The state after so many steps."""
+    for _ in range(steps):
+        state = step(state)
+    return state
 
 
 def argon(repeat: int = 2) -> Atoms:

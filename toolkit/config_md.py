@@ -62,6 +62,8 @@ class MDConfig(StrictModel):
             asked.append(self.final_temperature_K)
         if self.ensemble in ("csvr", "nose-hoover", "npt") and min(asked) <= 0.0:
             raise ValueError(f"{self.ensemble} rescales velocities and needs temperatures above 0 K, also at the start")
+        if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
+            raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self
 
     @property

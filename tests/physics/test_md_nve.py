@@ -16,7 +16,8 @@ from toolkit.config import MDConfig
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, velocity_verlet_step
-from toolkit.md.simulation import initial_state, simulate
+from toolkit.md.simulation import simulate
+from toolkit.md.start import initial_state
 from toolkit.md.state import MDState
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.units import AMU_A2_PER_FS2_EV
@@ -26,14 +27,14 @@ def missing_half_kick(state: MDState, force_function: ForceFunction, timestep_fs
     """Symplectic Euler: one whole kick with the old forces."""
     velocities = state.velocities + timestep_fs * state.forces / state.masses
     positions = state.positions + timestep_fs * velocities
-    energies, forces = force_function(positions)
+    energies, forces, _ = force_function(positions, state.cell)
     return replace(state, positions=positions, velocities=velocities, forces=forces, potential_energies=energies)
 
 
 def first_order_drift(state: MDState, force_function: ForceFunction, timestep_fs: float) -> MDState:
     """The positions move with the velocities of the step's beginning, and the kick comes whole at its end."""
     positions = state.positions + timestep_fs * state.velocities
-    energies, forces = force_function(positions)
+    energies, forces, _ = force_function(positions, state.cell)
     velocities = state.velocities + timestep_fs * forces / state.masses
     return replace(state, positions=positions, velocities=velocities, forces=forces, potential_energies=energies)
 
@@ -42,8 +43,8 @@ def first_order_drift(state: MDState, force_function: ForceFunction, timestep_fs
 def start() -> tuple[MDState, ReplicaForces]:
     """Argon at 60 K and its forces."""
     config = MDConfig(ensemble="nve", temperature_K=60.0, replicas=2, seed=3)
-    forces = ReplicaForces(argon_potential(), argon(), skin=1.0)
-    return initial_state(argon_potential(), argon(), config, forces), forces
+    forces = ReplicaForces(argon_potential(), [argon()] * 2, skin=1.0)
+    return initial_state(argon_potential(), [argon()], config, forces), forces
 
 
 def energy_error(start, step, timestep_fs: float, duration_fs: float = 400.0) -> float:
@@ -114,11 +115,11 @@ def test_same_path_as_ase(start):
 def test_diatomic_vibrates_at_its_frequency():
     atoms = Atoms("CO", positions=[[0.0, 0.0, 0.0], [0.0, 0.0, 1.13]])
     pot = pair_potential(HarmonicSprings(("C", "O"), 100.0, 1.13, 4.0))
-    state = initial_state(pot, atoms, MDConfig(ensemble="nve", temperature_K=0.0), ReplicaForces(pot, atoms, 0.5))
+    forces = ReplicaForces(pot, [atoms], 0.5)
+    state = initial_state(pot, [atoms], MDConfig(ensemble="nve", temperature_K=0.0), forces)
     stretched = state.positions.clone()
     stretched[0, 1, 2] += 0.02
-    forces = ReplicaForces(pot, atoms, 0.5)
-    energies, pull = forces(stretched)
+    energies, pull, _ = forces(stretched, state.cell)
     state = replace(state, positions=stretched, forces=pull, potential_energies=energies)
     h, lengths = 0.1, []
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""Error bars of correlated time series: statistical inefficiency, block averages, equilibration."""
+"""Error bars of correlated time series: statistical inefficiency and block averages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from toolkit.errors import DataError
 
 MIN_SAMPLES = 4
+BIAS_ITERATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,38 @@ def autocorrelation(series: np.ndarray) -> np.ndarray:
 
 
 def statistical_inefficiency(series: np.ndarray) -> float:
-    """g = 1 + 2 Σ ρ(t): how many correlated samples are worth one independent sample; at least 1.
+    """g = 1 + 2 Σ ρ(t): how many correlated samples are worth one independent sample; between 1 and T/2.
 
     The sum runs over pairs ρ(2k) + ρ(2k+1) as long as they are positive (initial positive sequence: Geyer, Statist.
     Sci. 7, 473 (1992)). A series that oscillates is cut at its first lobe, which can only make the error larger.
+    Deviations from the series' own mean make every ρ too small by (1 − ρ) g/T on average; that is put back.
     series : (T,)
     """
     rho = autocorrelation(np.asarray(series, dtype=np.float64))
+    inefficiency = 1.0
+    for _ in range(BIAS_ITERATIONS):
+        lost = inefficiency / len(rho)
+        inefficiency = min(max(1.0, _positive_sum(rho + (1.0 - rho) * lost)), 0.5 * len(rho))
+    return inefficiency
+
+
+def _positive_sum(rho: np.ndarray) -> float:
     pairs = rho[:len(rho) // 2 * 2].reshape(-1, 2).sum(axis=1)
     negative = np.nonzero(pairs <= 0.0)[0]
     positive = pairs[:negative[0]] if len(negative) else pairs
-    return max(1.0, float(2.0 * positive.sum() - 1.0))
+    return float(2.0 * positive.sum() - 1.0)
 
 
 def correlated_mean(series: np.ndarray) -> MeanEstimate:
-    """Mean of a stationary series (T,) with stderr = √(g · variance / T). Raises DataError below 4 finite samples."""
+    """Mean of a stationary series (T,) with its standard error. Raises DataError below 4 finite samples.
+
+    stderr² = g σ² / T, where σ² = Σ (x − x̄)² / (T − g): the mean takes g samples' worth of the scatter with it.
+    """
     series = check_series(series)
     inefficiency = statistical_inefficiency(series)
     effective = len(series) / inefficiency
-    return MeanEstimate(float(series.mean()), float(np.sqrt(series.var(ddof=1) / effective)), effective)
+    variance = series.var() / (1.0 - 1.0 / effective)
+    return MeanEstimate(float(series.mean()), float(np.sqrt(variance / effective)), effective)
 
 
 def block_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,18 +74,6 @@ def block_mean(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if num_blocks < 2:
         return mean, np.full_like(mean, np.nan)
     return mean, values.std(axis=0, ddof=1) / np.sqrt(num_blocks)
-
-
-def equilibration_start(series: np.ndarray, candidates: int = 20) -> int:
-    """First sample of the stationary part: the start, within the first half, that leaves most effective samples.
-
-    Chodera, J. Chem. Theory Comput. 12, 1799 (2016). series : (T,)
-    """
-    series = check_series(series)
-    starts = np.unique(np.linspace(0, len(series) // 2, candidates, dtype=int))
-    starts = starts[len(series) - starts >= MIN_SAMPLES]
-    effective = [(len(series) - t) / statistical_inefficiency(series[t:]) for t in starts]
-    return int(starts[int(np.argmax(effective))])
 
 
 def check_series(series: np.ndarray) -> np.ndarray:

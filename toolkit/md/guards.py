@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from torch import Tensor
 
+from toolkit.config import MDConfig
+from toolkit.data.neighbors import MAX_EXTENT_A
 from toolkit.md.state import MDState
 from toolkit.units import KB_EV_PER_K
 
-MAX_BOND_CHANGE_A = 0.5
 BOND_TOLERANCE = 1.15
 """Two atoms are bonded when closer than this times the sum of their covalent radii (`ase.data.covalent_radii`)."""
 
@@ -19,46 +22,64 @@ BOND_TOLERANCE = 1.15
 class Guards:
     """Judges a state; one (R,) bool per step, with a sentence for those that failed.
 
-    - potential energy and forces are finite;
-    - instantaneous temperature at most 10 000 K + 20 T, T the larger of the initial and the target temperature;
-    - molecules (nothing periodic): every bond of the starting structure within 0.5 Å of its starting length.
+    - potential energy and forces are finite, and no atom is beyond the space where neighbours are looked for;
+    - instantaneous temperature at most `max_temperature_K`, by default 10 000 K + 20 times the hottest target;
+    - molecules (nothing periodic): every bond of the starting structure within `max_bond_change_A` of its first length.
+
+    rows : the starting structure of each of the run's replicas
     """
 
-    def __init__(self, atoms: Atoms, degrees_of_freedom: int, temperature_K: float, device: torch.device) -> None:
-        self.max_temperature_K = 10_000.0 + 20.0 * temperature_K
-        self._kinetic_energy_per_K = 0.5 * degrees_of_freedom * KB_EV_PER_K
-        bonds = find_bonds(atoms)
-        lengths = np.linalg.norm(atoms.positions[bonds[1]] - atoms.positions[bonds[0]], axis=1)
-        self._symbols = atoms.get_chemical_symbols()
-        self._bonds = torch.as_tensor(bonds, device=device)
-        self._lengths = torch.as_tensor(lengths, device=device)
+    def __init__(self, rows: Sequence[Atoms], config: MDConfig, device: torch.device) -> None:
+        self.max_temperature_K = config.max_temperature_K or 10_000.0 + 20.0 * config.hottest_K
+        self.max_bond_change_A = config.max_bond_change_A
+        self._rows = rows
+        bonds = {id(atoms): find_bonds(atoms) for atoms in rows}
+        most = 0 if self.max_bond_change_A is None else max(found.shape[1] for found in bonds.values())
+        ends = np.zeros((len(rows), 2, most), dtype=np.int64)  # a bond of an atom with itself never changes
+        for row, atoms in zip(ends, rows, strict=True):
+            found = bonds[id(atoms)][:, :most]
+            row[:, :found.shape[1]] = found
+        lengths = [np.linalg.norm(atoms.positions[j] - atoms.positions[i], axis=1)
+                   for atoms, (i, j) in zip(rows, ends, strict=True)]
+        self._ends = torch.as_tensor(ends, device=device)
+        self._lengths = torch.as_tensor(np.stack(lengths), device=device)
 
     def failed(self, state: MDState) -> Tensor:
-        """Replicas to be retired, (R,) bool."""
-        bad = ~torch.isfinite(state.potential_energies + state.forces.sum(dim=(1, 2)))
-        bad |= ~(state.kinetic_energies <= self._kinetic_energy_per_K * self.max_temperature_K)
-        if self._bonds.shape[1]:
-            bad |= self._bond_changes(state.positions).abs().amax(dim=1) > MAX_BOND_CHANGE_A
-        return bad
+        """Replicas to be retired, (R,) bool; decided on the device."""
+        good = torch.isfinite(state.potential_energies + state.forces.sum(dim=(1, 2)))
+        good = good & (state.positions.abs().amax(dim=(1, 2)) <= MAX_EXTENT_A)
+        good = good & (_temperatures_K(state) <= self.max_temperature_K)
+        if self._lengths.shape[1]:
+            good = good & (self._bond_changes(state).abs().amax(dim=1) <= self.max_bond_change_A)
+        return ~good
 
     def reason(self, state: MDState, row: int) -> str:
         """One sentence on why the replica in this row of the state failed."""
         if not bool(torch.isfinite(state.potential_energies[row])) or not bool(torch.isfinite(state.forces[row]).all()):
             return "energy or forces are not finite numbers"
-        temperature = float(state.kinetic_energies[row]) / self._kinetic_energy_per_K
+        temperature = float(_temperatures_K(state)[row])
         if not temperature <= self.max_temperature_K:
             return f"temperature {temperature:.5g} K above {self.max_temperature_K:.5g} K"
-        change = self._bond_changes(state.positions[row][None])[0]
+        if not float(state.positions[row].abs().max()) <= MAX_EXTENT_A:
+            return f"an atom is farther than {MAX_EXTENT_A:.0e} Å from the origin"
+        change = self._bond_changes(state)[row]
         worst = int(change.abs().argmax())
-        i, j = self._bonds[:, worst].tolist()
-        start = float(self._lengths[worst])
-        return (f"bond {self._symbols[i]}{i}-{self._symbols[j]}{j} at {start + float(change[worst]):.2f} Å, "
-                f"at the start {start:.2f} Å")
+        replica = int(state.replica_ids[row])
+        i, j = self._ends[replica, :, worst].tolist()
+        start = float(self._lengths[replica, worst])
+        symbols = self._rows[replica].get_chemical_symbols()
+        return f"bond {symbols[i]}{i}-{symbols[j]}{j} at {start + float(change[worst]):.2f} Å, at the start {start:.2f} Å"
 
-    def _bond_changes(self, positions: Tensor) -> Tensor:
+    def _bond_changes(self, state: MDState) -> Tensor:
         """Current minus starting bond lengths, (R, B), Å."""
-        vectors = positions[:, self._bonds[1]] - positions[:, self._bonds[0]]
-        return torch.linalg.vector_norm(vectors, dim=2) - self._lengths
+        i, j = self._ends[state.replica_ids].unbind(dim=1)
+        here, there = (state.positions.gather(1, k[:, :, None].expand(-1, -1, 3)) for k in (i, j))
+        return torch.linalg.vector_norm(there - here, dim=2) - self._lengths[state.replica_ids]
+
+
+def _temperatures_K(state: MDState) -> Tensor:
+    """Instantaneous temperatures 2 E_kin / (k · degrees of freedom), (R,)."""
+    return 2.0 * state.kinetic_energies / (KB_EV_PER_K * state.degrees_of_freedom)
 
 
 def find_bonds(atoms: Atoms) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""One time step each, as pure functions of the state: velocity Verlet (constant energy) and BAOAB (Langevin).
+"""One time step each, as pure functions of the state: no number is looked at by the host, so a step can be recorded.
 
-The letters: B, a kick v ← v + τ F/m; A, a drift x ← x + τ v; O, an Ornstein–Uhlenbeck update of the velocities.
-The initial state is made by `simulation.initial_state`; it already holds the forces at its positions.
+The letters: B, a kick v ← v + τ F/m; A, a drift x ← x + τ v; T, a thermostat (`thermostats`) that acts for a whole step;
+C, a barostat (`barostat`) that deforms the cell. Constant energy is BAB (velocity Verlet). A thermostat sits in the
+middle, BA T AB, whichever it is: there it samples positions best (Zhang, Liu, Chen, Zheng, Yan & Liu, J. Chem. Phys. 147,
+034109 (2017)). With Langevin noise as T this is BAOAB (Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34 (2013)),
+whose positions are exact in a harmonic well and of fourth order at high friction; velocities are of second order.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -14,10 +16,13 @@ import torch
 from torch import Tensor
 
 from toolkit.md.state import MDState
-from toolkit.units import KB_EV_PER_K
 
-ForceFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""positions (R, N, 3), Å -> potential energies (R,), eV, and forces (R, N, 3), eV/Å."""
+ForceFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""positions (R, N, 3) and cells (R, 3, 3), Å -> potential energies (R,), eV, forces (R, N, 3), eV/Å, and stresses
+(R, 3, 3), eV/Å³, zero unless they are needed."""
+Step = Callable[[MDState], MDState]
+Barostat = Callable[[MDState], tuple[MDState, Tensor]]
+"""State -> the deformed state, and the strain (R, 3, 3) that was applied."""
 
 
 def velocity_verlet_step(state: MDState, force_function: ForceFunction, timestep_fs: float) -> MDState:
@@ -27,45 +32,77 @@ def velocity_verlet_step(state: MDState, force_function: ForceFunction, timestep
     Swope, Andersen, Berens & Wilson, J. Chem. Phys. 76, 637 (1982).
     """
     h = timestep_fs
-    velocities = _kick(state.velocities, state.forces, state.masses, 0.5 * h)  # B
-    positions = state.positions + h * velocities  # A
-    energies, forces = force_function(positions)
-    velocities = _kick(velocities, forces, state.masses, 0.5 * h)  # B
-    return replace(state, positions=positions, velocities=velocities, forces=forces, potential_energies=energies)
+    state = kick(state, 0.5 * h)
+    state = drift(state, h)
+    state = update_forces(state, force_function)
+    state = kick(state, 0.5 * h)
+    return replace(state, step=state.step + 1)
 
 
-def baoab_step(state: MDState, force_function: ForceFunction, timestep_fs: float, temperature_K: float,
-               friction_per_fs: float) -> MDState:
-    """B(½h) A(½h) O(h) A(½h) B(½h): Langevin dynamics at constant temperature.
+def middle_step(state: MDState, force_function: ForceFunction, timestep_fs: float, thermostat: Step) -> MDState:
+    """B(½h) A(½h) T(h) A(½h) B(½h): constant temperature."""
+    h = timestep_fs
+    state = kick(state, 0.5 * h)
+    state = drift(state, 0.5 * h)
+    state = thermostat(state)
+    state = drift(state, 0.5 * h)
+    state = update_forces(state, force_function)
+    state = kick(state, 0.5 * h)
+    return replace(state, step=state.step + 1)
 
-    dx = v dt;  m dv = F dt − γ m v dt + √(2γ m kT) dW, split exactly into three parts, with
-    O: v ← c v + √(1 − c²) √(kT/m) ξ,  c = exp(−γh),  ξ ~ N(0, 1).
-    Positions are sampled to fourth order in h at high friction, and exactly in a harmonic well;
-    velocities to second order. Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34 (2013).
 
-    ======  ===================
-    symbol  argument
-    ======  ===================
-    h       timestep_fs
-    γ       friction_per_fs
-    T       temperature_K
-    ======  ===================
+def npt_step(state: MDState, force_function: ForceFunction, timestep_fs: float, thermostat: Step,
+             barostat: Barostat) -> MDState:
+    """B(½h) A(½h) T(h) C(h) A(½h) B(½h): constant temperature and pressure.
+
+    The work done on the atoms by a strain ε, V σ : ε, is booked as the mean of its values with the stress before and
+    after the step, so that the conserved energy is of second order and a wrong stress shows as its drift.
     """
     h = timestep_fs
-    velocities = _kick(state.velocities, state.forces, state.masses, 0.5 * h)  # B
-    positions = state.positions + 0.5 * h * velocities  # A
-    velocities = _thermalise(state, velocities, h * friction_per_fs, temperature_K)  # O
-    positions = positions + 0.5 * h * velocities  # A
-    energies, forces = force_function(positions)
-    velocities = _kick(velocities, forces, state.masses, 0.5 * h)  # B
-    return replace(state, positions=positions, velocities=velocities, forces=forces, potential_energies=energies)
+    virial_before = state.volumes[:, None, None] * state.stress
+    state = kick(state, 0.5 * h)
+    state = drift(state, 0.5 * h)
+    state, strain = barostat(thermostat(state))
+    state = drift(state, 0.5 * h)
+    state = update_forces(state, force_function)
+    state = kick(state, 0.5 * h)
+    virial = 0.5 * (virial_before + state.volumes[:, None, None] * state.stress)
+    work = (virial * strain).sum(dim=(1, 2))
+    return replace(state, bath_energies=state.bath_energies - work, step=state.step + 1)
 
 
-def _kick(velocities: Tensor, forces: Tensor, masses: Tensor, interval_fs: float) -> Tensor:
-    return velocities + interval_fs * forces / masses
+def kick(state: MDState, interval_fs: float) -> MDState:
+    """B: the velocities change by the forces."""
+    return replace(state, velocities=state.velocities + interval_fs * state.forces * state.inverse_masses)
 
 
-def _thermalise(state: MDState, velocities: Tensor, exponent: float, temperature_K: float) -> Tensor:
-    decay = math.exp(-exponent)
-    thermal_velocity = torch.sqrt(-math.expm1(-2.0 * exponent) * KB_EV_PER_K * temperature_K / state.masses)
-    return decay * velocities + thermal_velocity * state.gaussian()
+def drift(state: MDState, interval_fs: float) -> MDState:
+    """A: the positions move on with the velocities."""
+    return replace(state, positions=state.positions + interval_fs * state.velocities)
+
+
+def update_forces(state: MDState, force_function: ForceFunction) -> MDState:
+    """Energies, forces and stresses at the present positions."""
+    energies, forces, stress = force_function(state.positions, state.cell)
+    return replace(state, potential_energies=energies, forces=forces, stress=stress)
+
+
+def change_velocities(state: MDState, velocities: Tensor) -> MDState:
+    """Velocities given by a bath, which pays for the change of kinetic energy ½ Σ m (v' − v)(v' + v)."""
+    difference = velocities - state.velocities
+    heat = 0.5 * (state.masses * difference * (velocities + state.velocities)).sum(dim=(1, 2))
+    return replace(state, velocities=velocities, bath_energies=state.bath_energies - heat)
+
+
+def scale_velocities(state: MDState, factors: Tensor) -> MDState:
+    """All velocities of a replica times one factor, (R,), paid for by a bath."""
+    return change_velocities(state, factors[:, None, None] * state.velocities)
+
+
+def matrix_exponential(strain: Tensor) -> Tensor:
+    """exp(ε) of small matrices (R, 3, 3) by its series to fourth order; torch's own waits for the host."""
+    identity = torch.eye(3, dtype=strain.dtype, device=strain.device)
+    result = identity
+    for order in (4.0, 3.0, 2.0, 1.0):
+        result = identity + strain @ result / order
+    return result

@@ -8,10 +8,8 @@ from pathlib import Path
 import torch
 
 from toolkit.errors import DataError
-from toolkit.md.state import MDState
+from toolkit.md.state import MDState, tensor_names
 from toolkit.models.checkpoint import load_tensors, save_tensors
-
-TENSORS = ("positions", "velocities", "forces", "potential_energies", "masses", "replica_ids")
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def restart_path(trajectory: Path) -> Path:
 def save_restart(trajectory: Path, point: RestartPoint) -> None:
     """Replace the restart point of a trajectory. Raises StorageError."""
     state = point.state
-    tensors = {name: getattr(state, name).cpu().contiguous() for name in TENSORS}
+    tensors = {name: getattr(state, name).cpu().clone().contiguous() for name in tensor_names()}  # memory of its own
     tensors["counters"] = torch.tensor([point.step, state.num_replicas])
     tensors["generator"] = state.generator.get_state()
     save_tensors(tensors, restart_path(trajectory))
@@ -44,9 +42,9 @@ def load_restart(trajectory: Path, device: torch.device) -> RestartPoint:
         step, num_replicas = tensors["counters"].tolist()
         generator = torch.Generator(device)
         generator.set_state(tensors["generator"])
-        state = MDState(**{name: tensors[name].to(device) for name in TENSORS}, num_replicas=num_replicas,
+        state = MDState(**{name: tensors[name].to(device) for name in tensor_names()}, num_replicas=num_replicas,
                         generator=generator)
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         raise DataError(f"{path} is no restart point for {device}: {error}",
-                        "resume on the kind of device the run was started on") from None
+                        "resume with the version, and on the kind of device, that the run was started with") from None
     return RestartPoint(state, step)

@@ -1,35 +1,57 @@
-"""What a simulation is at one instant: R replicas of one system of N atoms, as tensors on the model's device.
+"""What a simulation is at one instant: the replicas still running, as tensors on the model's device.
 
-Masses are held in eV·fs²/Å², so that a = F/m is in Å/fs² and ½mv² in eV without any further factor.
+Masses are held in eV·fs²/Å², so that a = F/m is in Å/fs² and ½mv² in eV without any further factor. Systems of different
+size share one set of tensors: the smaller ones are padded with atoms whose mass and inverse mass are both zero, so that
+they never move and carry no energy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
-import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
 from toolkit.units import AMU_A2_PER_FS2_EV, KB_EV_PER_K
 
+MOVING = ("positions", "velocities", "forces", "potential_energies", "stress", "cell", "chain_velocities", "bath_energies")
+"""The fields that a step changes, besides `step`."""
+
 
 @dataclass(frozen=True)
 class MDState:
-    """The replicas still running. Frozen: a step returns a new state (only the generator advances in place).
+    """R replicas of at most N atoms. Frozen: a step returns a new state (only the generator advances in place).
 
     positions : (R, N, 3), Å, never wrapped into the cell;  velocities : (R, N, 3), Å/fs;  forces : (R, N, 3), eV/Å
-    potential_energies : (R,), eV;  masses : (N, 1), eV·fs²/Å²;  all float64
+    potential_energies : (R,), eV;  stress : (R, 3, 3), eV/Å³, zero where nobody asks for it;  cell : (R, 3, 3), Å
+    chain_velocities : (R, M), 1/fs, of a Nosé–Hoover chain, else M = 0
+    bath_energies : (R,), eV, what the atoms have given to thermostat and barostat so far
+    step : (), int64, steps done
+    masses, inverse_masses : (R, N, 1), eV·fs²/Å² and its inverse, both zero for padding
+    degrees_of_freedom : (R,);  bulk_modulus : (R,), eV/Å³, of the barostat
+    start_K, heating_K : (R,), the thermostat's target at step 0 and its rise per step
     replica_ids : (R,) int64, ascending, which of the run's `num_replicas` these are
     generator : source of the thermal noise; same seed, same path
+    All but the integers are float64.
     """
 
     positions: Tensor
     velocities: Tensor
     forces: Tensor
     potential_energies: Tensor
+    stress: Tensor
+    cell: Tensor
+    chain_velocities: Tensor
+    bath_energies: Tensor
+    step: Tensor
     masses: Tensor
+    inverse_masses: Tensor
+    degrees_of_freedom: Tensor
+    bulk_modulus: Tensor
+    start_K: Tensor
+    heating_K: Tensor
     replica_ids: Tensor
     num_replicas: int
     generator: torch.Generator
@@ -39,16 +61,42 @@ class MDState:
         """½ Σ m v² of each replica, (R,), eV."""
         return 0.5 * (self.masses * self.velocities**2).sum(dim=(1, 2))
 
+    @property
+    def conserved_energies(self) -> Tensor:
+        """What an exact integration would keep: potential + kinetic energy + that of the baths, (R,), eV."""
+        return self.potential_energies + self.kinetic_energies + self.bath_energies
+
+    @property
+    def thermal_energies(self) -> Tensor:
+        """kT of each replica's thermostat at this step, (R,), eV."""
+        return KB_EV_PER_K * (self.start_K + self.step * self.heating_K)
+
+    @property
+    def volumes(self) -> Tensor:
+        """|det h| of each replica's cell, (R,), Å³."""
+        a, b, c = self.cell.unbind(dim=1)
+        return (a * torch.linalg.cross(b, c)).sum(dim=1).abs()
+
+    @property
+    def pressures(self) -> Tensor:
+        """(2/3 E_kin)/V − ⅓ tr σ of each replica, (R,), eV/Å³; without meaning where there is no cell or no stress."""
+        virial = self.stress.diagonal(dim1=1, dim2=2).mean(dim=1)
+        return 2.0 / 3.0 * self.kinetic_energies / self.volumes - virial
+
     def select(self, kept: Tensor) -> MDState:
         """Only the replicas where `kept` (R,) bool is true; the others are retired."""
-        return replace(self, positions=self.positions[kept], velocities=self.velocities[kept], forces=self.forces[kept],
-                       potential_energies=self.potential_energies[kept], replica_ids=self.replica_ids[kept])
+        return replace(self, **{name: getattr(self, name)[kept] for name in tensor_names() if name != "step"})
 
-    def gaussian(self) -> Tensor:
-        """Standard normal numbers (R, N, 3), drawn for retired replicas too, so that nobody's noise depends on them."""
-        shape = (self.num_replicas, *self.positions.shape[1:])
-        noise = torch.randn(shape, generator=self.generator, dtype=torch.float64, device=self.positions.device)
+    def gaussian(self, *shape: int) -> Tensor:
+        """Standard normal numbers (R, *shape), drawn for retired replicas too, so that nobody's noise depends on them."""
+        noise = torch.randn((self.num_replicas, *shape), generator=self.generator, dtype=torch.float64,
+                            device=self.positions.device)
         return noise if len(self.replica_ids) == self.num_replicas else noise[self.replica_ids]
+
+
+def tensor_names() -> list[str]:
+    """The names of the tensors in an MDState."""
+    return [field.name for field in fields(MDState) if field.name not in ("num_replicas", "generator")]
 
 
 def inertial_masses(atoms: Atoms, device: torch.device) -> Tensor:
@@ -56,64 +104,7 @@ def inertial_masses(atoms: Atoms, device: torch.device) -> Tensor:
     return torch.as_tensor(atoms.get_masses()[:, None] * AMU_A2_PER_FS2_EV, dtype=torch.float64, device=device)
 
 
-def maxwell_boltzmann(positions: Tensor, masses: Tensor, temperature_K: float, generator: torch.Generator) -> Tensor:
-    """Velocities (R, N, 3), Å/fs, from N(0, kT/m) per component. positions : (R, N, 3);  masses : (N, 1)."""
-    noise = torch.randn(positions.shape, generator=generator, dtype=torch.float64, device=positions.device)
-    return noise * torch.sqrt(KB_EV_PER_K * temperature_K / masses)
-
-
-def remove_translation(velocities: Tensor, masses: Tensor) -> Tensor:
-    """The same velocities without the momentum of the centre of mass. (R, N, 3), Å/fs."""
-    return velocities - (masses * velocities).sum(dim=1, keepdim=True) / masses.sum()
-
-
-def remove_rotation(velocities: Tensor, positions: Tensor, masses: Tensor) -> Tensor:
-    """The same velocities without angular momentum about the centre of mass: v − ω × r with I ω = L. (R, N, 3), Å/fs.
-
-    The pseudo-inverse of the inertia tensor leaves the axis of a linear molecule alone.
-    """
-    arms = positions - (masses * positions).sum(dim=1, keepdim=True) / masses.sum()
-    angular_momentum = (masses * torch.linalg.cross(arms, velocities)).sum(dim=1)
-    inverse_inertia = torch.linalg.pinv(_inertia(arms, masses), rtol=1e-8, hermitian=True)
-    omega = torch.einsum("rab,rb->ra", inverse_inertia, angular_momentum)
-    return velocities - torch.linalg.cross(omega[:, None, :].expand_as(arms), arms)
-
-
-def _inertia(arms: Tensor, masses: Tensor) -> Tensor:
-    """Inertia tensors Σ m (r² 1 − r rᵀ), (R, 3, 3)."""
-    second_moments = torch.einsum("nz,rna,rnb->rab", masses, arms, arms)
-    trace = torch.einsum("raa->r", second_moments)
-    return trace[:, None, None] * torch.eye(3, dtype=arms.dtype, device=arms.device) - second_moments
-
-
-def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
-    """Number of velocity components that carry kT/2 each.
-
-    "langevin" thermostats everything, also the centre of mass and the rotation: 3N. "nve" starts without total
-    momentum and, when nothing is periodic, without angular momentum: 3N − 3, minus 3 rotations (2 when linear). One
-    atom alone keeps its 3, since an outer field is then the only thing that can act on it.
-    """
-    n = len(atoms)
-    if ensemble != "nve" or n == 1:
-        return 3 * n
-    return 3 * n - 3 - (0 if atoms.pbc.any() else _num_rotations(atoms))
-
-
-def _num_rotations(atoms: Atoms) -> int:
-    arms = atoms.positions - atoms.get_center_of_mass()
-    extents = np.linalg.svd(arms, compute_uv=False)
-    return 2 if extents[1] < 1e-4 * extents[0] else 3
-
-
-def initial_velocities(atoms: Atoms, positions: Tensor, masses: Tensor, ensemble: str, temperature_K: float,
-                       generator: torch.Generator) -> Tensor:
-    """Maxwell–Boltzmann velocities (R, N, 3), Å/fs, independent for each replica and not rescaled.
-
-    In "nve" the total momentum and, when nothing is periodic, the angular momentum are removed; the mean kinetic energy
-    is then `degrees_of_freedom` · kT/2. Langevin noise acts on those motions too, so they stay.
-    """
-    velocities = maxwell_boltzmann(positions, masses, temperature_K, generator)
-    if ensemble != "nve" or len(atoms) == 1:
-        return velocities
-    velocities = remove_translation(velocities, masses)
-    return velocities if atoms.pbc.any() else remove_rotation(velocities, positions, masses)
+def pad_atoms(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors (R_s, N_s, C) of several systems as one (Σ R_s, max N_s, C), filled up with zeros."""
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from toolkit.analysis.blocks import MIN_SAMPLES, correlated_mean, equilibration_start
+from toolkit.analysis.blocks import MIN_SAMPLES, correlated_mean
 from toolkit.analysis.energy_drift import energy_drift
+from toolkit.errors import DataError
 from toolkit.md.pace import ns_per_day
+from toolkit.md.stability import stable_fraction
 from toolkit.md.trajectory import Trajectory
 
+EQUILIBRATION_FRACTION = 0.2
+"""Part of a thermostatted run that is left out. A cut chosen by looking at the series picks lucky pieces of it, and its
+error bars are a third too small."""
 
-def summarize(trajectory: Trajectory) -> dict[str, str | float | bool | None]:
+
+def summarize(trajectory: Trajectory) -> dict[str, Any]:
     """The result of a run as plain numbers, units in the names; None where the run is too short to tell.
 
     Temperature and energy are averaged over the replicas that never broke, frame by frame; error bars allow for the
-    correlation in time. Langevin runs leave out an equilibration phase, found automatically; `equilibration_fraction`
-    says how much that was (0 for nve). The drift is a fitted slope of the potential + kinetic energy.
+    correlation in time. Runs with a heat bath leave out their first fifth. The drift is a fitted slope of the conserved
+    energy (potential + kinetic + what the baths hold) over the whole run. `stable_fraction` is that of the end, with
+    Wilson's 95 % interval, and in `stable_fraction_of_time` as it fell.
     """
     alive = np.ones(trajectory.num_replicas, dtype=bool)
     alive[[broken.replica for broken in trajectory.breaks]] = False
+    stable = stable_fraction(trajectory)
     steps_per_s = trajectory.steps_done / trajectory.wall_s if trajectory.wall_s > 0.0 else 0.0
-    result: dict[str, str | float | bool | None] = {
+    result: dict[str, Any] = {
         "trajectory": None if trajectory.path is None else str(trajectory.path),
         "steps": trajectory.steps_done,
         "stopped": trajectory.stopped,
@@ -32,23 +42,37 @@ def summarize(trajectory: Trajectory) -> dict[str, str | float | bool | None]:
         "energy_drift_meV_per_atom_per_ps": None,
         "energy_drift_meV_per_atom_per_ps_stderr": None,
         "equilibration_fraction": None,
-        "stable_fraction": float(alive.mean()),
+        "stable_fraction": float(stable.fraction[-1]),
+        "stable_fraction_low": float(stable.low[-1]),
+        "stable_fraction_high": float(stable.high[-1]),
+        "stable_fraction_of_time": {"time_fs": stable.times_fs.tolist(), "fraction": stable.fraction.tolist(),
+                                    "low": stable.low.tolist(), "high": stable.high.tolist()},
     }
     if alive.any() and trajectory.num_frames >= MIN_SAMPLES:
-        result |= _averages(trajectory, alive)
+        result |= _averages(trajectory, alive) | _conservation(trajectory, alive)
     return result
 
 
 def _averages(trajectory: Trajectory, alive: np.ndarray) -> dict[str, float]:
-    temperature = trajectory.temperature_K[:, alive].mean(axis=1)
-    energy = (trajectory.potential_energy_eV + trajectory.kinetic_energy_eV)[:, alive].mean(axis=1)
-    start = 0 if trajectory.ensemble == "nve" else equilibration_start(temperature)
-    mean = correlated_mean(temperature[start:])
-    drift = energy_drift(trajectory.times_fs[start:], energy[start:], trajectory.num_atoms)
-    return {
-        "temperature_mean_K": mean.mean,
-        "temperature_sem_K": mean.stderr,
-        "energy_drift_meV_per_atom_per_ps": drift.slope_meV_per_atom_per_ps,
-        "energy_drift_meV_per_atom_per_ps_stderr": drift.stderr_meV_per_atom_per_ps,
-        "equilibration_fraction": start / trajectory.num_frames,
-    }
+    skipped = 0.0 if trajectory.ensemble == "nve" else EQUILIBRATION_FRACTION
+    start = min(int(skipped * trajectory.num_frames), trajectory.num_frames - MIN_SAMPLES)
+    temperature = correlated_mean(trajectory.temperature_K[start:, alive].mean(axis=1))
+    result = {"temperature_mean_K": temperature.mean, "temperature_sem_K": temperature.stderr,
+              "equilibration_fraction": start / trajectory.num_frames}
+    if trajectory.variable_cell:
+        volumes = np.abs(np.linalg.det(trajectory.cells(start)[:, alive])).mean(axis=1)
+        volume = correlated_mean(volumes)
+        pressure = correlated_mean(trajectory.pressure_GPa[start:, alive].mean(axis=1))
+        result |= {"volume_mean_A3": volume.mean, "volume_sem_A3": volume.stderr,
+                   "pressure_mean_GPa": pressure.mean, "pressure_sem_GPa": pressure.stderr}
+    return result
+
+
+def _conservation(trajectory: Trajectory, alive: np.ndarray) -> dict[str, float]:
+    try:
+        energy = trajectory.conserved_energy_eV[:, alive].mean(axis=1)
+    except DataError:  # version 1 did not record the energy of heat baths
+        return {}
+    drift = energy_drift(trajectory.times_fs, energy, trajectory.num_atoms)
+    return {"energy_drift_meV_per_atom_per_ps": drift.slope_meV_per_atom_per_ps,
+            "energy_drift_meV_per_atom_per_ps_stderr": drift.stderr_meV_per_atom_per_ps}

@@ -1,4 +1,4 @@
-"""Reading trajectories, also while they are being written. The file's layout: `layout.LAYOUT`."""
+"""Reading trajectories, also while they are being written. The file's layout: `layout.layout`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ import h5py
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.extxyz import write_extxyz
 from typing_extensions import Self
 
 from toolkit.config import MDConfig, parse_config
 from toolkit.errors import ConfigError, DataError
-from toolkit.md.layout import FORMAT, FORMAT_VERSION, LAYOUT, one_line
-from toolkit.storage import replacing
+from toolkit.md.layout import FORMAT, READABLE_VERSIONS, layout, one_line
+from toolkit.units import EV_PER_A3_GPA
 
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)
 """What h5py raises on damaged files."""
@@ -66,9 +65,11 @@ class Trajectory:
         if attributes.get("format") != FORMAT:
             raise DataError(f"{self._file.filename} is an HDF5 file, but no trajectory of this toolkit",
                             "give a file written by MD")
-        if attributes["format_version"] != FORMAT_VERSION:
+        if attributes["format_version"] not in READABLE_VERSIONS:
             raise DataError(f"{self._file.filename} has format_version {attributes['format_version']}, "
-                            f"this version reads {FORMAT_VERSION}", "update the toolkit")
+                            f"this version reads {READABLE_VERSIONS}", "update the toolkit")
+        self.ensemble = str(attributes["ensemble"])
+        self._datasets = layout(self.ensemble, int(attributes["format_version"]))
         self._check_layout()
         self.num_frames, self.steps_done = (int(value) for value in self._file["progress"][:])
         total, self.num_replicas, self.num_atoms = self._file["positions"].shape[:3]
@@ -77,7 +78,6 @@ class Trajectory:
                             "the file is damaged")
         self.config = parse_config(MDConfig, json.loads(attributes["config"]))
         self.model = str(attributes["model"])
-        self.ensemble = str(attributes["ensemble"])
         self.timestep_fs = float(attributes["timestep_fs"])
         self.save_interval_steps = int(attributes["save_interval_steps"])
         self.degrees_of_freedom = int(attributes["degrees_of_freedom"])
@@ -90,7 +90,7 @@ class Trajectory:
     def _check_layout(self) -> None:
         """Every dataset is really in this file, with the shape and kind of number of the layout."""
         sizes: dict[str, int] = {}
-        for name, (dtype, letters, _) in LAYOUT.items():
+        for name, (dtype, letters, _) in self._datasets.items():
             data = self._file[name]
             local = isinstance(self._file.get(name, getlink=True), h5py.HardLink) and isinstance(data, h5py.Dataset)
             if not local or data.is_virtual or data.external or data.dtype.kind != np.dtype(dtype).kind:
@@ -140,6 +140,38 @@ class Trajectory:
         return self._read("kinetic_energy")
 
     @property
+    def conserved_energy_eV(self) -> np.ndarray:
+        """Potential + kinetic energy + what thermostat and barostat hold, (T, R), float64; its drift is an error.
+
+        Raises DataError for a file of version 1 with a heat bath, which did not record it.
+        """
+        if "conserved_energy" in self._datasets:
+            return self._read("conserved_energy")
+        if self.ensemble == "nve":
+            return self.potential_energy_eV + self.kinetic_energy_eV
+        raise DataError("this trajectory of an older version does not hold the energy of its heat bath", "run it again")
+
+    @property
+    def variable_cell(self) -> bool:
+        """True when the cell changes with time and `cell` is only the first."""
+        return "cell" in self._datasets
+
+    def cells(self, start: int = 0, stop: int | None = None, step: int = 1) -> np.ndarray:
+        """The cells of frames start:stop:step, (T, R, 3, 3), float64, Å, rows; NaN for retired replicas if variable."""
+        frames = slice(start, stop, step)
+        if self.variable_cell:
+            return self._read("cell", frames)
+        count = len(range(*frames.indices(self.num_frames)))
+        return np.broadcast_to(self.cell, (count, self.num_replicas, 3, 3))
+
+    @property
+    def pressure_GPa(self) -> np.ndarray:
+        """Instantaneous pressure, (T, R), of "npt" runs. Raises DataError for others, which compute no stress."""
+        if not self.variable_cell:
+            raise DataError(f"found the ensemble {self.ensemble!r}, only 'npt' records the pressure", "run 'npt'")
+        return EV_PER_A3_GPA * self._read("pressure")
+
+    @property
     def temperature_K(self) -> np.ndarray:
         """Instantaneous temperature 2 E_kin / (k · degrees of freedom), (T, R); NaN once a replica is retired."""
         return self._read("temperature")
@@ -175,7 +207,7 @@ class Trajectory:
     def chunks(self, name: str, frames: int, replica: int = 0, start: int = 0) -> Iterator[np.ndarray]:
         """Blocks (t, N, 3) of at most `frames` frames of one replica, from frame `start` on while it is alive.
 
-        name : "positions" or "velocities"
+        name : "positions", "velocities", or with a `variable_cell` "cell", then (t, 3, 3)
         """
         end = int(self._file["alive"][:self.num_frames, replica].sum())
         for first in range(start, end, frames):
@@ -190,25 +222,13 @@ class Trajectory:
         if not self._file["alive"][frame, replica]:
             raise DataError(f"replica {replica} was retired before frame {frame}", "see Trajectory.breaks for why")
         positions = self._file["positions"][frame, replica].astype(np.float64)
-        atoms = Atoms(self.atomic_numbers, positions, masses=self.masses, cell=self.cell, pbc=self.pbc)
+        cell = self._file["cell"][frame, replica] if self.variable_cell else self.cell
+        atoms = Atoms(self.atomic_numbers, positions, masses=self.masses, cell=cell, pbc=self.pbc)
         atoms.set_velocities(self._file["velocities"][frame, replica].astype(np.float64) / units.fs)
         energy = float(self._file["potential_energy"][frame, replica])
         atoms.calc = SinglePointCalculator(atoms, energy=energy)
         atoms.info["time_fs"] = float(self._file["time_fs"][frame])
         return atoms
-
-    def write_extxyz(self, path: str | Path, frames: slice = slice(None), replica: int = 0) -> int:
-        """Write frames of one replica, while it is alive, as extended XYZ; returns how many.
-
-        Raises StorageError when the file cannot be written.
-        """
-        path = Path(path)
-        alive = self._file["alive"][:self.num_frames, replica]
-        chosen = [t for t in range(*frames.indices(self.num_frames)) if alive[t]]
-        with replacing(path, make_folder=False) as temporary, open(temporary, "w", encoding="utf-8") as stream:
-            for t in chosen:
-                write_extxyz(stream, [self.to_atoms(t, replica)])
-        return len(chosen)
 
     def _read(self, name: str, frames: slice = slice(None), replicas: slice | None = None) -> np.ndarray:
         start, stop, step = frames.indices(self.num_frames)

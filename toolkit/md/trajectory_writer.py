@@ -2,7 +2,7 @@
 
 All datasets are allocated (sparsely) at the start; afterwards only numbers are written into them, in blocks, and last
 the counter in `progress`. So a reader may open the file at any time, and a killed writer leaves a file that holds
-everything up to its last commit. `layout.LAYOUT` lists the datasets; T frames, R replicas, N atoms.
+everything up to its last commit. `layout.layout` lists the datasets; T frames, R replicas, N atoms.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from ase import Atoms
 
 from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, StorageError
-from toolkit.md.layout import FORMAT, FORMAT_VERSION, FRAME_DATASETS, LAYOUT, one_line
-from toolkit.md.restart import RestartPoint, restart_path, save_restart
-from toolkit.md.state import MDState, degrees_of_freedom
+from toolkit.md.layout import FORMAT, FORMAT_VERSION, frame_bytes, layout, one_line
+from toolkit.md.velocities import degrees_of_freedom
 from toolkit.storage import replacing
 from toolkit.units import KB_EV_PER_K
 
 CHUNK_BYTES = 1 << 20
-BLOCK_BYTES = 16 << 20
-"""Frames waiting in memory never take more than this."""
+PER_ATOM = ("positions", "velocities")
 MAX_IN_MEMORY_BYTES = 2 << 30
 RESERVE_BYTES = 4 << 20
 """A commit is refused when it would leave less than this free on the disk."""
@@ -40,15 +38,16 @@ def num_frames(config: MDConfig) -> int:
 
 
 class TrajectoryWriter:
-    """Collects frames of a run and commits them, together with the restart point, block by block.
+    """Collects frames of one system's replicas and commits them block by block.
 
-    path : None keeps the trajectory in memory (then there is no restart).
+    path : None keeps the trajectory in memory
     """
 
     def __init__(self, file: h5py.File, path: Path | None) -> None:
         self.file = file
-        self._path = path
-        self._frames, _ = (int(value) for value in file["progress"][:])
+        self.path = path
+        self.datasets = layout(str(file.attrs["ensemble"]), int(file.attrs["format_version"]))
+        self._frames = int(file["progress"][0])
         self._num_replicas, self._num_atoms = file["positions"].shape[1:3]
         self._kinetic_to_K = 2.0 / (KB_EV_PER_K * float(file.attrs["degrees_of_freedom"]))
         self._pending: list[dict[str, np.ndarray]] = []
@@ -61,60 +60,58 @@ class TrajectoryWriter:
     @property
     def num_recorded(self) -> int:
         """Frames committed and waiting."""
-        return self._frames + len(self._pending)
+        return self._frames + sum(len(frames["time_fs"]) for frames in self._pending)
 
     @property
-    def is_full(self) -> bool:
-        """True when the waiting frames take so much memory that they should be committed."""
-        return self._pending_bytes >= BLOCK_BYTES
+    def pending_bytes(self) -> int:
+        """Size of the waiting frames."""
+        frame = frame_bytes(self.datasets, self._num_replicas, self._num_atoms)
+        return (self.num_recorded - self._frames) * frame
 
-    @property
-    def _pending_bytes(self) -> int:
-        return len(self._pending) * _frame_bytes(self._num_replicas, self._num_atoms)
+    def record(self, replicas: np.ndarray, times_fs: np.ndarray, frames: dict[str, np.ndarray]) -> None:
+        """Add T frames; retired replicas get NaN.
 
-    def record(self, state: MDState, time_fs: float) -> None:
-        """Add a frame; retired replicas get NaN."""
-        ids = state.replica_ids.cpu().numpy()
-        kinetic = state.kinetic_energies.cpu().numpy()
-        live = {"positions": state.positions.cpu().numpy(), "velocities": state.velocities.cpu().numpy(),
-                "potential_energy": state.potential_energies.cpu().numpy(), "kinetic_energy": kinetic,
-                "temperature": kinetic * self._kinetic_to_K, "alive": np.ones(len(ids), dtype=bool)}
-        frame = {"time_fs": np.asarray(time_fs)}
+        replicas : (R',), those still running;  times_fs : (T,);  frames : (T, R', …) by name of the dataset, positions
+        and velocities perhaps with padding atoms at the end
+        """
+        live = {**frames, "temperature": frames["kinetic_energy"] * self._kinetic_to_K,
+                "alive": np.ones(frames["kinetic_energy"].shape, dtype=bool)}
+        block = {"time_fs": times_fs}
         for name, values in live.items():
-            shape = (self._num_replicas, *values.shape[1:])
-            frame[name] = np.full(shape, False if name == "alive" else np.nan, dtype=LAYOUT[name][0])
-            frame[name][ids] = values
-        self._pending.append(frame)
+            if name in PER_ATOM:
+                values = values[:, :, :self._num_atoms]
+            shape = (len(times_fs), self._num_replicas, *values.shape[2:])
+            block[name] = np.full(shape, False if name == "alive" else np.nan, dtype=self.datasets[name][0])
+            block[name][:, replicas] = values
+        self._pending.append(block)
 
     def record_break(self, replica: int, step: int, positions: np.ndarray, reason: str) -> None:
         """Keep the frame (N, 3), Å, at which a replica was retired, and why."""
-        with _storage_errors(self._path):
+        with _storage_errors(self.path):
             self.file["break_positions"][replica] = positions
             self.file["break_reason"][replica] = reason.encode()[:160]
             self.file["break_step"][replica] = step
 
-    def commit(self, point: RestartPoint, wall_s: float) -> None:
-        """Write the waiting frames and then the restart point. Raises StorageError; what was committed before stays."""
-        if self._path is not None:
-            _require_space(self._path, self._pending_bytes)
+    def commit(self, step: int, wall_s: float) -> None:
+        """Write the waiting frames. Raises StorageError; what was committed before stays."""
+        if self.path is not None:
+            _require_space(self.path, self.pending_bytes)
         end = self.num_recorded
-        with _storage_errors(self._path):
+        with _storage_errors(self.path):
             if self._pending:
-                for name in FRAME_DATASETS:
-                    self.file[name][self._frames:end] = np.stack([frame[name] for frame in self._pending])
+                for name in self._pending[0]:
+                    self.file[name][self._frames:end] = np.concatenate([block[name] for block in self._pending])
             self.file["wall_s"][0] = wall_s
             self.file.flush()
-            self.file["progress"][:] = (end, point.step)
+            self.file["progress"][:] = (end, step)
             self.file.flush()
-            if self._path is not None:
+            if self.path is not None:
                 os.fsync(self.file.id.get_vfd_handle())
         self._frames, self._pending = end, []
-        if self._path is not None:
-            save_restart(self._path, point)
 
     def rewind(self, step: int) -> None:
         """Forget what was written after this step."""
-        with _storage_errors(self._path):
+        with _storage_errors(self.path):
             self._frames = step // int(self.file.attrs["save_interval_steps"]) + 1
             self.file["progress"][:] = (self._frames, step)
             break_step = self.file["break_step"][:]
@@ -123,14 +120,14 @@ class TrajectoryWriter:
 
     def close(self) -> None:
         """Close the file on disk; one in memory stays open for its reader."""
-        if self._path is not None:
-            with _storage_errors(self._path):
+        if self.path is not None:
+            with _storage_errors(self.path):
                 self.file.close()
 
 
 def create_in_memory(atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWriter:
     """A writer whose trajectory lives in memory. Raises ConfigError when it would be larger than 2 GiB."""
-    size = num_frames(config) * _frame_bytes(config.replicas, len(atoms))
+    size = num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms))
     if size > MAX_IN_MEMORY_BYTES:
         raise ConfigError(f"the trajectory would take {size / 2**30:.1f} GiB of memory, expected at most "
                           f"{MAX_IN_MEMORY_BYTES / 2**30:.0f} GiB", "give a path to write it to, or raise save_every")
@@ -147,10 +144,9 @@ def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str) -> Tr
     if path.exists():
         raise StorageError(f"{path} exists already", "resume that run, choose another name, or delete the file")
     with replacing(path) as temporary, _storage_errors(path):
-        _require_space(path, num_frames(config) * _frame_bytes(config.replicas, len(atoms)))
+        _require_space(path, num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms)))
         with h5py.File(temporary, "w") as file:
             _lay_out(file, atoms, config, model)
-        restart_path(path).unlink(missing_ok=True)
     with _storage_errors(path):
         return TrajectoryWriter(h5py.File(path, "r+"), path)
 
@@ -159,16 +155,18 @@ def reopen(path: Path, config: MDConfig) -> TrajectoryWriter:
     """A writer that continues a file; more steps than before make it longer. Raises StorageError, also when in use."""
     with _storage_errors(path):
         file = h5py.File(path, "r+")
+        writer = TrajectoryWriter(file, path)
         if num_frames(config) > len(file["time_fs"]):
-            for name in FRAME_DATASETS:
-                file[name].resize(num_frames(config), axis=0)
+            for name in writer.datasets:
+                if writer.datasets[name][1].startswith("T"):
+                    file[name].resize(num_frames(config), axis=0)
         file.attrs["config"] = config.model_dump_json()
-        return TrajectoryWriter(file, path)
+        return writer
 
 
 def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str) -> None:
     sizes = {"T": num_frames(config), "R": config.replicas, "N": len(atoms)}
-    for name, (dtype, shape, unit) in LAYOUT.items():
+    for name, (dtype, shape, unit) in layout(config.ensemble).items():
         dimensions = tuple(sizes.get(letter) or int(letter) for letter in shape)
         _allocate(file, name, np.dtype(dtype), dimensions, growing=shape[0] == "T")
         file[name].attrs["unit"] = unit
@@ -197,10 +195,6 @@ def _allocate(file: h5py.File, name: str, dtype: np.dtype, shape: tuple[int, ...
         limits = (h5py.h5s.UNLIMITED, *shape[1:])
     space = h5py.h5s.create_simple(shape, limits)
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
-
-
-def _frame_bytes(num_replicas: int, num_atoms: int) -> int:
-    return num_replicas * (24 * num_atoms + 25) + 8
 
 
 @contextmanager

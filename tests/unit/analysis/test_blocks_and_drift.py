@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.analysis.blocks import block_mean, correlated_mean, equilibration_start, statistical_inefficiency
+from toolkit.analysis.blocks import block_mean, correlated_mean, statistical_inefficiency
 from toolkit.analysis.energy_drift import energy_drift
 from toolkit.errors import DataError
 
@@ -26,13 +26,25 @@ def test_inefficiency_of_an_autoregressive_series(memory):
     assert found == pytest.approx((1.0 + memory) / (1.0 - memory), rel=0.1)
 
 
-def test_error_bars_cover_the_truth_as_often_as_they_should():
+def coverage(memory: float, length: int, repeats: int = 500) -> tuple[float, float]:
+    """How often the true mean lies within one standard error, and the scatter of the mean in standard errors."""
     rng = np.random.default_rng(2)
-    estimates = [correlated_mean(autoregressive(rng, 0.8, 3000)) for _ in range(300)]
+    estimates = [correlated_mean(autoregressive(rng, memory, length)) for _ in range(repeats)]
     scaled = np.asarray([e.mean / e.stderr for e in estimates])
-    assert 0.88 < scaled.std() < 1.15
-    naive = np.asarray([e.mean / (1.0 / np.sqrt(3000)) for e in estimates])
-    assert naive.std() > 2.0  # what forgetting the correlation would claim
+    return float(np.mean(np.abs(scaled) < 1.0)), float(scaled.std())
+
+
+@pytest.mark.parametrize(("memory", "length"), [(0.0, 400), (0.5, 400), (0.8, 1000), (0.9, 400)])
+def test_two_error_bars_of_three_cover_the_truth(memory, length):
+    inside, scatter = coverage(memory, length)  # 21 to 400 independent samples
+    assert abs(inside - 0.683) < 3.0 * np.sqrt(0.683 * 0.317 / 500)
+    assert 0.9 < scatter < 1.2
+
+
+def test_forgetting_the_correlation_is_recognised():
+    rng = np.random.default_rng(2)
+    naive = [autoregressive(rng, 0.8, 1000).mean() * np.sqrt(1000) for _ in range(300)]
+    assert np.mean(np.abs(naive) < 1.0) < 0.45
 
 
 def test_slopes_and_their_errors():
@@ -66,14 +78,6 @@ def test_exact_line_and_constant():
     assert drift.slope_meV_per_atom_per_ps == pytest.approx(0.25 / 2 * 1e6)
     assert drift.residual_rms_meV_per_atom == pytest.approx(0.0, abs=1e-6)
     assert energy_drift(times, np.ones(10), 2).slope_meV_per_atom_per_ps == 0.0
-
-
-def test_equilibration_is_found():
-    rng = np.random.default_rng(4)
-    series = autoregressive(rng, 0.5, 2000)
-    assert equilibration_start(series) < 600
-    series[:400] += 20.0 * np.exp(-np.arange(400) / 80.0)
-    assert 100 < equilibration_start(series) < 700
 
 
 def test_blocks():

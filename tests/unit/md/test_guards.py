@@ -36,7 +36,7 @@ class BreaksAt(ExternalField):
         super().__init__(free_field)
         self._countdown, self._spoil, self._replica, self._replicas = call, spoil, replica, replicas
 
-    def evaluate(self, graph: AtomicGraph) -> dict[str, Tensor]:
+    def evaluate(self, graph: AtomicGraph, *, stress: bool = False) -> dict[str, Tensor]:
         output = super().evaluate(graph)
         self._countdown -= 1
         if self._countdown < 0 and graph.num_structures == self._replicas:

@@ -1,0 +1,190 @@
+"""Many steps in a row that nobody looks at: on a GPU one recorded step is replayed, and flags are read once a block.
+
+Within a block the edge list stays as it is, with all pairs up to r_max + skin (those beyond r_max have a zero envelope).
+Two flags stay on the device: a guard failed; an atom moved so far that a pair may be missing. When one is up at the end,
+the block did not happen: the state at its start, noise included, is still there, and the careful path repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toolkit.config import MDConfig
+from toolkit.data.graph import AtomicGraph
+from toolkit.kernels.capture import CapturedCall
+from toolkit.md.forces import ReplicaForces
+from toolkit.md.frames import FrameBuffer
+from toolkit.md.guards import Guards
+from toolkit.md.integrators import ForceFunction, Step
+from toolkit.md.layout import Layout, frame_bytes
+from toolkit.md.restart import RestartPoint
+from toolkit.md.run_files import MAX_WAITING_BYTES, RunFiles
+from toolkit.md.state import MOVING, MDState
+
+MAX_STEPS = 128
+MIN_STEPS = 8
+FRESH_REACH = 0.25
+"""Lists that have used up more than this part of the skin are rebuilt before a block begins."""
+EDGE_RESERVE = 1.15
+"""Room for edges, relative to those of the first list; more need a new recording."""
+FAR_A = 1e3
+"""Length of the edges that fill up the room, Å."""
+
+
+class BlockRunner:
+    """Advances a run by whole blocks, or says that a block must be done with care.
+
+    make_step : force function -> the time step of the ensemble
+    datasets : what a frame holds
+    """
+
+    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[[ForceFunction], Step], guards: Guards,
+                 datasets: Layout) -> None:
+        self._config = config
+        self._forces = forces
+        self._make_step = make_step
+        self._guards = guards
+        self._datasets = datasets
+        self._length = MAX_STEPS
+        self._recording: _Recording | None = None
+        self.last_length = 0
+
+    def attempt(self, point: RestartPoint, files: RunFiles) -> RestartPoint | None:
+        """The point after the next block, its frames recorded; None when a flag went up, and nothing has happened.
+
+        `last_length` is the number of steps that were tried.
+        """
+        config, state = self._config, point.state
+        most = self._max_frames(state) * config.save_every
+        self.last_length = min(self._length, most, config.steps - point.step)
+        recording = self._prepare(state)
+        times = []
+        before = state.generator.get_state()
+        try:
+            for step in range(point.step + 1, point.step + self.last_length + 1):
+                recording.advance()
+                if step % config.save_every == 0:
+                    recording.frames.add(recording.state)
+                    times.append(step * config.timestep_fs)
+            failed, outdated = recording.flags()
+        except BaseException:
+            state.generator.set_state(before)
+            raise
+        if failed or outdated:
+            state.generator.set_state(before)
+            self._length = max(MIN_STEPS, self.last_length // 2) if outdated else self._length
+            return None
+        self._length = min(MAX_STEPS, self._length + 1)
+        if times:
+            files.record(state.replica_ids.cpu().numpy(), np.asarray(times), recording.frames.take())
+        return RestartPoint(recording.copy_state(), point.step + self.last_length)
+
+    def _max_frames(self, state: MDState) -> int:
+        """How many frames may wait on the device."""
+        return max(1, MAX_WAITING_BYTES // frame_bytes(self._datasets, *state.positions.shape[:2]))
+
+    def _prepare(self, state: MDState) -> _Recording:
+        """The recorded step, at this state and with fresh lists; made anew when shapes have changed."""
+        graph = self._forces.candidates(state.positions, state.cell, FRESH_REACH)
+        recording = self._recording
+        if recording is None or not recording.load(state, graph):
+            frames = FrameBuffer(state, self._datasets, min(self._max_frames(state), -(-MAX_STEPS // self._config.save_every)))
+            recording = _Recording(state, graph, self._forces, self._make_step, self._guards, frames)
+        self._recording = recording
+        return recording
+
+
+class _Recording:
+    """One time step on buffers that stay where they are, so that it can be replayed as a CUDA graph."""
+
+    def __init__(self, state: MDState, graph: AtomicGraph, forces: ReplicaForces,
+                 make_step: Callable[[ForceFunction], Step], guards: Guards, frames: FrameBuffer) -> None:
+        self._forces = forces
+        self._guards = guards
+        self.frames = frames
+        self.state = replace(state, **{name: getattr(state, name).clone() for name in MOVING})
+        self._room = None if forces.never_rebuilds else int(EDGE_RESERVE * graph.num_edges) + 1
+        self._graph = graph if self._room is None else fill_up(graph, self._room)
+        self._failed = torch.zeros(len(state.replica_ids), dtype=torch.bool, device=state.positions.device)
+        self._outdated = torch.zeros_like(self._failed)
+        self._step = make_step(self._compute)
+        self._call = CapturedCall(self._advance, (state.step,), generators=(state.generator,),
+                                  undo=lambda: self._reset(state))
+        self._reset(state)
+
+    def load(self, state: MDState, graph: AtomicGraph) -> bool:
+        """Begin from another state with other lists; False when their shapes are not those of the recording."""
+        if len(state.replica_ids) != len(self._failed):
+            return False
+        if self._room is not None:
+            if graph.num_edges > self._room:
+                return False
+            _overwrite(self._graph, fill_up(graph, self._room))
+        self._reset(state)
+        return True
+
+    def advance(self) -> None:
+        """One step, without waiting for it."""
+        step, = self._call(self.state.step)
+        self.state = replace(self.state, step=step)
+
+    def flags(self) -> tuple[bool, bool]:
+        """Whether a guard failed and whether a list was outdated at any step since the last `load`."""
+        failed, outdated = torch.stack([self._failed.any(), self._outdated.any()]).tolist()
+        return failed, outdated
+
+    def copy_state(self) -> MDState:
+        """The present state, safe from later steps."""
+        return replace(self.state, step=self.state.step.clone(),
+                       **{name: getattr(self.state, name).clone() for name in MOVING})
+
+    def _advance(self, step: Tensor) -> tuple[Tensor]:
+        state = self._step(replace(self.state, step=step))
+        self._failed.logical_or_(self._guards.failed(state))
+        if self._room is not None:
+            self._outdated.logical_or_(self._forces.outdated(state.positions, state.cell))
+        for name in MOVING:
+            getattr(self.state, name).copy_(getattr(state, name))
+        return (state.step,)
+
+    def _compute(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._forces.evaluate(self._forces.at(self._graph, positions, cells), positions)
+
+    def _reset(self, state: MDState) -> None:
+        for name in MOVING:
+            getattr(self.state, name).copy_(getattr(state, name))
+        self.state = replace(self.state, step=state.step)
+        self.frames.clear()
+        self._failed.zero_()
+        self._outdated.zero_()
+
+
+def fill_up(graph: AtomicGraph, room: int) -> AtomicGraph:
+    """The same batch with exactly `room` edges: the added ones join the last atom to an image of itself, far away."""
+    periodic = graph.pbc[-1].tolist()
+    axis = periodic.index(True) if any(periodic) else 0
+    cell = graph.cell
+    if not any(periodic):  # nothing else reads this cell
+        cell = cell.clone()
+        cell[-1, axis, 0] = FAR_A
+    images = float(torch.ceil(FAR_A / torch.linalg.vector_norm(cell[-1, axis])))
+    missing = room - graph.num_edges
+    loops = graph.edge_index.new_full((2, missing), graph.num_atoms - 1)
+    shifts = graph.cell_shifts.new_zeros(missing, 3)
+    shifts[:, axis] = images
+    return replace(graph, cell=cell, edge_index=torch.cat([graph.edge_index, loops], dim=1),
+                   cell_shifts=torch.cat([graph.cell_shifts, shifts]))
+
+
+def _overwrite(graph: AtomicGraph, other: AtomicGraph) -> None:
+    """Put the edges of another graph, and all that was worked out from them, where a recorded step reads them."""
+    graph.edge_index.copy_(other.edge_index)
+    graph.cell_shifts.copy_(other.cell_shifts)
+    for name, value in vars(graph.edges).items():
+        if isinstance(value, Tensor) and value is not graph.edge_index:
+            value.copy_(getattr(other.edges, name))

@@ -1,0 +1,43 @@
+"""How many replicas are still whole after a time, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from toolkit.md.trajectory import Trajectory
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class StableFraction:
+    """Fraction of replicas not yet retired at each time, with a confidence interval.
+
+    times_fs, fraction, low, high : (T,)
+    """
+
+    times_fs: np.ndarray
+    fraction: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def stable_fraction(trajectory: Trajectory, times_fs: np.ndarray | None = None) -> StableFraction:
+    """The fraction s(t) of R replicas that lived longer than t, with Wilson's 95 % interval.
+
+    All replicas are watched equally long, so each time is one binomial trial of R (Wilson, J. Am. Stat. Assoc. 22, 209
+    (1927)); replicas must be independent, which different seeds of noise and velocities make them.
+    times_fs : (T,); by default the start, the time of every break, and the end
+    """
+    breaks = np.sort([broken.time_fs for broken in trajectory.breaks])
+    if times_fs is None:
+        end = trajectory.steps_done * trajectory.timestep_fs
+        times_fs = np.unique(np.concatenate([[0.0], breaks, [end]]))
+    num_replicas = trajectory.num_replicas
+    whole = num_replicas - np.searchsorted(breaks, times_fs, side="right")
+    intervals = [binomtest(int(k), num_replicas).proportion_ci(CONFIDENCE, method="wilson") for k in whole]
+    return StableFraction(np.asarray(times_fs, dtype=np.float64), whole / num_replicas,
+                          np.asarray([i.low for i in intervals]), np.asarray([i.high for i in intervals]))
