@@ -1,46 +1,54 @@
-"""Dataset: what was read from a file, in which units, and how it looks."""
+"""Dataset: what was read from files, in which units, and what the detective found in them."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import streamlit as st
 
 from toolkit.config import DataConfig, EnergyUnit, LengthUnit, parse_config
-from toolkit.data.formats import FrameSet, read_frames
-from toolkit.data.inspection import inspect_frames
-from toolkit.figures.plots import ORANGE, bar_chart, histogram
-from toolkit.figures.structures import frames_scene
+from toolkit.data.detective.references import reference_energies
+from toolkit.data.inspection import Inspection, frame_table, inspect_sources
+from toolkit.figures.plots import bar_chart
 from toolkit.ui.choices import pick_source
+from toolkit.ui.dataset import show_distributions, show_findings, show_frames, show_references
 from toolkit.ui.page import begin, show_numbers, shown_errors
-from toolkit.ui.viewer import show_scene
+
+Options = tuple[tuple[str, str], ...]
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the frames …")
-def load(source: str, modified: float, options: tuple[tuple[str, str], ...]) -> tuple[FrameSet, dict[str, Any]]:
-    """Frames and their inspection, once for all sessions; a changed file is read again."""
-    frame_set = read_frames(source, parse_config(DataConfig, {"train": source, **dict(options)}))
-    return frame_set, inspect_frames(frame_set)
+@st.cache_resource(max_entries=4, show_spinner="Reading and questioning the frames …")
+def load(sources: tuple[str, ...], modified: tuple[float, ...],
+         options: Options) -> tuple[Inspection, dict[str, dict[str, np.ndarray]]]:
+    """Inspection and tables of frames, once for all sessions; a changed file is read again."""
+    inspection = inspect_sources(sources, parse_config(DataConfig, {"train": sources[0], **dict(options)}))
+    return inspection, {file.name: frame_table(file.frames, file.indices) for file in inspection.files}
 
 
 def main() -> None:
     """Draw the page."""
-    begin("pages/1_Dataset.py", "A potential is only as good as its data. See what was read, in which units and why we "
-                                "think so, before training on it.")
+    begin("pages/1_Dataset.py", "A potential is only as good as its data. Units, signs, copies and outliers are "
+                                "checked against physics, with the evidence, before you train on them.")
     with shown_errors():
-        source = pick_source("dataset")
+        left, right = st.columns(2)
+        with left:
+            source = pick_source("dataset")
+        with right:
+            test = pick_source("dataset.test", "Compare with (test set)", first={"No second file": ""})
         options = _options()
         if source is None:
             st.info("Choose a file: extended XYZ, npz as in MD17, rMD17 or sGDML, or anything that ASE reads.")
             return
-        modified = Path(source).stat().st_mtime if Path(source).is_file() else 0.0
-        frame_set, found = load(source, modified, options)
-        _draw(source, frame_set, found)
+        sources = tuple(dict.fromkeys(path for path in (source, test) if path))
+        modified = tuple(Path(path).stat().st_mtime if Path(path).is_file() else 0.0 for path in sources)
+        inspection, tables = load(sources, modified, options)
+        _draw(inspection, tables, options)
 
 
-def _options() -> tuple[tuple[str, str], ...]:
+def _options() -> Options:
     with st.expander("The file means something else: set units or names of fields"):
         columns = st.columns(5)
         chosen = {
@@ -53,69 +61,37 @@ def _options() -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in chosen.items() if value and value != "auto")
 
 
-def _draw(source: str, frame_set: FrameSet, found: dict[str, Any]) -> None:
-    report, frames = frame_set.report, frame_set.frames
-    forces = [frame.calc.results["forces"] for frame in frames if frame.calc and "forces" in frame.calc.results]
-    energies = np.array([frame.calc.results["energy"] / len(frame) for frame in frames
-                         if frame.calc and "energy" in frame.calc.results])
+def _draw(inspection: Inspection, tables: dict[str, dict[str, np.ndarray]], options: Options) -> None:
+    first = inspection.files[0]
+    report, sizes = first.frame_set.report, [len(atoms) for atoms in first.frames]
     show_numbers({
-        "Frames": f"{report.num_frames:,}",
-        "Atoms per frame": " – ".join(dict.fromkeys(str(n) for n in (min(map(len, frames)), max(map(len, frames))))),
+        "Frames": " + ".join(f"{len(file.frames):,}" for file in inspection.files),
+        "Atoms per frame": " – ".join(dict.fromkeys(str(n) for n in (min(sizes), max(sizes)))),
         "Energy unit in the file": report.energy_unit, "Length unit in the file": report.length_unit,
+        "Errors · warnings": " · ".join(str(sum(f.severity == severity for f in inspection.findings))
+                                        for severity in ("error", "warning")),
     })
-    st.markdown(f"**Units** · {report.evidence}")
-    for warning in report.warnings:
-        st.warning(warning, icon=":material/warning:")
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("In 3D")
-        _show_frames(source, frame_set)
+        st.subheader("Findings")
+        show_findings(inspection)
     with right:
-        st.subheader("What was read")
-        st.dataframe(_table(found), hide_index=True, height=460)
-    _histograms(energies, forces, frame_set)
-
-
-def _show_frames(source: str, frame_set: FrameSet) -> None:
-    frames = frame_set.frames
-    if all(np.array_equal(frame.numbers, frames[0].numbers) for frame in frames):
-        show_scene(frames_scene(frames), key="dataset.viewer", view=source, height=420)
-        return
-    index = int(st.number_input("Frame", 0, len(frames) - 1, 0, key="dataset.frame"))
-    show_scene(frames_scene([frames[index]]), key="dataset.viewer", view=f"{source}:{index}", height=380)
-
-
-def _table(found: dict[str, Any], prefix: str = "") -> list[dict[str, str]]:
-    rows = []
-    for name, value in found.items():
-        if isinstance(value, dict) and value:
-            rows += _table(value, f"{prefix}{name}.")
-        elif value not in (None, [], {}, ""):
-            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-            rows.append({"property": f"{prefix}{name}", "value": shown})
-    return rows
-
-
-def _histograms(energies: np.ndarray, forces: list[np.ndarray], frame_set: FrameSet) -> None:
-    left, middle, right = st.columns(3)
-    names = [symbol for frame in frame_set.frames[:1000] for symbol in frame.get_chemical_symbols()]
-    symbols, counts = np.unique(names, return_counts=True)
+        st.subheader("In 3D")
+        show_frames(inspection)
+    show_distributions(tables)
+    left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Energy")
-        st.plotly_chart(histogram((energies - energies.mean()) * 1000 if energies.size else energies,
-                                  "energy − mean, meV/atom"), key="dataset.energies")
-        st.caption("A thermal sample of N atoms spreads by about kT √(3N/2) / N. Look at lone outliers.")
-    with middle:
-        st.subheader("Forces")
-        magnitudes = np.concatenate([np.linalg.norm(f, axis=1) for f in forces]) if forces else np.zeros(0)
-        st.plotly_chart(histogram(magnitudes, "force on an atom, eV/Å", ORANGE), key="dataset.forces")
-        if magnitudes.size:
-            st.caption(f"Root mean square of a component: {np.sqrt(np.mean(magnitudes**2) / 3):.3f} eV/Å. "
-                       "Judge a potential's force error against this number.")
+        st.subheader("Reference energies of the elements")
+        show_references(reference_energies(first.frames, report.isolated_atom_energies))
     with right:
         st.subheader("Composition")
-        st.plotly_chart(bar_chart(dict(zip(symbols.tolist(), (100 * counts / counts.sum()).tolist(), strict=True)),
+        numbers, counts = np.unique([s for a in first.frames for s in a.get_chemical_symbols()], return_counts=True)
+        st.plotly_chart(bar_chart(dict(zip(numbers.tolist(), (100 * counts / counts.sum()).tolist(), strict=True)),
                                   "element", "share of atoms, %"), key="dataset.composition")
+    with st.expander("The same as a command", icon=":material/terminal:"):
+        words = [*(file.name for file in inspection.files),
+                 *(word for name, value in options for word in (f"--{name.replace('_', '-')}", value))]
+        st.code(f"python -m toolkit data inspect {shlex.join(words)} --json findings.json", language="bash")
 
 
 main()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
-from toolkit.storage import write_text_atomic
+from toolkit.storage import write_json
 
 MAX_ROWS_SHOWN = 40
 
@@ -55,9 +54,10 @@ class ConsoleReporter:
         self._progress.update(self._task, completed=step, total=total, description=message)
 
     def metrics(self, record: dict[str, Any]) -> None:
-        """Print one line per epoch above the bar."""
-        if record.get("kind") == "epoch":
-            self._progress.console.print(epoch_line(record), highlight=False, soft_wrap=True)
+        """Print one line per epoch, and every note, above the bar."""
+        lines = {"epoch": epoch_line, "note": lambda note: note["message"]}
+        if record.get("kind") in lines:
+            self._progress.console.print(lines[record["kind"]](record), highlight=False, soft_wrap=True)
 
     def should_stop(self) -> bool:
         """True after Ctrl-C."""
@@ -105,9 +105,18 @@ def show_passport(title: str, header: list[str], rows: list[list[str]]) -> None:
             console.print(Padding(Text(row[-1]), (0, 0, 0, 4)))
 
 
-def write_json(values: dict[str, Any], path: Path) -> None:
-    """Write a result as JSON (numbers that are not finite become null). Raises StorageError when that is impossible."""
-    write_text_atomic(path, json.dumps(_finite(values), indent=2, ensure_ascii=False) + "\n")
+def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """Print findings of the dataset detective, worst first, each with its evidence and what to do.
+
+    findings : mappings with severity, title, evidence and advice
+    """
+    console = Console(highlight=False)
+    for finding in findings:
+        style = {"error": "bold red", "warning": "yellow"}.get(finding["severity"], "bold")
+        console.print(f"{finding['severity']}: {finding['title']}", style=style, markup=False, soft_wrap=True)
+        for line in (finding["evidence"], finding["advice"]):
+            if line:
+                console.print(Padding(Text(line), (0, 0, 0, 4)))
 
 
 def show_error(message: str) -> None:
@@ -134,11 +143,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_text(v) for v in value)
     return str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, guarded, read_options
 from toolkit.config import DataConfig, parse_config
-from toolkit.console import show_result
+from toolkit.console import show_findings, show_result, write_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
+
+TOLD_AS_FINDINGS = {"findings", "suspicious", "duplicates", "warnings", "reference_energies"}
+TOLD_IN_TABLE = {"read", "units"}
+MAX_FORMULAS = 5
 
 
 @app.command("inspect", context_settings=EXTRA_OPTIONS)
 @guarded
-def data_inspect(context: typer.Context, files: Annotated[list[str], typer.Argument(help="files, embedded:NAME …")],
-                 json_file: JsonFile = None) -> int:
-    """What is in data files: frames, species, units and why, what is missing, duplicates, suspicious frames."""
-    from toolkit.data.formats import read_frames
-    from toolkit.data.inspection import inspect_frames
+def data_inspect(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help="files, embedded:NAME …; the others are tested against the first")],
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 when an error is found")] = False,
+    json_file: JsonFile = None,
+) -> int:
+    """What is in data files, units and signs by physics, missing labels, copies, leakage into test files, outliers.
+
+    Reading options: --energy-unit --length-unit --energy-key --forces-key --stress-key.
+    """
+    from toolkit.data.inspection import inspect_sources
 
     paths = [word for word in files if not word.startswith("--")]
     options = read_options(context.args, DataConfig)[0]
-    results = {}
+    inspection = inspect_sources(paths, parse_config(DataConfig, {"train": paths[0], **options}))
+    result = inspection.to_dict()
     for path in paths:
-        reading = parse_config(DataConfig, {"train": path, **options})
-        results[path] = inspect_frames(read_frames(path, reading))
-        show_result(path, results[path], None)
+        show_result(path, _brief(result[path] if len(paths) > 1 else result), None)
+        show_findings([finding.to_dict() for finding in inspection.findings
+                       if finding.file == path and finding.kind not in TOLD_IN_TABLE])
     if json_file is not None:
-        show_result("All files", results if len(paths) > 1 else results[paths[0]], json_file)
-    return 0
+        write_json(result, json_file)
+    return 1 if strict and inspection.has_errors else 0
 
 
 @app.command("catalog")
@@ -41,3 +52,10 @@ def data_catalog(json_file: JsonFile = None) -> int:
 
     show_result("catalog:NAME", {name: entry.description for name, entry in CATALOG.items()}, json_file)
     return 0
+
+
+def _brief(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a file as far as the findings do not tell it, with its most frequent formulas."""
+    rows = {key: value for key, value in summary.items() if key not in TOLD_AS_FINDINGS and value != {}}
+    rows["compositions"] = dict(list(summary["compositions"].items())[:MAX_FORMULAS])
+    return rows

@@ -68,19 +68,28 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
     forces that contradict the energies, units that cannot be told.
     """
     config = config or DataConfig(train=source)
-    path, statement = _locate(source)
-    raw = _read_raw(path, config)
-    if statement is not None:
-        raw = replace(raw, statement=statement)
+    path, raw = open_raw(source, config)
     try:
         check_frames(raw)
-        raw, atoms_raw = _split_isolated_atoms(raw)
-        decision = decide_units(raw, config)
+        to_learn, isolated = split_isolated_atoms(raw)
+        decision = decide_units(raw.select(to_learn), config)
     except DataError as error:
         raise DataError(f"{source}: {error.message}", error.hint) from None
+    return convert(source, path, raw.select(to_learn), raw.select(isolated), decision)
+
+
+def open_raw(source: str, config: DataConfig) -> tuple[Path, RawFrames]:
+    """The file of a source and what it holds, in its own units and unchecked. Raises DataError when unreadable."""
+    path, statement = _locate(source)
+    raw = _read_raw(path, config)
+    return path, raw if statement is None else replace(raw, statement=statement)
+
+
+def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decision: UnitDecision) -> FrameSet:
+    """Frames in eV and Å by a decision on their units, and the report. isolated : frames of labelled single atoms."""
     energy_eV = ENERGY_UNITS_EV[decision.energy_unit]
     frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit]) for t in range(len(raw))]
-    energies, notes = _isolated_atoms(atoms_raw, raw, path, energy_eV)
+    energies, notes = _isolated_atoms(isolated, raw, path, energy_eV)
     return FrameSet(frames, _report(source, raw, decision, energies, notes))
 
 
@@ -110,13 +119,13 @@ def _read_raw(path: Path, config: DataConfig) -> RawFrames:
     return read_extxyz(path, config) if kind in (".xyz", ".extxyz") else read_with_ase(path, config)
 
 
-def _split_isolated_atoms(raw: RawFrames) -> tuple[RawFrames, RawFrames]:
-    """Frames to learn from, and frames of one atom labelled as isolated (kept as frames when there is nothing else)."""
+def split_isolated_atoms(raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of frames to learn from, and of single atoms labelled as isolated (to learn from if nothing else is)."""
     isolated = [len(a) == 1 and str(a.info.get("config_type", "")).lower() in ISOLATED_ATOM_LABELS
                 for a in raw.structures]
     if all(isolated):
-        return raw, raw.select([])
-    return raw.select(np.flatnonzero(np.logical_not(isolated))), raw.select(np.flatnonzero(isolated))
+        isolated = [False] * len(raw)
+    return np.flatnonzero(np.logical_not(isolated)), np.flatnonzero(isolated)
 
 
 def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float) -> Atoms:

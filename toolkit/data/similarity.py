@@ -8,7 +8,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from ase import Atoms
 from ase.geometry import complete_cell
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
+
+NUM_BLOCKS = 12
+"""Dimensions of the k-d tree that looks for close frames."""
+
 
 def comparable_groups(structures: Sequence[Atoms], frames: Iterable[int]) -> list[list[int]]:
     """The given frames grouped by atomic numbers (in order), periodicity and cell, largest group first."""
@@ -47,3 +52,21 @@ def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms
     if structures[0].pbc.any():
         return (kept - kept.mean(axis=1, keepdims=True)).reshape(len(kept), -1)
     return np.array([pdist(frame) for frame in kept])
+
+
+def close_pairs(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.ndarray:
+    """Pairs (a, b), (P, 2), whose features differ by less than `tolerance` (root mean square), without comparing all.
+
+    first, second : (T1, D), (T2, D) from `frame_features`
+    Sums over blocks of features, each over the root of its length, never lie further apart than the features do (Cauchy
+    and Schwarz), so a k-d tree over a few such sums finds every candidate.
+    """
+    num_features = first.shape[1]
+    starts = np.unique(np.linspace(0, num_features, min(NUM_BLOCKS, num_features), endpoint=False).astype(int))
+    roots = np.sqrt(np.diff([*starts, num_features]))
+    trees = [cKDTree(np.add.reduceat(features, starts, axis=1) / roots) for features in (first, second)]
+    radius = tolerance * np.sqrt(num_features)
+    candidates = trees[0].sparse_distance_matrix(trees[1], radius, output_type="coo_matrix")
+    pairs = np.stack([candidates.row, candidates.col], axis=1)
+    distances = np.sqrt(np.mean((first[pairs[:, 0]] - second[pairs[:, 1]]) ** 2, axis=1))
+    return pairs[distances < tolerance]

@@ -63,14 +63,12 @@ def fit_energy_shifts(frames: list[Atoms]) -> tuple[dict[str, float], tuple[str,
     Solved by singular values in float64. Directions without information stay at zero: the smallest shifts that fit.
     """
     labelled = [atoms for atoms in frames if "energy" in _results(atoms)]
-    symbols = _symbols(frames)
     if not labelled:
-        return dict.fromkeys(symbols, 0.0), ()
-    tallies = [Counter(atoms.get_chemical_symbols()) for atoms in labelled]
-    counts = np.array([[tally[symbol] for symbol in symbols] for tally in tallies], dtype=np.float64)
+        return dict.fromkeys(_symbols(frames), 0.0), ()
+    symbols, counts = composition_counts(labelled, _symbols(frames))
     energies = np.array([_results(atoms)["energy"] for atoms in labelled], dtype=np.float64)
     left, singular, right = np.linalg.svd(counts, full_matrices=False)
-    rank = int(np.count_nonzero(singular > 1e-3 * singular[0]))
+    rank = rank_of(singular)
     warnings: tuple[str, ...] = ()
     if rank < len(symbols):
         warnings = (f"compositions fix only {rank} of {len(symbols)} energy shifts ({', '.join(symbols)}): the "
@@ -79,6 +77,18 @@ def fit_energy_shifts(frames: list[Atoms]) -> tuple[dict[str, float], tuple[str,
     damped = singular / (singular**2 + (RIDGE * singular[0]) ** 2)
     shifts = right.T @ (damped * (left.T @ energies))
     return dict(zip(symbols, shifts.tolist(), strict=True)), warnings
+
+
+def composition_counts(frames: list[Atoms], symbols: list[str] | None = None) -> tuple[list[str], np.ndarray]:
+    """Elements (of the frames, by atomic number, unless given) and how many atoms of each every frame has, (T, Z)."""
+    symbols = symbols or _symbols(frames)
+    tallies = [Counter(atoms.get_chemical_symbols()) for atoms in frames]
+    return symbols, np.array([[tally[symbol] for symbol in symbols] for tally in tallies], dtype=np.float64)
+
+
+def rank_of(singular: np.ndarray) -> int:
+    """How many singular values, largest first, of a composition matrix are not noise."""
+    return int(np.count_nonzero(singular > 1e-3 * singular[0]))
 
 
 def energies_above(frames: list[Atoms], shifts: dict[str, float]) -> dict[int, float]:

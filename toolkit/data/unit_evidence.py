@@ -47,6 +47,20 @@ class Measured:
     samples: int
 
 
+@dataclass(frozen=True)
+class CloseStep:
+    """From one frame to a similar one, in the units of the file.
+
+    rms : displacement of an atom;  work : −½(F_a + F_b)·(r_b − r_a);  energy : E_b − E_a;  earlier, later : a and b
+    """
+
+    rms: float
+    work: float
+    energy: float
+    earlier: int
+    later: int
+
+
 def length_ratio(raw: RawFrames) -> float | None:
     """Median over atoms of the nearest distance (file units) over the sum of covalent radii (Å).
 
@@ -120,15 +134,18 @@ def work_over_energy(raw: RawFrames) -> Measured | None:
     Molecules are superposed first (Kabsch, Acta Cryst. A32, 922, 1976), periodic frames of one cell compared by nearest
     images. 1 when forces are minus the gradient of the energies; None without at least 8 comparable pairs.
     """
-    steps = [pair for group in _groups(raw, need_energy=True)[:5] for pair in _closest_pairs(raw, group[:MAX_FRAMES])]
-    if not steps:
-        return None
-    steps.sort(key=lambda step: step[0])
-    work, difference = np.array([step[1:] for step in steps[:MAX_PAIRS]]).T
+    steps = close_steps(raw)
+    work, difference = np.array([step.work for step in steps]), np.array([step.energy for step in steps])
     if len(work) < 8 or not difference.any() or not work.any():
         return None
     norm = np.sqrt((work @ work) * (difference @ difference))
     return Measured(float(work @ difference / (difference @ difference)), float(work @ difference / norm), len(work))
+
+
+def close_steps(raw: RawFrames) -> list[CloseStep]:
+    """The closest pairs of comparable frames, closest first, at most 50."""
+    steps = [step for group in _groups(raw, need_energy=True)[:5] for step in _closest_pairs(raw, group[:MAX_FRAMES])]
+    return sorted(steps, key=lambda step: step.rms)[:MAX_PAIRS]
 
 
 def _groups(raw: RawFrames, need_energy: bool) -> list[list[int]]:
@@ -164,8 +181,8 @@ def _badger(z_i: int, z_j: int, length: float) -> float:
     return BADGER_K / (length - BADGER_D_A[rows]) ** 3
 
 
-def _closest_pairs(raw: RawFrames, group: list[int]) -> list[tuple[float, float, float]]:
-    """The closest pairs of frames of one group: (RMS displacement, work −F·dr, energy difference)."""
+def _closest_pairs(raw: RawFrames, group: list[int]) -> list[CloseStep]:
+    """The closest pairs of frames of one group."""
     structures = [raw.structures[t] for t in group]
     periodic = bool(structures[0].pbc.any())
     positions = unwrapped_positions(structures)
@@ -185,7 +202,7 @@ def _closest_pairs(raw: RawFrames, group: list[int]) -> list[tuple[float, float,
         rms = float(np.sqrt((step**2).sum(axis=1).mean()))
         if rms > 1e-6:
             work = -0.5 * float(np.sum((force_a + force_b) * step))
-            pairs.append((rms, work, raw.energies[group[b]] - raw.energies[group[a]]))
+            pairs.append(CloseStep(rms, work, raw.energies[group[b]] - raw.energies[group[a]], group[a], group[b]))
     return pairs
 
 

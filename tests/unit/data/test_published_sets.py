@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist, pdist
 
 from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.datasets import load_splits
+from toolkit.data.detective.copies import leakage
 from toolkit.data.formats import read_frames
-from toolkit.data.inspection import leakage
 from toolkit.data.statistics import compute_statistics, force_rms
 from toolkit.errors import DataError
 

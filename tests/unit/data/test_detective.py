@@ -1,0 +1,91 @@
+"""Each of ten broken copies of real data is named for what it is, and the clean sets raise no such alarm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+
+from tests.unit.data.corruptions import CORRUPTIONS, CONSEQUENCES, leak, relabelled
+from toolkit.data.detective.data_file import open_data
+from toolkit.data.detective.detective import investigate
+from toolkit.data.detective.findings import SEVERITIES, Finding
+from toolkit.data.formats import read_frames
+
+SETS = {
+    "aspirin": ("embedded:aspirin", slice(0, 600, 4)),
+    "ethanol": ("embedded:ethanol", slice(0, 150)),
+    "rMD17 uracil": ("rmd17/rmd17_uracil_train_01.npz", slice(0, 150)),
+    "3BPA": ("3bpa/train_300K.xyz.gz", slice(0, 100)),
+    "Si AIMD": ("si_aimd_800K/sitraj.xyz.gz", slice(1, 80)),
+    "NbMoTaW": ("snap_nbmotaw/NbMoTaW_test.extxyz.gz", slice(None)),
+}
+"""Name -> source and frames: molecules at two levels of theory, a semiconductor and alloys with stress."""
+
+ALARMS = {"leaked_frames", *CONSEQUENCES, *(kind for corruption in CORRUPTIONS.values() for kind in corruption.kinds)}
+PARAMS = [pytest.param(name, marks=[] if source.startswith("embedded") else pytest.mark.shared)
+          for name, (source, _) in SETS.items()]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
+def clean(request: pytest.FixtureRequest, shared_data: Path) -> list[Atoms]:
+    source, chosen = SETS[request.param]
+    path = source if source.startswith("embedded") else str(shared_data / source)
+    return [relabelled(atoms) for atoms in read_frames(path).frames[chosen]]
+
+
+def findings(folder: Path, *sets: list[Atoms]) -> list[Finding]:
+    """What the detective says about frames written to extended XYZ files, which state eV and Å."""
+    files = []
+    for k, frames in enumerate(sets):
+        write(folder / f"{k}.extxyz", frames, format="extxyz")
+        files.append(open_data(str(folder / f"{k}.extxyz")))
+    return investigate(files)
+
+
+def alarms(found: list[Finding]) -> set[str]:
+    return {finding.kind for finding in found} & ALARMS
+
+
+def test_clean_sets_raise_no_alarm(clean: list[Atoms], tmp_path: Path) -> None:
+    half = len(clean) // 2
+    found = findings(tmp_path, clean[:half], clean[half:])
+    assert alarms(found) == set() and "error" not in {finding.severity for finding in found}
+    assert {"read", "units"} <= {finding.kind for finding in found}
+
+
+@pytest.mark.parametrize("name, seed", [(name, seed) for name, corruption in CORRUPTIONS.items()
+                                        for seed in range(2 if corruption.random else 1)])
+def test_broken_copies_are_named(name: str, seed: int, clean: list[Atoms], tmp_path: Path) -> None:
+    corruption = CORRUPTIONS[name]
+    if not corruption.applies_to(clean):
+        pytest.skip("nothing of the kind in this set")
+    broken = corruption.apply(clean, np.random.default_rng(seed))
+    found = findings(tmp_path, broken)
+    assert corruption.kinds <= alarms(found) <= corruption.kinds | corruption.consequences
+    named = next(finding for finding in found if finding.kind in corruption.kinds)
+    assert named.severity != "info" and named.advice and (named.evidence or named.frames)
+    assert [f.severity for f in found] == sorted((f.severity for f in found), key=SEVERITIES.index)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_leaked_frames_are_named_though_turned(seed: int, clean: list[Atoms], tmp_path: Path) -> None:
+    half = len(clean) // 2
+    train, test = leak(clean[:half], clean[half:], np.random.default_rng(seed))
+    leaked = [finding for finding in findings(tmp_path, train, test) if finding.kind == "leaked_frames"]
+    assert leaked[0].frames == tuple(range(len(clean) - half, len(test))) and leaked[0].severity == "error"
+
+
+@pytest.mark.parametrize("first, second", [
+    ("kcal for eV", "flipped forces"), ("Bohr for Å", "NaN"), ("duplicated frames", "missing energies"),
+    ("permuted species", "duplicated frames"), ("shuffled forces", "missing energies"), ("flipped forces", "NaN")])
+def test_two_faults_at_once_are_both_named(first: str, second: str, tmp_path: Path) -> None:
+    frames = [relabelled(atoms) for atoms in read_frames("embedded:aspirin").frames[:150]]
+    rng = np.random.default_rng(3)
+    for name in (first, second):
+        frames = CORRUPTIONS[name].apply(frames, rng)
+    named = CORRUPTIONS[first].kinds | CORRUPTIONS[second].kinds
+    assert named <= alarms(findings(tmp_path, frames)) <= named | CORRUPTIONS[first].consequences

@@ -1,0 +1,74 @@
+"""Pictures of a data set: distributions of several files, energies along a file, frames with their forces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import plotly.graph_objects as go
+from ase import Atoms
+
+from toolkit.figures.plots import HEIGHT, PALETTE, SKY
+from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step
+
+BINS = 60
+MAX_POINTS = 20_000
+LONG_ARROW_A = 2.0
+"""Length in the picture of a force at the 99th percentile."""
+
+
+def distributions(values: Mapping[str, np.ndarray], x_label: str) -> go.Figure:
+    """One outline a name over common bins, as a share of its own values. x_label : with its unit."""
+    finite = {name: array[np.isfinite(array)] for name, array in values.items()}
+    joined = np.concatenate([np.zeros(0), *finite.values()])
+    edges = np.histogram_bin_edges(joined, BINS) if joined.size else np.linspace(0.0, 1.0, 2)
+    figure = go.Figure()
+    for k, (name, array) in enumerate(finite.items()):
+        share = 100.0 * np.histogram(array, edges)[0] / max(array.size, 1)
+        figure.add_trace(go.Scatter(
+            x=edges, y=[*share, 0.0], name=name, mode="lines", fill="tozeroy" if len(finite) == 1 else None,
+            line={"shape": "hv", "color": PALETTE[k % len(PALETTE)], "width": 2},
+            hovertemplate="from %{x:.4g}: %{y:.2f} %<extra>" + name + "</extra>"))
+    return _finish(figure, x_label, "share, %", legend=len(finite) > 1)
+
+
+def along_file(series: Mapping[str, tuple[np.ndarray, np.ndarray]], y_label: str) -> go.Figure:
+    """Values against the place of their frame in its file, one marker a frame (thinned beyond 20,000).
+
+    series : name -> (places, values), (T,) each;  y_label : with its unit
+    """
+    figure = go.Figure()
+    for k, (name, (places, values)) in enumerate(series.items()):
+        shown = slice(None, None, max(1, -(-len(places) // MAX_POINTS)))
+        figure.add_trace(go.Scattergl(
+            x=places[shown], y=values[shown], name=name, mode="markers",
+            marker={"size": 4, "color": PALETTE[k % len(PALETTE)]},
+            hovertemplate="frame %{x}: %{y:.4g}<extra>" + name + "</extra>"))
+    return _finish(figure, "frame in the file", y_label, legend=len(series) > 1)
+
+
+def frames_with_forces(frames: Sequence[Atoms], labels: Sequence[str],
+                       forces: Sequence[np.ndarray] | None) -> tuple[Scene, float]:
+    """A scene of frames of the same atoms with arrows for forces, and how many eV/Å one Å of arrow stands for.
+
+    labels : one text a frame;  forces : (N, 3) for each frame, eV/Å, or None for no arrows (scale 0 then)
+    Raises DataError when the frames hold different atoms.
+    """
+    chosen = range(0, len(frames), thinning_step(len(frames), len(frames[0])))
+    scene = replace(frames_scene([frames[t] for t in chosen], [labels[t] for t in chosen]),
+                    frames_left_out=len(frames) - len(chosen))
+    if forces is None:
+        return scene, 0.0
+    vectors = np.stack([forces[t] for t in chosen])
+    long = float(np.percentile(np.linalg.norm(vectors, axis=-1), 99.0))
+    scale = LONG_ARROW_A / long if long > 0.0 else 1.0
+    arrows = Arrows(scene.positions, np.ascontiguousarray(scale * vectors, dtype=np.float32), SKY)
+    return replace(scene, arrows=(arrows,)), 1.0 / scale
+
+
+def _finish(figure: go.Figure, x_label: str, y_label: str, *, legend: bool) -> go.Figure:
+    figure.update_layout(height=HEIGHT, margin={"l": 60, "r": 20, "t": 30, "b": 50}, showlegend=legend,
+                         legend={"orientation": "h", "x": 0.0, "y": 1.02, "yanchor": "bottom"})
+    figure.update_xaxes(title_text=x_label)
+    return figure.update_yaxes(title_text=y_label)
