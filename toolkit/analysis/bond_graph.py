@@ -15,8 +15,9 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from toolkit.analysis.internal_coordinates import AtomPaths, angles_deg, bond_lengths
 from toolkit.errors import DataError
 
-BOND_TOLERANCE = 1.15
-"""Two atoms are bonded when closer than this times the sum of their covalent radii (`ase.data.covalent_radii`)."""
+BOND_TOLERANCE = 1.25
+"""Two atoms are bonded when closer than this times the sum of their covalent radii (`ase.data.covalent_radii`): wide
+enough for a bond that a hot frame caught stretched, and short of any hydrogen bond."""
 DOUBLE_BOND = 0.90
 """Bonds shorter than this times the sum of the radii do not turn: C=C has 0.88, an amide 0.92, a single bond 1.0."""
 LINEAR_DEG = 170.0

@@ -13,8 +13,8 @@ from toolkit.analysis.blocks import block_mean
 from toolkit.errors import DataError
 
 LAGS_PER_LEVEL = 16
-FIT_WINDOW = (0.2, 1.0)
-"""Part of the longest lag over which the line is fitted, by default."""
+FIT_WINDOW = (0.1, 0.5)
+"""Part of the longest lag over which the line is fitted, by default: longer lags have few independent origins."""
 A2_PER_FS_CM2_PER_S = 0.1
 YEH_HUMMER_XI = 2.837297
 
@@ -83,7 +83,7 @@ def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None,
 
     Points are weighted by 1 / lag, as long lags are the less certain ones. In a periodic box D depends on the box: see
     `yeh_hummer_cm2_per_s`.
-    fit_from_fs, fit_to_fs : default the last four fifths of the lags; begin where the MSD has become a straight line
+    fit_from_fs, fit_to_fs : default a tenth to a half of the longest lag; begin where the MSD is a straight line
     Raises DataError when fewer than 2 lags lie between.
     """
     longest = float(msd.lag_fs[-1])

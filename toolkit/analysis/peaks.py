@@ -12,6 +12,8 @@ from toolkit.errors import DataError
 MIN_PROMINENCE = 0.02
 """Of the highest point: smaller bumps are left out."""
 MIN_STDERRS = 3.0
+SPIKE = 1e-6
+"""A neighbour lower than this times a peak does not help to locate it."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,9 @@ def spectrum_peaks(frequency_cm1: np.ndarray, values: np.ndarray, stderr: np.nda
 def _vertex(values: np.ndarray, top: int, left: float, right: float) -> float:
     """Index, between the points, of the maximum of the peak that is above half prominence from left to right."""
     points = np.arange(min(int(np.ceil(left)), top - 1), max(int(right), top + 1) + 1)
-    points = points[values[points] > 0.0]
+    points = points[values[points] > SPIKE * values[top]]
     if len(points) > 2:
-        curvature, slope, _ = np.polyfit(points - top, np.log(values[points]), 2, w=values[points])
+        curvature, slope, _ = np.polyfit(points - top, np.log(values[points]), 2, w=values[points] / values[top])
         if curvature < 0.0 and left <= top - 0.5 * slope / curvature <= right:
             return top - 0.5 * slope / curvature
     return float((points * values[points]).sum() / values[points].sum())

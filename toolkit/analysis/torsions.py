@@ -75,7 +75,9 @@ def torsion_maps(angles_deg: Frames, pairs: list[tuple[int, int]], temperature_K
 
 
 def free_energy_eV(probability: np.ndarray, temperature_K: float) -> np.ndarray:
-    """−kT ln p above the minimum of each row, (K, …), eV; NaN where p is zero."""
+    """−kT ln p above the minimum of each row, (K, …), eV; NaN where p is zero. Raises DataError unless T > 0."""
+    if not temperature_K > 0.0:
+        raise DataError(f"found a temperature of {temperature_K} K, expected a positive one")
     axes = tuple(range(1, probability.ndim))
     with np.errstate(divide="ignore"):
         relative = np.log(probability.max(axis=axes, keepdims=True)) - np.log(probability)

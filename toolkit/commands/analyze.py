@@ -103,8 +103,8 @@ def analyze_torsion(
 @guarded
 def analyze_msd(
     trajectory: TrajectoryFile,
-    fit_from_ps: Annotated[float | None, typer.Option("--fit-from-ps", help="default: a fifth of the lags")] = None,
-    fit_to_ps: Annotated[float | None, typer.Option("--fit-to-ps", help="default: the longest lag")] = None,
+    fit_from_ps: Annotated[float | None, typer.Option("--fit-from-ps", help="default: a tenth of the longest lag")] = None,
+    fit_to_ps: Annotated[float | None, typer.Option("--fit-to-ps", help="default: half of the longest lag")] = None,
     viscosity: Annotated[float | None, typer.Option("--viscosity-mPa-s", help="for the finite-size correction")] = None,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,

@@ -58,7 +58,7 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     """Mean squared displacement, Å², and diffusion constants, cm²/s, of all atoms and of each element.
 
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
-    half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default the last four fifths of the lags.
+    half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default a tenth to a half of the longest lag.
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short.
     """

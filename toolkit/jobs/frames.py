@@ -102,7 +102,7 @@ class FrameReader:
         NaN once a replica is retired.
         """
         step = -(-(self.trajectory.num_frames - self.start) // most)
-        times = self.trajectory.times_fs[self.start::step] * 1e-3
+        times = np.arange(self.start, self.trajectory.num_frames, step) * (self.trajectory.frame_interval_fs * 1e-3)
         return times, self.trajectory.positions(self.start, None, step, slice(0, replicas))
 
     def _window(self, start: int, end: int, group: slice, rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,0 +1,201 @@
+"""Analyses of trajectory files: exact answers for motion given by a formula, retired replicas, memory, the command line."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from synthetic_trajectories import write_trajectory
+from typer.testing import CliRunner
+
+from toolkit.analysis.internal_coordinates import torsions_deg
+from toolkit.cli import app
+from toolkit.errors import DataError
+from toolkit.jobs.analyses import trajectory_bonds, trajectory_gyration, trajectory_rdf, trajectory_rmsd
+from toolkit.jobs.analyses_motion import parse_atoms, trajectory_msd, trajectory_torsions
+from toolkit.jobs.analyses_spectra import trajectory_vdos
+from toolkit.jobs.frames import FrameReader, open_frames
+from toolkit.md.trajectory import Trajectory
+from toolkit.units import PER_FS_CM1
+
+PEROXIDE = molecule("H2O2")
+BREATHING_CM1 = np.array([900.0, 1500.0])
+AMPLITUDE = 0.02
+
+
+def breathing(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two replicas of H₂O₂, (t, 2, 4, 3), that swell and shrink, each at a frequency of its own."""
+    omega = 2.0 * np.pi * BREATHING_CM1 / PER_FS_CM1
+    angle = omega * times_fs[:, None]
+    shape = PEROXIDE.positions
+    return ((1.0 + AMPLITUDE * np.sin(angle))[..., None, None] * shape,
+            (AMPLITUDE * omega * np.cos(angle))[..., None, None] * shape)
+
+
+@pytest.fixture(scope="module")
+def breathing_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trajectory(tmp_path_factory.mktemp("breathing") / "a.h5", PEROXIDE, breathing, 6000, timestep_fs=0.5,
+                            save_every=4, replicas=2)
+
+
+def test_every_analysis_of_a_known_motion(breathing_file):
+    bonds = trajectory_bonds(breathing_file)
+    oxygen = PEROXIDE.get_distance(0, 1)
+    assert bonds["n_frames"] == 12_000 and set(bonds["bonds_A"]) == {"O0-O1", "O0-H2", "O1-H3"}
+    assert bonds["bonds_A"]["O0-O1"]["mean"] == pytest.approx(oxygen, rel=1e-4)
+    assert bonds["bonds_A"]["O0-O1"]["std"] == pytest.approx(oxygen * AMPLITUDE / np.sqrt(2.0), rel=0.01)
+    assert bonds["bonds_A"]["O0-O1"]["maximum"] == pytest.approx(oxygen * (1.0 + AMPLITUDE), rel=1e-4)
+    assert bonds["angles_deg"]["O1-O0-H2"]["std"] < 1e-4
+    size = np.sqrt((PEROXIDE.get_masses() * ((PEROXIDE.positions - PEROXIDE.get_center_of_mass()) ** 2).sum(axis=1)).sum()
+                   / PEROXIDE.get_masses().sum())
+    gyration = trajectory_gyration(breathing_file)
+    assert gyration["radius_of_gyration_A"]["mean"] == pytest.approx(size, rel=1e-4)
+    assert len(gyration["series"]["replicas"]) == 2 and len(gyration["series"]["time_ps"]) == 2000
+    assert gyration["series"]["time_ps"][-1] == pytest.approx(5997 * 2e-3)
+    rmsd = trajectory_rmsd(breathing_file, heavy_only=True)
+    assert rmsd["rmsd_A"]["minimum"] < 1e-6 < rmsd["rmsd_A"]["maximum"] == pytest.approx(0.5 * oxygen * AMPLITUDE, rel=0.01)
+    torsions = trajectory_torsions(breathing_file)["torsions"]["H2-O0-O1-H3"]
+    assert torsions["most_probable_deg"] == pytest.approx(121.0, abs=2.5) and not torsions["is_methyl"]
+    assert torsions_deg(PEROXIDE.positions[[2, 0, 1, 3]]) == pytest.approx(121.0, abs=0.1)
+    peaks = trajectory_vdos(breathing_file, resolution_cm1=10.0)["peaks"]
+    assert peaks["frequency_cm1"] == pytest.approx(BREATHING_CM1, abs=0.3)
+    assert trajectory_rdf(breathing_file)["pairs"]["O-O"]["peak_A"] == pytest.approx(oxygen, abs=0.05)
+
+
+def test_skipping_and_striding(breathing_file):
+    assert trajectory_bonds(breathing_file, skip_ps=2.0)["n_frames"] == 10_000
+    assert trajectory_bonds(breathing_file, skip_ps=2.0, stride=7)["n_frames"] == 2 * 715
+    assert trajectory_rdf(breathing_file, stride=100)["n_frames"] == 120
+    assert np.isfinite(trajectory_rdf(breathing_file, stride=100)["pairs"]["O-O"]["stderr"]).all()
+    with open_frames(breathing_file, 1.0, 3) as reader:
+        whole = reader.trajectory.positions(500)[::3]
+        assert np.array_equal(np.concatenate(list(reader.chunks())), np.concatenate([whole[:, 0], whole[:, 1]]))
+        windows = [np.concatenate(list(window)) for window in reader.windows(4)]
+        assert np.array_equal(np.concatenate([window[:, 0] for window in windows[:4]]), whole[:458 * 4, 0])
+        segments = list(reader.segments("positions", 300))
+        assert np.array_equal(segments[1], whole[150:450, 0]) and reader.interval_fs == 6.0
+    for wrong in ({"skip_ps": 12.0}, {"skip_ps": -1.0}, {"stride": 0}):
+        with pytest.raises(DataError, match="skip"):
+            trajectory_bonds(breathing_file, **wrong)
+
+
+def test_a_retired_replica_counts_while_it_lives(tmp_path):
+    path = write_trajectory(tmp_path / "a.h5", PEROXIDE, breathing, 4000, timestep_fs=0.5, save_every=4, replicas=2)
+    with h5py.File(path, "r+") as file:
+        file["alive"][1000:, 0] = False
+        for name in ("positions", "velocities", "temperature"):
+            file[name][1000:, 0] = np.nan
+    assert trajectory_bonds(path)["n_frames"] == 5000
+    assert trajectory_bonds(path, skip_ps=4.0)["n_frames"] == 2000
+    series = trajectory_gyration(path)["series"]["replicas"]
+    assert (len(series[0]), len(series[1])) == (500, 2000)
+    found = trajectory_vdos(path, resolution_cm1=8.0)
+    assert found["n_segments"] == 0 + 2  # of 2085 frames, which the first replica does not have
+    assert found["peaks"]["frequency_cm1"] == pytest.approx(BREATHING_CM1[1:], abs=0.3)
+    found = trajectory_vdos(path, resolution_cm1=20.0)
+    assert found["n_segments"] == 1 + 8
+    assert found["peaks"]["frequency_cm1"] == pytest.approx(BREATHING_CM1, abs=0.6)
+    assert trajectory_msd(path)["n_blocks"] == 1 + 5
+
+
+def tumbling(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Four replicas (t, 4, 3, 3) whose atoms go round in circles of 1 Å."""
+    angle = 0.05 * times_fs[:, None, None] + np.arange(12.0).reshape(4, 3)
+    around = np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
+    return around, 0.05 * np.stack([-np.sin(angle), np.cos(angle), np.zeros_like(angle)], axis=-1)
+
+
+def test_mean_squared_displacement_of_circles(tmp_path):
+    path = write_trajectory(tmp_path / "a.h5", molecule("H2O"), tumbling, 1500, timestep_fs=1.0, replicas=4)
+    found = trajectory_msd(path)
+    exact = 2.0 - 2.0 * np.cos(0.05 * 1e3 * np.array(found["lag_ps"]))
+    assert found["n_blocks"] == 12 and found["lag_ps"][-1] == pytest.approx(0.24)
+    assert found["curves"]["total"]["values_A2"] == pytest.approx(exact, abs=1e-5)
+    assert "not periodic" in found["finite_size_note"]
+
+
+def test_the_finite_size_note_of_boxes(tmp_path):
+    argon = Atoms("Ar", [[0.0, 0.0, 0.0]], cell=[20.0] * 3, pbc=True)
+    path = write_trajectory(tmp_path / "a.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
+    assert "give the viscosity" in trajectory_msd(path)["finite_size_note"]
+    assert trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_correction_cm2_per_s"] == pytest.approx(6.23e-6, rel=0.01)
+    argon.set_cell([20.0, 20.0, 30.0])
+    path = write_trajectory(tmp_path / "b.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
+    assert "not cubic" in trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_note"]
+
+
+def water(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One replica of three atoms, breathing at 1500 cm⁻¹ and with a bond for a torsion axis absent."""
+    omega = 2.0 * np.pi * 1500.0 / PER_FS_CM1
+    shape = molecule("H2O").positions.astype(np.float32)
+    angle = (omega * times_fs).astype(np.float32)[:, None, None, None]
+    return (1.0 + AMPLITUDE * np.sin(angle)) * shape, AMPLITUDE * np.float32(omega) * np.cos(angle) * shape
+
+
+LONG_ANALYSES: dict[str, Callable[[Path], object]] = {
+    "rdf": trajectory_rdf, "bonds": trajectory_bonds, "rmsd": trajectory_rmsd, "msd": trajectory_msd, "vdos": trajectory_vdos,
+    "torsion": lambda path: trajectory_torsions(path, atoms=(1, 0, 2, 0)),
+}
+
+
+def peak_bytes(function: Callable[[Path], object], path: Path) -> int:
+    tracemalloc.start()
+    try:
+        function(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("frames", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_long_trajectories_are_analysed_in_bounded_memory(tmp_path, frames):
+    """Only scalars grow with the run (times, temperatures, who is alive): less than the positions in single precision."""
+    path = write_trajectory(tmp_path / "long.h5", molecule("H2O"), water, frames, timestep_fs=1.0)
+    used = {name: peak_bytes(function, path) for name, function in LONG_ANALYSES.items()}
+    print({name: f"{size / 2**20:.1f} MiB" for name, size in used.items()})
+    assert max(used.values()) < (12 << 20) + 20 * frames
+    with Trajectory(path) as trajectory:
+        everything = peak_bytes(lambda _: trajectory.positions().astype(np.float64), path)
+    assert everything > 100 * frames  # what reading it all at once takes
+
+
+@pytest.mark.parametrize(("words", "keys"), [
+    (["vdos", "--resolution-cm1", "10"], {"frequency_cm1", "curves", "peaks", "nyquist_cm1", "temperature_K"}),
+    (["torsion", "--bins", "36"], {"angle_deg", "torsions", "maps", "series", "temperature_K"}),
+    (["torsion", "--atoms", "2,0,1,3"], {"torsions"}), (["msd", "--skip-ps", "1"], {"lag_ps", "curves", "n_blocks"}),
+    (["rmsd", "--heavy-only"], {"rmsd_A", "series"}), (["bonds", "--stride", "5"], {"bonds_A", "angles_deg"}),
+    (["gyration"], {"radius_of_gyration_A"}), (["rdf", "--stride", "50"], {"r_A", "pairs"}),
+])
+def test_commands_write_what_they_found(breathing_file, tmp_path, words, keys):
+    command = ["analyze", words[0], str(breathing_file), *words[1:], "--json", str(tmp_path / "a.json")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert keys <= json.loads((tmp_path / "a.json").read_text()).keys()
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["torsion", "--atoms", "1,2"], "four numbers"), (["torsion", "--atoms", "3,0,1,2"], "not bonded"),
+    (["msd", "--fit-from-ps", "99"], "at least 2"), (["vdos", "--highest-cm1", "8000"], "save a frame"),
+    (["rmsd", "--reference", "embedded:aspirin"], "atoms of the trajectory"), (["rdf", "--skip-ps", "99"], "--skip-ps 99"),
+    (["ir", "nothing.npy"], "cannot read the dipole moments"),
+])
+def test_mistakes_get_one_line(breathing_file, words, message):
+    done = CliRunner().invoke(app, ["analyze", words[0], str(breathing_file), *words[1:]])
+    assert done.exit_code == 2 and message in " ".join(done.output.split())
+
+
+def test_a_rigid_molecule_has_no_torsion(tmp_path):
+    path = write_trajectory(tmp_path / "a.h5", molecule("H2O"), water, 100)
+    with pytest.raises(DataError, match="no rotatable bond"):
+        trajectory_torsions(path)
+    with pytest.raises(DataError, match="four numbers"):
+        parse_atoms("a,b,c,d")
+    with Trajectory(path) as trajectory, pytest.raises(DataError, match="0.05 ps"):
+        FrameReader(trajectory, skip_ps=1.0)
