@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
@@ -106,7 +107,7 @@ def load_modes(folder: Path) -> tuple[Atoms, NormalModes]:
         with np.load(folder / MODES_FILE, allow_pickle=False) as stored:
             values = {field.name: stored[field.name] for field in fields(NormalModes)}
         atoms = read(folder / RELAXED_FILE, format="extxyz")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{folder} holds no readable normal modes: {error}", "compute them with `toolkit modes`") from None
     return atoms, NormalModes(**{**values, "linear": bool(values["linear"])})
 

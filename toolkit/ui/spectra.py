@@ -57,14 +57,13 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
 def _pick_mode(run: Run, modes: NormalModes, compared: tuple[ModeSpectra, list[Peak], float] | None) -> int:
     """A table in which a click chooses the mode, under sticks that show it; the highest mode first."""
     slot = st.container()
-    columns: dict[str, np.ndarray] = {"mode": np.arange(len(modes.masses) * 3)[:len(modes.frequencies_cm1)] + 1,
-                                      "Hessian, cm⁻¹": modes.frequencies_cm1.round(1),
-                                      "reduced mass, amu": modes.reduced_masses_amu.round(2)}
+    columns = {"mode": np.arange(len(modes.frequencies_cm1)) + 1, "Hessian, cm⁻¹": modes.frequencies_cm1.round(1)}
     if compared is not None:
         spectra = compared[0]
-        columns |= {"in motion, cm⁻¹": spectra.centre_cm1.round(1), "shift": spectra.shift_cm1.round(1),
+        columns |= {"in motion": spectra.centre_cm1.round(1), "shift": spectra.shift_cm1.round(1),
                     "width": spectra.width_cm1.round(1), "in band": spectra.band_share.round(2),
                     "temperature, K": spectra.kinetic_K.round(0)}
+    columns["reduced mass, amu"] = modes.reduced_masses_amu.round(2)
     event = st.dataframe(columns, key=f"{PAGE}.table.{run.run_id}", on_select="rerun", selection_mode="single-row",
                          hide_index=True, height=260)
     st.caption("Click the box at the left of a row to see that mode move.")
