@@ -80,6 +80,6 @@ def chain_difference(timestep_fs: float) -> float:
 
 def test_nose_hoover_chains_take_the_same_path_to_second_order():
     """ASE puts the chain at both ends of a step, we put it in the middle: the paths meet as the step gets smaller."""
-    coarse, fine = chain_difference(4.0), chain_difference(2.0)
-    assert fine < 1e-4
-    assert np.log2(coarse / fine) == pytest.approx(2.0, abs=0.2)
+    coarse, fine = chain_difference(1.25), chain_difference(0.625)
+    assert fine < 2e-6
+    assert np.log2(coarse / fine) == pytest.approx(2.0, abs=0.25)

@@ -1,8 +1,9 @@
-"""Many steps in a row that nobody looks at: on a GPU one recorded step is replayed, and flags are read once a block.
+"""Many steps in a row that nobody looks at: on a GPU one recorded step is replayed, and the host asks once a block.
 
 Within a block the edge list stays as it is, with all pairs up to r_max + skin (those beyond r_max have a zero envelope).
-Two flags stay on the device: a guard failed; an atom moved so far that a pair may be missing. When one is up at the end,
-the block did not happen: the state at its start, noise included, is still there, and the careful path repeats it.
+The device counts the steps before the first at which a guard failed or an atom had moved so far that a pair may be
+missing. When these are fewer than the block has, the block did not happen: the state at its start, noise included, is
+still there, and only the good steps are repeated. The step that needs a look is left to the careful path.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from toolkit.md.run_files import MAX_WAITING_BYTES, RunFiles
 from toolkit.md.state import MOVING, MDState
 
 MAX_STEPS = 128
-MIN_STEPS = 8
 FRESH_REACH = 0.25
 """Lists that have used up more than this part of the skin are rebuilt before a block begins."""
 EDGE_RESERVE = 1.15
@@ -37,7 +37,7 @@ FAR_A = 1e3
 
 
 class BlockRunner:
-    """Advances a run by whole blocks, or says that a block must be done with care.
+    """Advances a run by whole blocks.
 
     make_step : force function -> the time step of the ensemble
     datasets : what a frame holds
@@ -52,37 +52,38 @@ class BlockRunner:
         self._datasets = datasets
         self._length = MAX_STEPS
         self._recording: _Recording | None = None
-        self.last_length = 0
 
-    def attempt(self, point: RestartPoint, files: RunFiles) -> RestartPoint | None:
-        """The point after the next block, its frames recorded; None when a flag went up, and nothing has happened.
-
-        `last_length` is the number of steps that were tried.
-        """
+    def advance(self, point: RestartPoint, files: RunFiles) -> RestartPoint | None:
+        """The point after the next block, its frames recorded; None when the very next step needs care."""
         config, state = self._config, point.state
-        most = self._max_frames(state) * config.save_every
-        self.last_length = min(self._length, most, config.steps - point.step)
-        recording = self._prepare(state)
-        times = []
         before = state.generator.get_state()
-        try:
-            for step in range(point.step + 1, point.step + self.last_length + 1):
-                recording.advance()
-                if step % config.save_every == 0:
-                    recording.frames.add(recording.state)
-                    times.append(step * config.timestep_fs)
-            failed, outdated = recording.flags()
-        except BaseException:
+        length = min(self._length, self._max_frames(state) * config.save_every, config.steps - point.step)
+        while length > 0:
+            recording = self._prepare(state)
+            try:
+                times, good = self._run(recording, point.step, length)
+            except BaseException:
+                state.generator.set_state(before)
+                raise
+            if good == length:
+                self._length = min(MAX_STEPS, self._length + 1)
+                if len(times):
+                    files.record(state.replica_ids.cpu().numpy(), times, recording.frames.take())
+                return RestartPoint(recording.copy_state(), point.step + length)
             state.generator.set_state(before)
-            raise
-        if failed or outdated:
-            state.generator.set_state(before)
-            self._length = max(MIN_STEPS, self.last_length // 2) if outdated else self._length
-            return None
-        self._length = min(MAX_STEPS, self._length + 1)
-        if times:
-            files.record(state.replica_ids.cpu().numpy(), np.asarray(times), recording.frames.take())
-        return RestartPoint(recording.copy_state(), point.step + self.last_length)
+            self._length = max(1, good)
+            length = good
+        return None
+
+    def _run(self, recording: _Recording, first: int, length: int) -> tuple[np.ndarray, int]:
+        """So many steps; the times of the frames that were kept, (T,), fs, and the number of good steps."""
+        times = []
+        for step in range(first + 1, first + length + 1):
+            recording.advance()
+            if step % self._config.save_every == 0:
+                recording.frames.add(recording.state)
+                times.append(step * self._config.timestep_fs)
+        return np.asarray(times), recording.good_steps()
 
     def _max_frames(self, state: MDState) -> int:
         """How many frames may wait on the device."""
@@ -110,8 +111,9 @@ class _Recording:
         self.state = replace(state, **{name: getattr(state, name).clone() for name in MOVING})
         self._room = None if forces.never_rebuilds else int(EDGE_RESERVE * graph.num_edges) + 1
         self._graph = graph if self._room is None else fill_up(graph, self._room)
-        self._failed = torch.zeros(len(state.replica_ids), dtype=torch.bool, device=state.positions.device)
-        self._outdated = torch.zeros_like(self._failed)
+        self._num_replicas = len(state.replica_ids)
+        self._good = torch.zeros((), dtype=torch.bool, device=state.positions.device)
+        self._count = torch.zeros_like(state.step)
         self._step = make_step(self._compute)
         self._call = CapturedCall(self._advance, (state.step,), generators=(state.generator,),
                                   undo=lambda: self._reset(state))
@@ -119,7 +121,7 @@ class _Recording:
 
     def load(self, state: MDState, graph: AtomicGraph) -> bool:
         """Begin from another state with other lists; False when their shapes are not those of the recording."""
-        if len(state.replica_ids) != len(self._failed):
+        if len(state.replica_ids) != self._num_replicas:
             return False
         if self._room is not None:
             if graph.num_edges > self._room:
@@ -133,10 +135,9 @@ class _Recording:
         step, = self._call(self.state.step)
         self.state = replace(self.state, step=step)
 
-    def flags(self) -> tuple[bool, bool]:
-        """Whether a guard failed and whether a list was outdated at any step since the last `load`."""
-        failed, outdated = torch.stack([self._failed.any(), self._outdated.any()]).tolist()
-        return failed, outdated
+    def good_steps(self) -> int:
+        """Steps since the last `load` before the first at which a guard failed or a list was outdated."""
+        return int(self._count)
 
     def copy_state(self) -> MDState:
         """The present state, safe from later steps."""
@@ -145,9 +146,11 @@ class _Recording:
 
     def _advance(self, step: Tensor) -> tuple[Tensor]:
         state = self._step(replace(self.state, step=step))
-        self._failed.logical_or_(self._guards.failed(state))
+        bad = self._guards.failed(state)
         if self._room is not None:
-            self._outdated.logical_or_(self._forces.outdated(state.positions, state.cell))
+            bad = bad | self._forces.outdated(state.positions, state.cell)
+        self._good.logical_and_(~bad.any())
+        self._count.add_(self._good)
         for name in MOVING:
             getattr(self.state, name).copy_(getattr(state, name))
         return (state.step,)
@@ -160,8 +163,8 @@ class _Recording:
             getattr(self.state, name).copy_(getattr(state, name))
         self.state = replace(self.state, step=state.step)
         self.frames.clear()
-        self._failed.zero_()
-        self._outdated.zero_()
+        self._good.fill_(True)
+        self._count.zero_()
 
 
 def fill_up(graph: AtomicGraph, room: int) -> AtomicGraph:

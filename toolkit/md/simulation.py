@@ -93,7 +93,7 @@ def make_step(config: MDConfig, force_function: ForceFunction) -> Step:
 
 
 class _Run:
-    """The loop over steps: careful ones, one by one, or blocks of them with a look at the end."""
+    """The loop over steps: blocks of them with a look at the end, or careful ones, one by one."""
 
     def __init__(self, advance: Step, forces: ReplicaForces, guards: Guards, files: RunFiles, pace: Pace,
                  blocks: BlockRunner | None) -> None:
@@ -103,7 +103,6 @@ class _Run:
         self._files = files
         self._pace = pace
         self._blocks = blocks
-        self._careful_until = 0
 
     def run(self, point: RestartPoint) -> None:
         """Step until the end, until asked to stop, or until no replica is left; commit whatever happens."""
@@ -123,12 +122,10 @@ class _Run:
             pace.report(point)
 
     def _go_on(self, point: RestartPoint) -> RestartPoint:
-        """One block when all goes well, else one step."""
-        if self._blocks is not None and point.step >= self._careful_until:
-            done = self._blocks.attempt(point, self._files)
-            if done is not None:
-                return done
-            self._careful_until = point.step + self._blocks.last_length
+        """One block of steps when that is allowed and nothing is wrong with the first, else one careful step."""
+        done = None if self._blocks is None else self._blocks.advance(point, self._files)
+        if done is not None:
+            return done
         state = _advance_or_restore(self._advance, point.state)
         return RestartPoint(self._retire_failed(state, point.step + 1), point.step + 1)
 
