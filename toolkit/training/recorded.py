@@ -31,6 +31,11 @@ class RecordedSteps:
         self._store = PackedGraphs(graphs, self._r_max, step.device) if resident else None
         self._call: CapturedCall | None = None
 
+    @property
+    def replayed(self) -> bool:
+        """True once steps are replayed from a recording."""
+        return self._call is not None and self._call.recorded
+
     def holds(self, indices: Tensor) -> bool:
         """True when the batch of these graphs fits into the recorded shape."""
         chosen = [self._graphs[k] for k in indices.tolist()]

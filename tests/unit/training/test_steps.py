@@ -38,10 +38,10 @@ def graphs(copper_file: Path) -> list[AtomicGraph]:
     return graphs
 
 
-def new_step(kind: str = "mse", amsgrad: bool = False, name: str = "adam") -> TrainStep:
+def new_step(kind: str = "mse", amsgrad: bool = False, name: str = "adam", device: str = "cpu") -> TrainStep:
     loss = LossConfig(kind=kind, energy_weight=2.0, stress_weight=7.0)
     options = OptimizerConfig(name=name, amsgrad=amsgrad, weight_decay=0.01, gradient_clip_norm=1.0)
-    step = TrainStep(build_model(MODEL, torch.float64), loss, options)
+    step = TrainStep(build_model(MODEL, torch.float64).to(device), loss, options)
     step.prepare(0.01, 0)
     return step
 
@@ -63,9 +63,11 @@ def test_parts_add_up_to_the_whole_batch(graphs, kind):
     assert (gradients(careless) - gradients(whole)).norm() > 1e-3
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("resident", [True, False])
-def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident):
-    plain, padded = new_step(), new_step()
+def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident, device):
+    """On a GPU the padded steps are one recorded graph, whose warm-up must leave no trace."""
+    plain, padded = new_step(device=device), new_step(device=device)
     batches = batch_indices(12, 5, torch.Generator().manual_seed(0))
     recorded = RecordedSteps(padded, graphs, usual_shape(graphs, [batches]), resident=resident)
     for number, batch in enumerate(batches):
@@ -73,6 +75,7 @@ def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident):
         for step in (plain, padded):
             step.prepare(0.02 / (number + 1), number)
         torch.testing.assert_close(recorded(batch), plain([collate([graphs[k] for k in batch])]), rtol=1e-9, atol=1e-9)
+    assert recorded.replayed == (device == "cuda")
     assert not recorded.holds(torch.arange(12))
     for key, value in plain.state().items():
         torch.testing.assert_close(padded.state()[key], value, rtol=1e-7, atol=1e-9, msg=key)
