@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
+from tests.synthetic_trajectories import write_trajectory
 from toolkit.analysis.mode_spectra import (
     ModeSpectra,
     eckart_rotations,
@@ -21,6 +24,7 @@ from toolkit.analysis.spectra import cut_segments
 from toolkit.config import MDConfig
 from toolkit.errors import DataError
 from toolkit.interfaces.relaxation import cartesian_hessian
+from toolkit.jobs.mode_analysis import spectra_of_modes
 from toolkit.md.simulation import simulate
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.models.potential import Potential
@@ -145,3 +149,34 @@ def test_frames_too_far_apart_or_of_another_molecule_are_refused():
         mode_spectra([(positions[:, :2], velocities[:, :2])], modes, 1.0, 0.5)
     with pytest.raises(DataError, match="no segment"):
         mode_spectra([], modes, 1.0, 0.5)
+
+
+def test_a_crystal_does_not_turn():
+    """Velocities of a crystal are projected as they are; those of a molecule after turning the frame back."""
+    modes = modes_of(triangle())
+    positions, velocities = oscillating(modes, np.arange(50.0))
+    turn = Rotation.from_rotvec([0.0, 0.0, 0.5]).as_matrix()
+    turned = positions @ turn.T, velocities @ turn.T
+    crystal = replace(modes, zero_modes_cm1=np.zeros(3))
+    np.testing.assert_allclose(mode_velocities(modes, *turned), mode_velocities(modes, positions, velocities), atol=1e-9)
+    np.testing.assert_allclose(mode_velocities(crystal, positions, velocities), mode_velocities(modes, positions, velocities),
+                               atol=1e-5)
+    assert np.abs(mode_velocities(crystal, *turned) - mode_velocities(crystal, positions, velocities)).max() > 1e-3
+
+
+def test_memory_does_not_grow_with_the_trajectory(tmp_path: Path):
+    modes = modes_of(triangle())
+
+    def motion(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        positions, velocities = oscillating(modes, times)
+        return positions[:, None], velocities[:, None]
+
+    peaks = []
+    for frames in (20_000, 200_000):
+        path = write_trajectory(tmp_path / f"{frames}.h5", triangle(), motion, frames)
+        tracemalloc.start()
+        spectra, _ = spectra_of_modes(path, modes, 16.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert spectra.num_segments > frames // 2100 - 2
+    assert peaks[1] < peaks[0] + 200_000 * 20  # times, energies and flags; positions alone would be 72 bytes a frame

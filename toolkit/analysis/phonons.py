@@ -61,8 +61,7 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     mesh_length_A : the mesh of the density of states is as fine as a supercell of about this length
     Raises ConfigError without phonopy, DataError for a structure that is no crystal.
     """
-    if not atoms.pbc.all():
-        raise DataError(f"found periodicity {atoms.pbc.tolist()}, phonons need a crystal", "use normal modes instead")
+    require_crystal(atoms)
     if len(supercell) != 3 or min(supercell) < 1:
         raise ConfigError(f"found the supercell {list(supercell)}, expected three whole numbers from 1", "e.g. 2 2 2")
     crystal = _phonopy(atoms, supercell)
@@ -79,6 +78,12 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     dos = crystal.total_dos
     return Phonons(*_bands(crystal), dos.frequency_points, dos.dos, len(crystal.primitive),
                    at_gamma[np.argsort(np.abs(at_gamma))[:3]], float(np.abs(constants.sum(axis=1)).max()))
+
+
+def require_crystal(atoms: Atoms) -> None:
+    """Raise DataError unless the structure is periodic along all three vectors."""
+    if not atoms.pbc.all():
+        raise DataError(f"found periodicity {atoms.pbc.tolist()}, phonons need a crystal", "use normal modes instead")
 
 
 def _phonopy(atoms: Atoms, supercell: Sequence[int]) -> Phonopy:

@@ -155,3 +155,19 @@ def analyze_gyration(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: St
 
     show_result(f"Radius of gyration of {trajectory}", trajectory_gyration(trajectory, skip_ps, stride), json_file)
     return 0
+
+
+@app.command("modes")
+@guarded
+def analyze_modes(
+    trajectory: TrajectoryFile,
+    modes: Annotated[Path, typer.Argument(help="the folder that `toolkit modes -o` wrote")],
+    resolution_cm1: Resolution = 2.0,
+    skip_ps: Skip = 0.0,
+    json_file: JsonFile = None,
+) -> int:
+    """Each normal mode in the simulation: centre, width, anharmonic shift, temperature; peaks and their modes."""
+    from toolkit.jobs.mode_analysis import trajectory_modes
+
+    show_result(f"Modes in {trajectory}", trajectory_modes(trajectory, modes, resolution_cm1, skip_ps), json_file)
+    return 0

@@ -13,7 +13,7 @@ from ase.io import read, write
 from pydantic import Field
 
 from toolkit.analysis.normal_modes import NormalModes
-from toolkit.analysis.phonons import phonons
+from toolkit.analysis.phonons import phonons, require_crystal
 from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import StrictModel, parse_config
 from toolkit.errors import DataError
@@ -61,6 +61,8 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
     """
     make_folder(folder)
     atoms = starting_structure(request.structure, request.frame)
+    if request.supercell is not None:
+        require_crystal(atoms)
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
     found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
     modes = vibrations(potential, found.atoms)
