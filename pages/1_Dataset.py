@@ -25,7 +25,7 @@ def load(sources: tuple[str, ...], modified: tuple[float, ...],
          options: Options) -> tuple[Inspection, dict[str, dict[str, np.ndarray]]]:
     """Inspection and tables of frames, once for all sessions; a changed file is read again."""
     inspection = inspect_sources(sources, parse_config(DataConfig, {"train": sources[0], **dict(options)}))
-    return inspection, {file.name: frame_table(file.frames, file.indices) for file in inspection.files}
+    return inspection, {file.name: frame_table(file, inspection.files[0]) for file in inspection.files}
 
 
 def main() -> None:

@@ -190,3 +190,14 @@ def test_a_full_disk_gets_one_line(tiny_yaml, tmp_path):
     assert "cannot write" in done.stderr
     assert "free space" in done.stderr
     assert list((tmp_path / "full").rglob("*.tmp")) == []
+
+
+def test_inspect_names_faults_and_strict_fails_on_them(tmp_path):
+    path = _npz(tmp_path / "flipped.npz", F=np.negative)
+    done = run("data", "inspect", path, "--json", tmp_path / "i.json")
+    assert done.returncode == 0 and "Forces have the wrong sign" in done.stdout, done.stderr
+    findings = json.loads((tmp_path / "i.json").read_text())["findings"]
+    assert findings[0]["kind"] == "force_sign" and findings[0]["severity"] == "error"
+    assert set(findings[0]) == {"kind", "severity", "file", "title", "evidence", "numbers", "n_frames", "frames", "advice"}
+    assert run("data", "inspect", path, "--strict").returncode == 1
+    assert run("data", "inspect", _npz(tmp_path / "clean.npz"), "--strict").returncode == 0

@@ -119,17 +119,19 @@ def force_summary(frames: list[Atoms]) -> dict[str, float] | None:
             "max_net_eV_per_A": float(max(np.linalg.norm(f.sum(axis=0)) for f in forces))}
 
 
-def frame_table(frames: Sequence[Atoms], places: np.ndarray) -> dict[str, np.ndarray]:
+def frame_table(file: DataFile, train: DataFile) -> dict[str, np.ndarray]:
     """One value a frame in columns (T,) named with their units; NaN where a label is missing.
 
-    places : (T,), positions in the file
+    train : the file whose best element energies are taken off, so that two files can be compared
     """
-    above = energies_above(list(frames), fit_energy_shifts(list(frames))[0])
+    frames = file.frames
+    shifts = {**fit_energy_shifts(frames)[0], **fit_energy_shifts(train.frames)[0]}
+    above = energies_above(frames, shifts)
     forces = [label(atoms, "forces") for atoms in frames]
     energies = [label(atoms, "energy") for atoms in frames]
     nan = float("nan")
     return {
-        "frame": np.asarray(places),
+        "frame": file.indices,
         "formula": np.array([atoms.get_chemical_formula() for atoms in frames]),
         "n_atoms": np.array([len(atoms) for atoms in frames]),
         "energy_eV": np.array([nan if energy is None else energy for energy in energies]),

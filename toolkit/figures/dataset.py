@@ -12,7 +12,7 @@ from ase import Atoms
 from toolkit.figures.plots import HEIGHT, PALETTE, SKY
 from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step
 
-BINS = 60
+MOST_BINS = 60
 MAX_POINTS = 20_000
 LONG_ARROW_A = 2.0
 """Length in the picture of a force at the 99th percentile."""
@@ -22,7 +22,8 @@ def distributions(values: Mapping[str, np.ndarray], x_label: str) -> go.Figure:
     """One outline a name over common bins, as a share of its own values. x_label : with its unit."""
     finite = {name: array[np.isfinite(array)] for name, array in values.items()}
     joined = np.concatenate([np.zeros(0), *finite.values()])
-    edges = np.histogram_bin_edges(joined, BINS) if joined.size else np.linspace(0.0, 1.0, 2)
+    bins = int(np.clip(2.0 * np.sqrt(joined.size), 1, MOST_BINS))
+    edges = np.histogram_bin_edges(joined, bins) if joined.size else np.linspace(0.0, 1.0, 2)
     figure = go.Figure()
     for k, (name, array) in enumerate(finite.items()):
         share = 100.0 * np.histogram(array, edges)[0] / max(array.size, 1)

@@ -16,12 +16,12 @@ from toolkit.data.detective.findings import SEVERITIES, Finding
 from toolkit.data.formats import read_frames
 
 SETS = {
-    "aspirin": ("embedded:aspirin", slice(0, 600, 4)),
-    "ethanol": ("embedded:ethanol", slice(0, 150)),
-    "rMD17 uracil": ("rmd17/rmd17_uracil_train_01.npz", slice(0, 150)),
-    "3BPA": ("3bpa/train_300K.xyz.gz", slice(0, 100)),
-    "Si AIMD": ("si_aimd_800K/sitraj.xyz.gz", slice(1, 80)),
-    "NbMoTaW": ("snap_nbmotaw/NbMoTaW_test.extxyz.gz", slice(None)),
+    "aspirin": ("embedded:aspirin", slice(0, 400, 4)),
+    "ethanol": ("embedded:ethanol", slice(0, 120)),
+    "rMD17 uracil": ("rmd17/rmd17_uracil_train_01.npz", slice(0, 100)),
+    "3BPA": ("3bpa/train_300K.xyz.gz", slice(0, 60)),
+    "Si AIMD": ("si_aimd_800K/sitraj.xyz.gz", slice(1, 61)),
+    "NbMoTaW": ("snap_nbmotaw/NbMoTaW_test.extxyz.gz", slice(0, None, 3)),
 }
 """Name -> source and frames: molecules at two levels of theory, a semiconductor and alloys with stress."""
 

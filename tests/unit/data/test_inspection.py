@@ -72,6 +72,18 @@ def test_several_files_are_compared_with_the_first(frame_set: FrameSet, tmp_path
     assert summary["findings"][0]["kind"] == "leaked_frames" and summary["findings"][0]["frames"] == [100]
 
 
+def test_energies_of_another_method_are_noticed(frame_set: FrameSet, tmp_path: Path) -> None:
+    frames = [relabelled(atoms) for atoms in frame_set.frames]
+    for name, offset in (("train", 0.0), ("same", 0.0), ("other", 3.0)):
+        part = frames[:150] if name == "train" else frames[150:]
+        write(tmp_path / f"{name}.xyz", [relabelled(atoms, energy=atoms.calc.results["energy"] + offset)
+                                         for atoms in part], format="extxyz")
+    inspection = inspect_sources([str(tmp_path / f"{name}.xyz") for name in ("train", "same", "other")])
+    offsets = [finding for finding in inspection.findings if finding.kind == "energy_offset"]
+    assert [Path(finding.file).stem for finding in offsets] == ["other"]
+    assert offsets[0].numbers["offset_meV_per_atom"] == pytest.approx(3000.0 / 9, rel=0.02)
+
+
 def test_planted_outliers_are_named(frame_set: FrameSet, inspect) -> None:
     frames = [relabelled(atoms) for atoms in frame_set.frames[:100]]
     frames[7].calc.results["forces"][0, 0] += 40.0
@@ -98,7 +110,7 @@ def test_places_count_frames_that_were_set_aside(frame_set: FrameSet, inspect) -
     summary = inspection.to_dict()
     assert (summary["n_frames"], summary["n_usable_frames"]) == (60, 59) and inspection.has_errors
     file = inspection.files[0]
-    table = frame_table(file.frames, file.indices)
+    table = frame_table(file, file)
     assert table["frame"].tolist() == [t for t in range(60) if t != 2] and np.isfinite(table["energy_eV"]).all()
 
 

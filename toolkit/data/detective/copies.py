@@ -105,7 +105,7 @@ def leaked_frames(train: DataFile, test: DataFile) -> list[Finding]:
         places = test.places(sorted(copies))
         found.append(Finding("leaked_frames", "error",
                              f"{len(copies)} of {count(total, 'test frame')} also in the training set",
-                             f"distances agree within {SAME_A} Å: {some(places)} of {test.name}",
+                             f"distances agree within {SAME_A} Å: {some(places)}",
                              {"n_leaked": len(copies), "n_test": total}, places,
                              "Remove them from one of the two sets: errors on them say nothing about new structures."))
     correlated = sorted(set(_neighbours_in_time(train.frames, test.frames)) - copies)

@@ -9,7 +9,13 @@ from toolkit.data.detective.copies import correlated_frames, leaked_frames, repe
 from toolkit.data.detective.data_file import DataFile
 from toolkit.data.detective.findings import Finding, by_severity, sentence
 from toolkit.data.detective.labels import constant_energies, missing_labels, not_finite, what_was_read
-from toolkit.data.detective.outliers import energy_outliers, force_outliers, fragments, short_distances
+from toolkit.data.detective.outliers import (
+    energy_offset,
+    energy_outliers,
+    force_outliers,
+    fragments,
+    short_distances,
+)
 from toolkit.data.detective.physics import energy_drift, forces_of_other_frames, stress_sign, unit_problems
 from toolkit.data.detective.references import undetermined_references
 from toolkit.data.detective.species import permuted_species
@@ -18,6 +24,8 @@ DETECTORS: tuple[Callable[[DataFile], list[Finding]], ...] = (
     what_was_read, not_finite, missing_labels, permuted_species, unit_problems, forces_of_other_frames, stress_sign,
     constant_energies, energy_drift, repeated_frames, correlated_frames, energy_outliers, force_outliers,
     short_distances, fragments, undetermined_references)
+
+COMPARISONS: tuple[Callable[[DataFile, DataFile], list[Finding]], ...] = (leaked_frames, energy_offset)
 
 EXPLAINS = {
     "permuted_species": {"length_unit", "energy_unit", "shuffled_forces"},
@@ -39,7 +47,7 @@ def investigate(files: Sequence[DataFile]) -> list[Finding]:
         explained = {kind for finding in found for kind in EXPLAINS.get(finding.kind, ())}
         findings += [finding for finding in found if finding.kind not in explained]
     for test in files[1:]:
-        findings += [_about(test, finding) for finding in leaked_frames(files[0], test)]
+        findings += [_about(test, finding) for compare in COMPARISONS for finding in compare(files[0], test)]
     return by_severity(findings)
 
 

@@ -54,6 +54,26 @@ def energy_outliers(file: DataFile) -> list[Finding]:
                     "Look at them in 3D: another phase is fine, a calculation that did not converge is not.")]
 
 
+def energy_offset(train: DataFile, test: DataFile) -> list[Finding]:
+    """Energies of shared compositions that lie elsewhere in a test file: another method, another zero."""
+    shifts = fit_energy_shifts(train.frames)[0]
+    formulas = [{atoms.get_chemical_formula() for atoms in file.frames} for file in (train, test)]
+    shared = formulas[0] & formulas[1]
+    known, asked = (np.array(list(energies_above(
+        [atoms for atoms in file.frames if atoms.get_chemical_formula() in shared], shifts).values()))
+        for file in (train, test))
+    if min(len(known), len(asked)) < 5:
+        return []
+    offset = 1e3 * float(np.median(asked) - np.median(known))
+    width = 1.4826e3 * float(np.median(np.abs(known - np.median(known))))
+    if abs(offset) < ENERGY_OUTLIER * width:
+        return []
+    return [Finding("energy_offset", "warning", f"Energies lie {offset:+.4g} meV/atom from those of the training file",
+                    f"medians over {count(len(asked), 'frame')} of the same compositions; the training energies spread "
+                    f"by {width:.3g} meV/atom", {"offset_meV_per_atom": offset},
+                    advice="Another level of theory, other settings, or another zero of energy? Use one for all files.")]
+
+
 def force_outliers(file: DataFile) -> list[Finding]:
     """Extreme forces, molecules whose forces all vanish, and forces that do not add up to zero."""
     rms = force_rms(file.frames)

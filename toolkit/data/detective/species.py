@@ -23,7 +23,10 @@ TOO_CLOSE = 0.6
 """Times the sum of covalent radii: such frames are broken in another way (real bonds under wrong names reach 0.64)."""
 
 MISFIT_ATOMS = 0.35
-"""Share of atoms from which on a frame is called wrong; thermal frames have none, a reaction has two atoms."""
+"""Share of atoms from which on a single frame is called wrong; thermal frames have none, a reaction has two atoms."""
+
+USUAL_MISFIT = 0.15
+"""The same when it is the median of a file: no molecule of a file is in the middle of a reaction most of the time."""
 
 
 def permuted_species(file: DataFile) -> list[Finding]:
@@ -34,7 +37,8 @@ def permuted_species(file: DataFile) -> list[Finding]:
     """
     shares = {t: misfit_share(atoms) for t, atoms in enumerate(file.frames)
               if len(atoms) > 2 and set(atoms.numbers.tolist()) <= BONDS.keys()}
-    odd = [t for t, share in shares.items() if share > MISFIT_ATOMS]
+    limit = USUAL_MISFIT if shares and np.median(list(shares.values())) > USUAL_MISFIT else MISFIT_ATOMS
+    odd = [t for t, share in shares.items() if share > limit]
     if not odd:
         return []
     share, places = float(np.median([shares[t] for t in odd])), file.places(odd)

@@ -1,0 +1,98 @@
+"""The Dataset page: findings as cards with evidence, offending frames in 3D, train against test, the table to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+from streamlit.testing.v1 import AppTest
+
+from tests.pages.test_pages import metrics, texts
+from tests.unit.data.corruptions import flipped_forces, leak, relabelled
+from toolkit.data.formats import read_frames
+from toolkit.ui.dataset import SHOWN
+
+PAGE = "pages/1_Dataset.py"
+
+
+@pytest.fixture
+def frames() -> list[Atoms]:
+    return [relabelled(atoms) for atoms in read_frames("embedded:ethanol").frames[:80]]
+
+
+@pytest.fixture
+def open_files(open_page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """Open the page on files of the server, the first as training set."""
+    def open_(*sets: list[Atoms]) -> AppTest:
+        monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+        at = open_page(PAGE)
+        for page, name, content in zip(("dataset", "dataset.test"), ("train", "test"), sets, strict=False):
+            write(tmp_path / f"{name}.xyz", content, format="extxyz")
+            at.selectbox(key=f"{page}.source").select("File on the server").run()
+            at.text_input(key=f"{page}.path").set_value(str(tmp_path / f"{name}.xyz")).run()
+        assert not at.exception and not at.error
+        return at
+    return open_
+
+
+def test_clean_data_get_a_clean_bill_with_the_evidence(open_page) -> None:
+    at = open_page(PAGE)
+    assert "No contradiction found" in at.success[0].value and metrics(at)["Errors · warnings"] == "0 · 0"
+    assert "Badger" in texts(at) and "energies" in texts(at) and "Reference energies of H, C, O" in texts(at)
+    assert [row for row in at.dataframe[0].value["element"]] == ["H", "C", "O"]
+    assert set(at.dataframe[0].value["fixed by the data"]) == {"no"}
+    assert "python -m toolkit data inspect embedded:aspirin" in at.code[0].value
+    assert not [button for button in at.button if button.label.startswith("Show")]
+
+
+def test_a_broken_file_is_shown_with_what_is_wrong_instead_of_refused(open_files, frames: list[Atoms]) -> None:
+    at = open_files(flipped_forces(frames, np.random.default_rng(0)))
+    assert metrics(at)["Errors · warnings"] == "1 · 0" and not at.success
+    assert "Forces have the wrong sign" in texts(at) and "their energy difference" in texts(at)
+    assert "Flip the sign" in texts(at)
+
+
+def test_offending_frames_are_shown_in_3d(open_files, frames: list[Atoms]) -> None:
+    frames[20].calc.results["energy"] += 30.0
+    frames[50].positions[8] += 9.0
+    at = open_files(frames)
+    assert metrics(at)["Errors · warnings"] == "0 · 2" and "flown apart" in texts(at)
+    shown = [button for button in at.button if button.label == "Show 1 frame in 3D"]
+    shown[1].click().run()
+    assert not at.exception and at.session_state[SHOWN][2] == (50,)
+    assert "1 molecule flown apart" in texts(at) and "frame 50 of train.xyz" in texts(at)
+    at.button(key="dataset.all").click().run()
+    assert not at.exception and at.session_state[SHOWN][2] == () and "frame 50 of train.xyz" not in texts(at)
+
+
+def test_test_frames_that_were_trained_on_are_found(open_files, frames: list[Atoms]) -> None:
+    at = open_files(*leak(frames[:50], frames[50:], np.random.default_rng(1)))
+    assert metrics(at)["Frames"] == "50 + 35" and metrics(at)["Errors · warnings"] == "1 · 0"
+    assert "5 of 35 test frames also in the training set" in texts(at).replace("\\", "")
+    next(button for button in at.button if button.label == "Show 5 frames in 3D").click().run()
+    assert not at.exception and "frames 30, 31, 32, 33, 34 of test.xyz" in texts(at)
+
+
+def test_frames_of_different_atoms_are_shown_one_at_a_time(open_files, frames: list[Atoms]) -> None:
+    water = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+    at = open_files([*frames[:30], water])
+    box = next(box for box in at.selectbox if box.label == "Frame")
+    box.select(30).run()
+    assert not at.exception and not at.error and len(at.get("bidi_component")) == 1
+
+
+def test_frames_with_nan_are_counted_and_set_aside(open_files, frames: list[Atoms]) -> None:
+    frames[4].calc.results["forces"][0, 0] = np.nan
+    at = open_files(frames)
+    assert metrics(at)["Frames"] == "79" and "1 frame with NaN or infinite forces" in texts(at)
+
+
+def test_units_declared_on_the_page_are_used(open_page) -> None:
+    at = open_page(PAGE)
+    at.selectbox(key="dataset.energy_unit").select("kcal/mol").run()
+    assert not at.exception and "declared as kcal/mol, but physics points to eV" in texts(at).replace("\\", "")
+    assert "--energy-unit kcal/mol" in at.code[0].value
