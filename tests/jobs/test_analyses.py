@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from md_systems import argon, argon_potential
 from synthetic_trajectories import write_trajectory
 from typer.testing import CliRunner
 
 from toolkit.analysis.internal_coordinates import torsions_deg
+from toolkit.analysis.rdf import radial_distribution
 from toolkit.cli import app
+from toolkit.config import MDConfig
 from toolkit.errors import DataError
 from toolkit.jobs.analyses import trajectory_bonds, trajectory_gyration, trajectory_rdf, trajectory_rmsd
 from toolkit.jobs.analyses_motion import parse_atoms, trajectory_msd, trajectory_torsions
 from toolkit.jobs.analyses_spectra import trajectory_vdos
 from toolkit.jobs.frames import FrameReader, open_frames
+from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
 from toolkit.units import PER_FS_CM1
 
@@ -101,7 +105,8 @@ def test_a_retired_replica_counts_while_it_lives(tmp_path):
     assert found["peaks"]["frequency_cm1"] == pytest.approx(BREATHING_CM1[1:], abs=0.3)
     found = trajectory_vdos(path, resolution_cm1=20.0)
     assert found["n_segments"] == 1 + 8
-    assert found["peaks"]["frequency_cm1"] == pytest.approx(BREATHING_CM1, abs=0.6)
+    density = np.array(found["curves"]["total"]["values"])
+    assert density[int(900.0 / 20.0)] > 0.01 * density.max() > 100.0 * density[int(1200.0 / 20.0)]
     assert trajectory_msd(path)["n_blocks"] == 1 + 5
 
 
@@ -129,6 +134,27 @@ def test_the_finite_size_note_of_boxes(tmp_path):
     argon.set_cell([20.0, 20.0, 30.0])
     path = write_trajectory(tmp_path / "b.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
     assert "not cubic" in trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_note"]
+
+
+def test_a_box_that_changes_is_followed(tmp_path):
+    config = MDConfig(ensemble="npt", temperature_K=40.0, timestep_fs=4.0, steps=60, save_every=2, replicas=2,
+                      pressure_GPa=0.5, barostat_fs=100.0)
+    path = tmp_path / "npt.h5"
+    with simulate(argon_potential(), argon(), config, path) as trajectory:
+        positions, cells = (values.swapaxes(0, 1).reshape(62, -1, 3) for values in (trajectory.positions(), trajectory.cells()))
+    found = trajectory_rdf(path, r_max_A=6.0, bin_width_A=0.2)
+    exact = radial_distribution(positions, np.full(32, 18), cells, 6.0, 0.2).values[0]
+    assert np.ptp(np.linalg.det(cells)) > 10.0 and np.allclose(found["pairs"]["total"]["values"], exact)
+    assert "box changes" in trajectory_msd(path, fit_from_ps=0.0, fit_to_ps=1.0)["finite_size_note"]
+    with pytest.raises(DataError, match="cell that changes"):
+        trajectory_bonds(_with_neighbours_across(path))
+
+
+def _with_neighbours_across(path: Path) -> Path:
+    """The same run, its atoms said to be of an element so large that neighbours are bonded."""
+    with h5py.File(path, "r+") as file:
+        file["atomic_numbers"][:] = 55
+    return path
 
 
 def water(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.analysis.bond_graph import find_bonds
+from toolkit.analysis.bond_graph import BondGraph, find_bonds
 from toolkit.analysis.internal_coordinates import angles_deg, bond_lengths
 from toolkit.analysis.observables import ObservableStatistics, observable_statistics
 from toolkit.analysis.rdf import radial_distribution
@@ -34,7 +34,7 @@ def trajectory_rdf(path: str | Path, r_max_A: float = 6.0, bin_width_A: float = 
     """
     with open_frames(path, skip_ps, stride) as reader:
         trajectory = reader.trajectory
-        cell = trajectory.cell if trajectory.pbc.all() else None
+        cell = None if not trajectory.pbc.all() else reader.cells() if trajectory.variable_cell else trajectory.cell
         rdf = radial_distribution(reader.chunks(), trajectory.atomic_numbers, cell, r_max_A, bin_width_A)
     curves = {}
     for row, name in enumerate(rdf.pairs):
@@ -52,7 +52,7 @@ def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) ->
     Returns `n_frames`, `bonds_A` and `angles_deg`, each {name such as "C0-C1": {mean, stderr, std, minimum, maximum}}.
     """
     with open_frames(path, skip_ps, stride) as reader:
-        graph = find_bonds(reader.trajectory.atomic_numbers, next(reader.chunks())[0], reader.cell)
+        graph = first_bonds(reader)
         bonds, angles = graph.bonds(), graph.angles()
         found = observable_statistics(np.concatenate([bond_lengths(bonds.points(chunk)), angles_deg(angles.points(chunk))],
                                                      axis=1) for chunk in reader.chunks())
@@ -83,6 +83,15 @@ def trajectory_rmsd(path: str | Path, reference: str | None = None, skip_ps: flo
         target = next(reader.chunks())[0] if reference is None else _reference_positions(reference, numbers)
         chosen = np.flatnonzero(numbers > 1) if heavy_only else np.arange(len(numbers))
         return _scalar("rmsd_A", reader, lambda frames: kabsch_rmsd(frames[:, chosen], target[chosen]))
+
+
+def first_bonds(reader: FrameReader) -> BondGraph:
+    """The covalent bonds of the first frame. Raises DataError when some cross the boundary of a cell that changes."""
+    graph = find_bonds(reader.trajectory.atomic_numbers, next(reader.chunks())[0], reader.cell)
+    if reader.trajectory.variable_cell and graph.offsets.any():
+        raise DataError("found bonds across the boundary of a cell that changes with time",
+                        "start the run from whole molecules, or analyse a run at constant volume")
+    return graph
 
 
 def thinned_series(reader: FrameReader, compute: Callable[[np.ndarray], np.ndarray]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.analysis.bond_graph import BondGraph, Torsions, find_bonds, neighboring_pairs, rotatable_torsions, torsion_of
+from toolkit.analysis.bond_graph import BondGraph, Torsions, neighboring_pairs, rotatable_torsions, torsion_of
 from toolkit.analysis.diffusion import diffusion, mean_squared_displacement, yeh_hummer_cm2_per_s
 from toolkit.analysis.internal_coordinates import AtomPaths, torsions_deg
 from toolkit.analysis.torsions import torsion_maps, torsion_profiles
 from toolkit.errors import DataError
-from toolkit.jobs.analyses import thinned_series
+from toolkit.jobs.analyses import first_bonds, thinned_series
 from toolkit.jobs.frames import FrameReader, open_frames
 
 MSD_BLOCKS = 10
@@ -29,9 +29,7 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
     Raises DataError when the structure has no rotatable bond.
     """
     with open_frames(path, skip_ps, stride) as reader:
-        first = next(reader.chunks())
-        graph = find_bonds(reader.trajectory.atomic_numbers, first[0], reader.cell)
-        torsions = _torsions(graph, first, atoms)
+        torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
         temperature = float(np.nanmean(reader.trajectory.temperature_K[reader.start:]))
         profiles = torsion_profiles(_angles(reader, paths), temperature, bins)
@@ -106,6 +104,8 @@ def _finite_size(reader: FrameReader, viscosity_mPa_s: float | None) -> tuple[fl
     lengths = np.linalg.norm(trajectory.cell, axis=1)
     if not trajectory.pbc.all():
         return None, "not periodic: no finite-size correction"
+    if trajectory.variable_cell:
+        return None, "the box changes: displacements contain its breathing, diffusion is better taken at constant volume"
     if np.ptp(lengths) > 1e-3 * lengths.max() or not np.allclose(trajectory.cell @ trajectory.cell.T, np.diag(lengths**2)):
         return None, "the box is not cubic: diffusion depends on its shape, compare boxes of several sizes"
     if viscosity_mPa_s is None:

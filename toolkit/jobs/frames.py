@@ -63,12 +63,13 @@ class FrameReader:
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (t, N, 3), Å: all frames of all living replicas, a group of replicas after another."""
-        for group in self._groups():
-            frames = self._frames_at_once(group)
-            for first in range(self.start, self.trajectory.num_frames, frames):
-                alive = self._alive[first:first + frames:self.stride, group]
-                if alive.any():
-                    yield self.trajectory.positions(first, first + frames, replicas=group)[::self.stride][alive]
+        for first, stop, group, alive in self._pieces():
+            yield self.trajectory.positions(first, stop, replicas=group)[::self.stride][alive]
+
+    def cells(self) -> Iterator[np.ndarray]:
+        """The cells (t, 3, 3), Å, of the frames of `chunks`."""
+        for first, stop, group, alive in self._pieces():
+            yield self.trajectory.cells(first, stop, self.stride)[:, group][alive]
 
     def segments(self, name: str, length: int, overlap: float = 0.5) -> Iterator[np.ndarray]:
         """Pieces (length, N, 3) without gap, of one living replica each; neighbours share a fraction `overlap`.
@@ -104,6 +105,15 @@ class FrameReader:
         step = -(-(self.trajectory.num_frames - self.start) // most)
         times = np.arange(self.start, self.trajectory.num_frames, step) * (self.trajectory.frame_interval_fs * 1e-3)
         return times, self.trajectory.positions(self.start, None, step, slice(0, replicas))
+
+    def _pieces(self) -> Iterator[tuple[int, int, slice, np.ndarray]]:
+        """First frame, last frame + 1, replicas, and who of them is alive, (t, R)."""
+        for group in self._groups():
+            frames = self._frames_at_once(group)
+            for first in range(self.start, self.trajectory.num_frames, frames):
+                alive = self._alive[first:first + frames:self.stride, group]
+                if alive.any():
+                    yield first, first + frames, group, alive
 
     def _window(self, start: int, end: int, group: slice, rows: np.ndarray) -> Iterator[np.ndarray]:
         frames = self._frames_at_once(group)

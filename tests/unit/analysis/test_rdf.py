@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from scipy.spatial.distance import pdist
 
 from toolkit.analysis.rdf import radial_distribution
 from toolkit.errors import DataError
@@ -64,6 +65,34 @@ def test_molecule_gives_a_normalised_distance_distribution():
     assert found.coordination[:, -1] == pytest.approx([4.0, 3.0, 1.0])
 
 
+def test_a_box_that_changes():
+    """The same gas in boxes of two sizes, frame by frame; forgetting that the box changes is seen."""
+    small, large = 6.0 * np.eye(3), 7.0 * np.eye(3)
+    frames = np.concatenate([gas(200, 30, small, 3), gas(200, 30, large, 4)])
+    cells = np.repeat([small, large], 200, axis=0)
+    found = radial_distribution(frames, np.full(30, 6), cells, 5.0, 0.25)
+    density = 0.5 * (30 / 6.0**3 + 30 / 7.0**3)  # what an atom sees, on average
+    expected = (1 - 1 / 30) * density * 0.5 * (6.0**3 + 7.0**3) / 30
+    assert found.values[0][4:].mean() == pytest.approx(expected, abs=0.01) and expected > 1.01
+    chunks = (range(first, first + 50) for first in range(0, 400, 50))
+    parts = [(frames[list(rows)], cells[list(rows)]) for rows in chunks]
+    again = radial_distribution((part[0] for part in parts), np.full(30, 6), (part[1] for part in parts), 5.0, 0.25)
+    assert np.allclose(again.values, found.values)
+    wrong = radial_distribution(frames, np.full(30, 6), small, 5.0, 0.25)
+    assert np.abs(wrong.values[0][4:].mean() - expected) > 0.03
+
+
+def test_large_molecules_are_searched_by_tree_and_small_ones_pair_by_pair():
+    frames = np.random.default_rng(8).uniform(0.0, 12.0, (3, 90, 3))
+    found = radial_distribution(frames, np.full(90, 6), None, 5.0, 0.5)
+    lengths = np.concatenate([pdist(frame) for frame in frames])
+    expected = np.histogram(lengths, bins=np.arange(0.0, 5.1, 0.5))[0] / (len(lengths) * 0.5)
+    assert np.allclose(found.values[0], expected)
+    small = radial_distribution(frames[:, :40], np.full(40, 6), None, 5.0, 0.5)
+    lengths = np.concatenate([pdist(frame[:40]) for frame in frames])
+    assert np.allclose(small.values[0], np.histogram(lengths, bins=np.arange(0.0, 5.1, 0.5))[0] / (len(lengths) * 0.5))
+
+
 def test_chunks_give_what_the_array_gives():
     frames = gas(30, 10, 5.0 * np.eye(3), 2)
     whole = radial_distribution(frames, np.full(10, 6), 5.0 * np.eye(3), 3.0)
@@ -83,6 +112,11 @@ def test_chunks_give_what_the_array_gives():
 def test_what_has_no_answer_is_refused(frames, cell, words):
     with pytest.raises(DataError, match=words):
         radial_distribution(frames, np.array([1, 1]), cell, 3.0)
+
+
+def test_a_single_atom_has_no_distance():
+    with pytest.raises(DataError, match="single atom"):
+        radial_distribution(np.zeros((2, 1, 3)), np.array([18]), None, 3.0)
 
 
 def test_unknown_pair_and_wrong_bins():
