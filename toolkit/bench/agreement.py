@@ -1,4 +1,4 @@
-"""Before a backend is timed: its energies, forces and gradients of a force loss, against the reference in float64."""
+"""Before a backend is timed: what it predicts and trains with, against the reference in float64."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from toolkit.config import LossConfig, ModelConfig
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
 from toolkit.kernels.dispatch import BACKENDS, available
 from toolkit.models.derivatives import evaluate
+from toolkit.models.potential import Potential
 from toolkit.models.registry import build_model
 from toolkit.training.loss import training_loss
 
@@ -32,8 +33,9 @@ def agreement_rows(device: str) -> list[dict[str, Any]]:
             for dtype, tolerance in TOLERANCES.items():
                 found = _quantities(config, graph, getattr(torch, dtype), backend)
                 errors = {key: _difference(found[key], expected[key]) for key in expected}
-                rows.append({"backend": backend, "dtype": dtype, **model, **errors, "tolerance": tolerance,
-                             "passed": all(error <= tolerance for error in errors.values())})
+                worst = max(errors.values())
+                rows.append({"backend": backend, "dtype": dtype, **model, **errors, "worst": worst, "tolerance": tolerance,
+                             "passed": worst <= tolerance})
     return rows
 
 
@@ -49,12 +51,15 @@ def _sample() -> AtomicGraph:
 
 
 def _quantities(config: ModelConfig, graph: AtomicGraph, dtype: torch.dtype, backend: str) -> dict[str, Tensor]:
-    """Network energies, forces, and the parameter gradient of a loss on both: first and second derivatives."""
+    """Energies and forces as training and as predictions compute them, and the parameter gradient of a loss on both."""
     model = build_model(config, dtype, backend).to(graph.positions.device)
     output = evaluate(model, graph, create_graph=True)
     training_loss(output, graph, LossConfig()).backward()
     gradient = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in model.parameters()])
-    return {"energies": output["atomic_energies"].detach(), "forces": output["forces"].detach(), "gradient": gradient.double()}
+    predicted = Potential(model, config, graph.positions.device, backend).evaluate(graph)
+    return {"energies": output["atomic_energies"].detach(), "forces": output["forces"].detach(),
+            "gradient": gradient.double(), "predicted_energies": predicted["atomic_energies"],
+            "predicted_forces": predicted["forces"]}
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
