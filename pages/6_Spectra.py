@@ -42,11 +42,12 @@ def _form() -> None:
         with right:
             frame = pick_frame("spectra", structure)
         with st.container(horizontal=True):
-            temperature = st.number_input("Temperature of the free energy, K", 1.0, 5000.0, 298.15, key="spectra.temperature")
+            temperature = st.number_input("Temperature of the free energy, K", 1.0, 5000.0, 298.15,
+                                          key="spectra.temperature")
             symmetry = st.number_input("Symmetry number", 1, 60, 1, key="spectra.symmetry",
                                        help="Rotations that leave the molecule as it is: 2 for water, 12 for benzene.")
             repeats = st.number_input("Supercell for phonons", 1, 8, 1, key="spectra.supercell",
-                                      help="Crystals only: repetitions along each vector. 1 gives the modes at Γ alone.")
+                                      help="Crystals only: repetitions along each vector. 1 gives the modes at Γ.")
         if structure is None:
             st.info("Choose a structure.")
         elif st.button("Compute the normal modes", type="primary", icon=":material/graphic_eq:", key="spectra.start"):

@@ -26,14 +26,14 @@ LENGTHS = (
     FormField("nvt_replicas", "Replicas", "Independent copies in the heat bath."),
     FormField("resolution_cm1", "Resolution, cm⁻¹", "Of spectra: 33 ps / resolution is the length of a segment."),
 )
-STAGES = ("relaxation and normal modes → equilibration → constant energy in float64 and float32 → heat bath → distances, "
-          "vibrational spectrum, modes in motion, torsions → report")
+STAGES = ("relaxation and normal modes → equilibration → constant energy in float64 and float32 → heat bath → "
+          "distances, vibrational spectrum, modes in motion, torsions → report")
 
 
 def main() -> None:
     """Draw the page."""
-    begin("pages/7_Study.py", "The whole verification of a potential on one structure, from the minimum to the free energy "
-                              "of its torsions, with a report to keep.")
+    begin("pages/7_Study.py", "The whole verification of a potential on one structure, from the minimum to the free "
+                              "energy of its torsions, with a report to keep.")
     run = pick_run("study", "study", "New study")
     if run is None:
         _form()

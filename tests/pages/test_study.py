@@ -88,7 +88,8 @@ def test_results_and_report_hold_the_numbers_and_need_no_network(study: Finished
     for dtype in ("float64", "float32"):
         energy = results[f"nve_{dtype}"]["energy"]
         assert abs(energy["slope_meV_per_atom_per_ps"]) < 0.5 and energy["stderr_meV_per_atom_per_ps"] > 0.0
-        assert f"{energy['slope_meV_per_atom_per_ps']:.2e}" in page and f"{energy['stderr_meV_per_atom_per_ps']:.1e}" in markdown
+        assert f"{energy['slope_meV_per_atom_per_ps']:.2e}" in page
+        assert f"{energy['stderr_meV_per_atom_per_ps']:.1e}" in markdown
     shortest = results["structure"]["bond_peaks_A"]["C-C"][0]
     assert 1.3 < shortest < 1.5 and f"{shortest:.3f}" in markdown
     assert page.count("Plotly.newPlot(") == 7 and "<script src=" not in page and page.count("<html") == 1
@@ -138,7 +139,8 @@ def test_modes_of_another_molecule_are_refused(study: Finished, tmp_path: Path) 
         load_modes(tmp_path)
 
 
-def test_the_page_shows_the_report_of_a_finished_study(study: Finished, open_page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_shows_the_report_of_a_finished_study(study: Finished, open_page,
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_RUNS", str(study.folder.parent))
     at = open_page("pages/7_Study.py", run=study.folder.name)
     assert not at.exception and not at.error

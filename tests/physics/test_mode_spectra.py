@@ -105,7 +105,8 @@ def test_a_linear_molecule_keeps_its_bends_apart():
     masses = atoms.get_masses()
     bends = np.array([[[1.0, 0, 0], [-2 * masses[0] / masses[1], 0, 0], [1.0, 0, 0]]]) * np.sqrt(masses)[:, None]
     bends = np.concatenate([bends, bends[..., [1, 0, 2]]]) / np.linalg.norm(bends)
-    modes = NormalModes(np.array([600.0, 700.0]), bends, np.ones(2), np.zeros(5), np.zeros(5), atoms.positions, masses, True)
+    modes = NormalModes(np.array([600.0, 700.0]), bends, np.ones(2), np.zeros(5), np.zeros(5), atoms.positions, masses,
+                        linear=True)
     times = np.arange(8192) * 1.0
     tumble = Rotation.from_rotvec(times[:, None] * [1e-3, 0.0, 0.0]).as_matrix()
     positions, velocities = (np.einsum("tab,tnb->tna", tumble, x) for x in oscillating(modes, times))
@@ -116,7 +117,8 @@ def test_a_linear_molecule_keeps_its_bends_apart():
 def test_the_blue_shift_of_velocity_verlet_is_taken_out():
     atoms = Atoms("CH", [[0.0, 0.0, 0.0], [0.0, 0.0, BOND]])
     modes = normal_modes(cartesian_hessian(springs(), atoms), atoms.positions, atoms.get_masses())
-    run = simulate(springs(), atoms, MDConfig(ensemble="nve", temperature_K=0.1, timestep_fs=1.0, steps=4096, save_every=1))
+    config = MDConfig(ensemble="nve", temperature_K=0.1, timestep_fs=1.0, steps=4096, save_every=1)
+    run = simulate(springs(), atoms, config)
     found = spectra_of(modes, run.positions()[:, 0], run.velocities()[:, 0], 1.0, 1.0, 4096)
     assert np.abs(found.shift_cm1).max() < 0.5
     assert found.frequency_cm1[found.density.argmax()] - modes.frequencies_cm1[0] > 30.0
@@ -125,8 +127,9 @@ def test_the_blue_shift_of_velocity_verlet_is_taken_out():
 def test_every_mode_holds_half_kT_and_unweighted_modes_do_not():
     """BAOAB's velocities are colder by 1 − (ω Δt/2)² (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013))."""
     atoms, timestep = triangle(), 0.5
-    run = simulate(springs(), atoms, MDConfig(temperature_K=100.0, timestep_fs=timestep, friction_per_fs=0.05, steps=1500,
-                                              save_every=150, replicas=200, seed=2))
+    config = MDConfig(temperature_K=100.0, timestep_fs=timestep, friction_per_fs=0.05, steps=1500, save_every=150,
+                      replicas=200, seed=2)
+    run = simulate(springs(), atoms, config)
     positions, velocities = run.positions(start=3), run.velocities(start=3)
 
     def sigmas(modes: NormalModes) -> np.ndarray:
@@ -158,10 +161,10 @@ def test_a_crystal_does_not_turn():
     turn = Rotation.from_rotvec([0.0, 0.0, 0.5]).as_matrix()
     turned = positions @ turn.T, velocities @ turn.T
     crystal = replace(modes, zero_modes_cm1=np.zeros(3))
-    np.testing.assert_allclose(mode_velocities(modes, *turned), mode_velocities(modes, positions, velocities), atol=1e-9)
-    np.testing.assert_allclose(mode_velocities(crystal, positions, velocities), mode_velocities(modes, positions, velocities),
-                               atol=1e-5)
-    assert np.abs(mode_velocities(crystal, *turned) - mode_velocities(crystal, positions, velocities)).max() > 1e-3
+    molecule_at_rest, crystal_at_rest = (mode_velocities(each, positions, velocities) for each in (modes, crystal))
+    np.testing.assert_allclose(mode_velocities(modes, *turned), molecule_at_rest, atol=1e-9)
+    np.testing.assert_allclose(crystal_at_rest, molecule_at_rest, atol=1e-5)
+    assert np.abs(mode_velocities(crystal, *turned) - crystal_at_rest).max() > 1e-3
 
 
 def test_memory_does_not_grow_with_the_trajectory(tmp_path: Path):

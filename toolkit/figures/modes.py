@@ -29,7 +29,8 @@ def sticks(frequencies_cm1: np.ndarray, heights: np.ndarray, y_label: str, chose
     figure = go.Figure(_comb(frequencies_cm1, heights))
     figure.add_trace(go.Scatter(
         x=frequencies_cm1, y=heights, mode="markers", marker={"color": colors, "size": 9}, showlegend=False,
-        customdata=np.arange(len(frequencies_cm1)) + 1, hovertemplate="mode %{customdata}: %{x:.1f} cm⁻¹, %{y:.3g}<extra></extra>"))
+        customdata=np.arange(len(frequencies_cm1)) + 1,
+        hovertemplate="mode %{customdata}: %{x:.1f} cm⁻¹, %{y:.3g}<extra></extra>"))
     return _axes(figure, y_label)
 
 
@@ -51,7 +52,8 @@ def spectra_against_modes(frequency_cm1: np.ndarray, spectra: Mapping[str, np.nd
     return _axes(figure, y_label)
 
 
-def mode_temperatures(harmonic_cm1: np.ndarray, kinetic_K: np.ndarray, stderr_K: np.ndarray, bath_K: float) -> go.Figure:
+def mode_temperatures(harmonic_cm1: np.ndarray, kinetic_K: np.ndarray, stderr_K: np.ndarray,
+                      bath_K: float) -> go.Figure:
     """Temperature of each mode with error bars of one standard error, and that of the bath as a dashed line."""
     bars = {"type": "data", "array": stderr_K, "color": GREY, "thickness": 1}
     figure = go.Figure(go.Scatter(x=harmonic_cm1, y=kinetic_K, error_y=bars, mode="markers", showlegend=False,

@@ -38,7 +38,7 @@ class Section:
 
 
 def html_page(title: str, sections: Sequence[Section]) -> str:
-    """The report as one HTML file that needs no network: plotly.js (about 5 MB) is inside, once. All text is escaped."""
+    """The report as one HTML file that needs no network: plotly.js (5 MB) is inside, once. All text is escaped."""
     body = "\n".join(_html_section(section) for section in sections)
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
             f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>\n'

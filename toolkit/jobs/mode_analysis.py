@@ -63,11 +63,12 @@ def comparison(spectra: ModeSpectra, peaks: list[Peak]) -> dict[str, Any]:
 
 
 def _pairs(reader: FrameReader, length: int, overlap: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    return zip(reader.segments("positions", length, overlap), reader.segments("velocities", length, overlap), strict=True)
+    positions, velocities = (reader.segments(name, length, overlap) for name in ("positions", "velocities"))
+    return zip(positions, velocities, strict=True)
 
 
 def _require_same_atoms(reader: FrameReader, modes: NormalModes) -> None:
     masses = reader.trajectory.masses
     if masses.shape != modes.masses.shape or not np.allclose(masses, modes.masses):
-        raise DataError(f"{reader.trajectory.path} holds {len(masses)} atoms that are not the {len(modes.masses)} of the "
-                        "normal modes", "compute the modes of the structure that was simulated")
+        raise DataError(f"{reader.trajectory.path} holds {len(masses)} atoms that are not the {len(modes.masses)} of "
+                        "the normal modes", "compute the modes of the structure that was simulated")

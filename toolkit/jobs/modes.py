@@ -110,7 +110,8 @@ def load_modes(folder: Path) -> tuple[Atoms, NormalModes]:
             values = {field.name: stored[field.name] for field in fields(NormalModes)}
         atoms = read(folder / RELAXED_FILE, format="extxyz")
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"{folder} holds no readable normal modes: {error}", "compute them with `toolkit modes`") from None
+        raise DataError(f"{folder} holds no readable normal modes: {error}",
+                        "compute them with `toolkit modes`") from None
     return atoms, NormalModes(**{**values, "linear": bool(values["linear"])})
 
 

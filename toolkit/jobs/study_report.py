@@ -19,6 +19,24 @@ from toolkit.storage import write_text_atomic
 Results = Mapping[str, dict[str, Any]]
 LIBRARIES = ("torch", "e3nn", "ase", "numpy", "scipy")
 MEV_PER_EV = 1000.0
+ENERGY = (
+    "Total energy at constant energy (velocity Verlet), with a straight line fitted by least squares through all "
+    "frames; the standard error allows for correlated fluctuations. The slope between the first and the last frame "
+    "alone, which some studies quote, mostly measures the fluctuation.")
+SPECTRUM = (
+    "Power spectrum of mass-weighted velocities at constant energy in float64, {n_segments} segments of "
+    "{segment_ps:.1f} ps, normalised to the number of degrees of freedom. Frames every {frame_interval_fs:g} fs "
+    "show up to {nyquist_cm1:.0f} cm⁻¹. Peaks are assigned to the modes whose own velocity oscillates there, and "
+    "corrected for the time step.")
+MODES = (
+    "Frames are turned into the Eckart frame, velocities projected on the eigenvectors of the Hessian. Centre and "
+    "width: median and distance of the quartiles of the mode's spectrum within 50 cm⁻¹ or 8 % of the harmonic "
+    "frequency, corrected for the time step; in band: part of its kinetic energy found there. A small part means "
+    "that the mode has lost its identity, as those of the hydrogens of a methyl group that turns.")
+TEMPERATURES = (
+    "Temperatures are 2⟨E_kin⟩/k of each mode. At constant energy one run need not share its energy among all modes"
+    " within its length; in the heat bath equipartition holds, but BAOAB velocities of a mode ω are colder by "
+    "(ωΔt/2)².")
 
 
 def write_reports(request: StudyRequest, results: Results, folder: Path) -> None:
@@ -32,7 +50,8 @@ def write_reports(request: StudyRequest, results: Results, folder: Path) -> None
 def report_sections(request: StudyRequest, results: Results) -> list[Section]:
     """All sections, in the order in which they are read."""
     return [_summary(request, results), _energy(results), _distances(results["structure"]), _modes(results["modes"]),
-            _spectrum(results), _mode_table(request, results), _torsions(results["torsions"]), _method(request, results)]
+            _spectrum(results), _mode_table(request, results), _torsions(results["torsions"]),
+            _method(request, results)]
 
 
 def _summary(request: StudyRequest, results: Results) -> Section:
@@ -61,11 +80,8 @@ def _energy(results: Results) -> Section:
              f"{results[f'nve_{dtype}']['temperature_mean_K']:.1f}"] for dtype, e in energies.items()]
     figures = [curves(np.array(e["time_ps"]), {dtype: np.array(e["energy_meV_per_atom"])}, "time, ps",
                       f"total energy − start, meV/atom ({dtype})") for dtype, e in energies.items()]
-    text = ("Total energy at constant energy (velocity Verlet), a straight line fitted by least squares through all frames; "
-            "the standard error allows for correlated fluctuations. The slope between the first and the last frame alone, "
-            "which some studies quote, mostly measures the fluctuation.")
     header = ["precision", "slope, meV/atom/ps", "stderr", "two end points", "fluctuation, meV/atom", "temperature, K"]
-    return Section("Energy conservation", [text], [Table(header, rows)], figures)
+    return Section("Energy conservation", [ENERGY], [Table(header, rows)], figures)
 
 
 def _distances(structure: dict[str, Any]) -> Section:
@@ -80,9 +96,10 @@ def _distances(structure: dict[str, Any]) -> Section:
 
 def _modes(modes: dict[str, Any]) -> Section:
     frequencies = np.array(modes["frequencies_cm1"])
-    texts = [f"Minimum with largest force {modes['fmax_eV_per_A']:.1e} eV/Å after {modes['relaxation_steps']} steps. "
-             f"Translations and rotations: at most {_largest(modes['zero_modes_unprojected_cm1']):.2f} cm⁻¹ in the Hessian, "
-             f"{_largest(modes['zero_modes_cm1']):.1e} cm⁻¹ after they were projected out."]
+    before, after = (_largest(modes[name]) for name in ("zero_modes_unprojected_cm1", "zero_modes_cm1"))
+    text = (f"Minimum with largest force {modes['fmax_eV_per_A']:.1e} eV/Å after {modes['relaxation_steps']} steps. "
+            f"Translations and rotations: at most {before:.2f} cm⁻¹ in the Hessian, {after:.1e} cm⁻¹ after they were "
+            "projected out.")
     gas = modes.get("thermochemistry")
     tables = [] if gas is None else [Table(["ideal gas, rigid rotor, harmonic", f"{gas['temperature_K']:g} K, 1 bar"], [
         ["zero-point energy, eV", f"{gas['zero_point_energy_eV']:.4f}"],
@@ -90,7 +107,7 @@ def _modes(modes: dict[str, Any]) -> Section:
         ["enthalpy − E, eV", f"{gas['enthalpy_eV']:.4f}"], ["entropy, meV/K", f"{1e3 * gas['entropy_eV_per_K']:.3f}"],
         ["Gibbs energy − E, eV", f"{gas['gibbs_energy_eV']:.4f}"]])]
     figure = sticks(frequencies, np.array(modes["reduced_masses_amu"]), "reduced mass, amu")
-    return Section("Normal modes", texts, tables, [figure])
+    return Section("Normal modes", [text], tables, [figure])
 
 
 def _spectrum(results: Results) -> Section:
@@ -102,11 +119,7 @@ def _spectrum(results: Results) -> Section:
     rows = [[f"{peak['frequency_cm1']:.1f}", f"{peak['height']:.2f}",
              ", ".join(f"{mode} ({100 * share:.0f} %)" for mode, share in peak["modes"]) or "many",
              ", ".join(f"{harmonic[mode - 1]:.1f}" for mode, _ in peak["modes"])] for peak in peaks]
-    text = (f"Power spectrum of mass-weighted velocities at constant energy in float64, {spectrum['n_segments']} segments of "
-            f"{spectrum['segment_ps']:.1f} ps, normalised to the number of degrees of freedom. Frames every "
-            f"{spectrum['frame_interval_fs']:g} fs show up to {spectrum['nyquist_cm1']:.0f} cm⁻¹. Peaks are assigned to the "
-            "modes whose own velocity oscillates there; peak positions are corrected for the time step.")
-    return Section("Vibrational density of states against the Hessian", [text],
+    return Section("Vibrational density of states against the Hessian", [SPECTRUM.format(**spectrum)],
                    [Table(["peak, cm⁻¹", "height", "modes (share)", "Hessian, cm⁻¹"], rows)], [figure])
 
 
@@ -114,19 +127,14 @@ def _mode_table(request: StudyRequest, results: Results) -> Section:
     found = results["mode_comparison"]["modes"]
     rows = [[str(row["mode"]), f"{row['harmonic_cm1']:.1f}", _pm(row["centre_cm1"], row["centre_stderr_cm1"], 1),
              f"{row['shift_cm1']:+.1f}", f"{row['width_cm1']:.1f}", f"{row['band_share']:.2f}",
-             _pm(row["kinetic_K"], row["kinetic_stderr_K"], 0), _pm(row["bath_K"], row["bath_stderr_K"], 0)] for row in found]
+             _pm(row["kinetic_K"], row["kinetic_stderr_K"], 0), _pm(row["bath_K"], row["bath_stderr_K"], 0)]
+            for row in found]
     columns = {name: np.array([row[name] for row in found]) for name in ("harmonic_cm1", "bath_K", "bath_stderr_K")}
     figure = mode_temperatures(columns["harmonic_cm1"], columns["bath_K"], columns["bath_stderr_K"],
                                request.study.temperature_K)
-    texts = ["Frames turned into the Eckart frame, velocities projected on the eigenvectors of the Hessian. Centre and width: "
-             "median and distance of the quartiles of the mode's spectrum within 50 cm⁻¹ or 8 % of the harmonic frequency, "
-             "corrected for the time step; in band: part of its kinetic energy found there. A small part means that the mode "
-             "has lost its identity, as the hydrogens of a methyl group that turns.",
-             "Temperatures are 2⟨E_kin⟩/k of each mode. At constant energy one run need not share its energy among all modes "
-             "within its length; in the heat bath equipartition holds, where BAOAB velocities of a mode ω are colder by "
-             "(ωΔt/2)²."]
-    header = ["mode", "Hessian, cm⁻¹", "MD centre", "shift", "width", "in band", "T (constant energy), K", "T (heat bath), K"]
-    return Section("Each normal mode in the simulation", texts, [Table(header, rows)], [figure])
+    header = ["mode", "Hessian, cm⁻¹", "MD centre", "shift", "width", "in band", "T (constant energy), K",
+              "T (heat bath), K"]
+    return Section("Each normal mode in the simulation", [MODES, TEMPERATURES], [Table(header, rows)], [figure])
 
 
 def _torsions(torsions: dict[str, Any]) -> Section:
@@ -139,7 +147,8 @@ def _torsions(torsions: dict[str, Any]) -> Section:
              f"{np.nanmax(profiles[name]):.0f}", f"{np.isfinite(profiles[name]).mean() * 100:.0f} %"]
             for name, found in torsions["torsions"].items()]
     header = ["torsion", "most probable, °", "", "highest point visited, meV", "angles visited"]
-    text = f"F(φ) = −kT ln p(φ) at {torsions['temperature_K']:.1f} K from {torsions['n_frames']:,} frames in the heat bath."
+    text = (f"F(φ) = −kT ln p(φ) at {torsions['temperature_K']:.1f} K from {torsions['n_frames']:,} frames in the heat "
+            "bath.")
     return Section("Torsions", [text], [Table(header, rows)],
                    [curves(angles, profiles, "torsion, °", "free energy, meV")])
 
@@ -152,8 +161,8 @@ def _method(request: StudyRequest, results: Results) -> Section:
     text = (f"Made by `python -m toolkit study {request.model} {request.structure} --frame {request.frame}` on "
             f"{platform.machine()}, Python {platform.python_version()}, {versions}. All numbers are in results.json; "
             "study.py does the same in Python.")
-    return Section("How it was made", [text], [Table(["setting", "value"], [[k, f"{v:g}"] for k, v in settings.items()]),
-                                               Table(["run", "steps", "replica steps/s"], runs)])
+    asked = Table(["setting", "value"], [[name, f"{value:g}"] for name, value in settings.items()])
+    return Section("How it was made", [text], [asked, Table(["run", "steps", "replica steps/s"], runs)])
 
 
 def _drift(energy: dict[str, float]) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from toolkit.jobs.study_config import StudyRequest
 
-_TEMPLATE = '''"""The study of {structure} with {model}, step by step. It writes its trajectories here and goes on where it stopped."""
+_TEMPLATE = '''"""The study of {structure} with {model}, step by step.
+
+It writes its trajectories into the current folder and, started again, goes on where it stopped.
+"""
 
 import toolkit
 from toolkit.config import MDConfig
@@ -28,7 +31,8 @@ print(f"{{modes.n_imaginary}} imaginary modes, zero-point energy {{modes.zero_po
 
 # A thermal structure
 config = MDConfig({equilibration})
-thermal = toolkit.simulate(potential("float32"), relaxed.atoms, config, "script_equilibration.h5", resume=True).to_atoms(-1)
+run = toolkit.simulate(potential("float32"), relaxed.atoms, config, "script_equilibration.h5", resume=True)
+thermal = run.to_atoms(-1)
 
 # Constant energy in both precisions, from the same structure and velocities
 for dtype in ("float64", "float32"):

@@ -23,6 +23,11 @@ from toolkit.ui.runs import run_label
 from toolkit.ui.viewer import show_scene
 
 PAGE = "spectra"
+MODE_BY_MODE = """
+Each frame is turned into the Eckart frame and its velocities are projected on the modes. Comb: harmonic frequencies of
+the Hessian. A shift to the left of it is anharmonicity; very broad bands belong to groups that turn rather than
+vibrate.
+"""
 
 
 def show_modes(run: Run, result: dict[str, Any]) -> None:
@@ -38,7 +43,7 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
     show_numbers(numbers)
     st.caption("Imaginary modes mean a saddle, not a minimum. Zero modes are what the Hessian itself gives for "
                "translations and rotations, before they are projected out."
-               + (f" Free energy: ideal gas at {gas['temperature_K']:g} K and 1 bar, above the minimum." if gas else ""))
+               + (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, above the minimum." if gas else ""))
     simulation = _pick_simulation(modes)
     compared = None if simulation is None else _compared(str(run.path), *simulation)
     left, right = st.columns([3, 2], gap="large")
@@ -90,9 +95,7 @@ def _pick_simulation(modes: NormalModes) -> tuple[str, float] | None:
 
 def _show_comparison(modes: NormalModes, mode: int, spectra: ModeSpectra, peaks: list[Peak], bath_K: float) -> None:
     st.subheader("The simulation, mode by mode")
-    st.markdown("Each frame is turned into the Eckart frame and its velocities are projected on the modes. Comb: harmonic "
-                "frequencies of the Hessian. A shift to the left of it is anharmonicity; very broad bands belong to groups "
-                "that turn rather than vibrate.")
+    st.markdown(MODE_BY_MODE)
     weighted = spectra.density * (spectra.kinetic_K / bath_K)[:, None]
     shown = {"all modes": weighted.sum(axis=0), f"mode {mode + 1}": weighted[mode]}
     st.plotly_chart(spectra_against_modes(spectra.frequency_cm1, shown, modes.frequencies_cm1, "modes per cm⁻¹"),
@@ -101,8 +104,8 @@ def _show_comparison(modes: NormalModes, mode: int, spectra: ModeSpectra, peaks:
     with left:
         st.markdown("**Peaks and the modes that move there**")
         st.dataframe({"peak, cm⁻¹": [round(peak.frequency_cm1, 1) for peak in peaks],
-                      "modes": [", ".join(f"{k + 1} ({100 * share:.0f} %)" for k, share in peak.modes) for peak in peaks]},
-                     hide_index=True, height=300)
+                      "modes": [", ".join(f"{k + 1} ({100 * share:.0f} %)" for k, share in peak.modes)
+                                for peak in peaks]}, hide_index=True, height=300)
     with right:
         st.markdown("**Temperature of each mode**")
         st.plotly_chart(mode_temperatures(modes.frequencies_cm1, spectra.kinetic_K, spectra.kinetic_stderr_K, bath_K),
@@ -112,10 +115,10 @@ def _show_comparison(modes: NormalModes, mode: int, spectra: ModeSpectra, peaks:
 def _show_phonons(phonons: dict[str, Any]) -> None:
     st.subheader("Phonons")
     left, right = st.columns([3, 2])
-    left.plotly_chart(bands(np.array(phonons["distances_per_A"]), np.array(phonons["frequencies_THz"]), phonons["labels"]),
-                      key=f"{PAGE}.bands")
-    right.plotly_chart(curve(np.array(phonons["dos_THz"]), np.array(phonons["dos_per_THz"]), "frequency, THz",
-                             "states per cell and THz"), key=f"{PAGE}.dos")
+    x, y, dos_x, dos_y = (np.array(phonons[name]) for name in
+                          ("distances_per_A", "frequencies_THz", "dos_THz", "dos_per_THz"))
+    left.plotly_chart(bands(x, y, phonons["labels"]), key=f"{PAGE}.bands")
+    right.plotly_chart(curve(dos_x, dos_y, "frequency, THz", "states per cell and THz"), key=f"{PAGE}.dos")
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -12,8 +12,13 @@ from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_report import report_sections
 from toolkit.ui.page import plain
 
-FILES = {"report.html": ("Report", "text/html"), "results.json": ("All numbers", "application/json"),
-         "report.md": ("Summary in Markdown", "text/markdown"), "study.py": ("The same as a Python script", "text/x-python")}
+FILES = {
+    "report.html": ("Report", "text/html"),
+    "results.json": ("All numbers", "application/json"),
+    "report.md": ("Summary in Markdown", "text/markdown"),
+    "study.py": ("The same as a Python script", "text/x-python"),
+}
+"""What a study leaves behind -> its name on the page and its kind."""
 
 
 def show_study(run: Run) -> None:
@@ -25,8 +30,9 @@ def show_study(run: Run) -> None:
         return
     with st.container(horizontal=True):
         for name, (label, mime) in FILES.items():
-            st.download_button(label, _content(str(run.path / name), (run.path / name).stat().st_mtime),
-                               f"{run.run_id}-{name}", mime, key=f"study.{run.run_id}.{name}", icon=":material/download:")
+            path = run.path / name
+            st.download_button(label, _content(str(path), path.stat().st_mtime), f"{run.run_id}-{name}", mime,
+                               key=f"study.{run.run_id}.{name}", icon=":material/download:")
     request = StudyRequest.model_validate(read_config(run.path))
     for section in report_sections(request, results):
         _show(section, f"study.{section.title}")
