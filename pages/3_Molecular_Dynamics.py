@@ -16,11 +16,24 @@ from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 PHYSICS = (
-    FormField("ensemble", "Ensemble", "nve conserves energy (velocity Verlet); langevin adds a heat bath (BAOAB)."),
+    FormField("ensemble", "Ensemble", "nve conserves energy. Heat baths: langevin (noise on every atom, relaxes fast), "
+              "csvr (scales all velocities, disturbs the motion least), nose-hoover (deterministic). npt: constant "
+              "pressure, for crystals."),
     FormField("temperature_K", "Temperature, K", "Of the heat bath, and of the first velocities."),
     FormField("timestep_fs", "Time step, fs", "A tenth of the fastest vibration or less: 0.5 fs with hydrogen."),
-    FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs. Not in nve."),
 )
+BATHS = {
+    "nve": (),
+    "langevin": (FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs."),),
+    "csvr": (FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),),
+    "npt": (
+        FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),
+        FormField("pressure_GPa", "Pressure, GPa", "0 is, for a crystal, the same as the atmosphere."),
+        FormField("barostat_fs", "Cell relaxation, fs", "How fast the cell answers to the pressure."),
+        FormField("cell_change", "Cell", "isotropic keeps the shape; anisotropic lets all lengths and angles change."),
+    ),
+}
+BATHS["nose-hoover"] = BATHS["csvr"]
 DRIFT = "energy_drift_meV_per_atom_per_ps"
 LENGTH = (
     FormField("steps", "Steps", "Number of time steps."),
@@ -54,6 +67,7 @@ def _form() -> None:
             frame = pick_frame("md", structure)
         with st.container(horizontal=True):
             values = draw_form("md", MDConfig, PHYSICS, MDConfig().model_dump(mode="json"))
+            values = draw_form("md", MDConfig, BATHS[values["ensemble"]], values)
         with st.container(horizontal=True):
             values = draw_form("md", MDConfig, LENGTH, values)
         config = parse_config(MDConfig, values)
@@ -81,6 +95,10 @@ def _progress(run: Run) -> None:
 
 
 def _results(result: dict[str, Any]) -> None:
+    for system in result.get("systems", []):
+        _results(system)
+    if "systems" in result:
+        return
     show_numbers({
         "Mean temperature, K": _with_error(result, "temperature_mean_K", "temperature_sem_K", 1),
         "Energy drift, meV/atom/ps": _with_error(result, DRIFT, f"{DRIFT}_stderr", 2),
@@ -88,7 +106,7 @@ def _results(result: dict[str, Any]) -> None:
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
     st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. "
-               "With a heat bath the energy fluctuates; judge conservation by an nve run.")
+               "The drift is that of the conserved energy, which includes what the heat bath holds.")
 
 
 def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> str:
@@ -98,9 +116,18 @@ def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> s
 
 
 def _command(config: dict[str, Any]) -> str:
-    settings = {"frame": config["frame"], **config["md"]}
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items() if value is not None)
+    defaults = MDConfig().model_dump(mode="json")
+    settings = {"frame": config["frame"], "frames": config.get("frames"), **config["md"]}
+    options = " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in settings.items()
+                       if value is not None or defaults.get(name) is not None)
     return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"
+
+
+def _word(value: Any) -> str:
+    """A setting as the command line takes it."""
+    if value is None:
+        return "none"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from toolkit.config import MDConfig, ModelConfig
@@ -11,7 +12,7 @@ from toolkit.errors import ConfigError, DataError, JobError
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
 from toolkit.jobs.sources import starting_structure
-from toolkit.jobs.tasks import run_task, uses_gpu
+from toolkit.jobs.tasks import run_md, run_task, uses_gpu
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
@@ -79,3 +80,13 @@ def test_wrong_configurations_and_tasks_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("cuda", True), ("cuda:1", True)])
 def test_jobs_that_need_the_gpu_queue(device: str, expected: bool) -> None:
     assert uses_gpu({"device": device}) is expected
+
+
+def test_several_frames_are_systems_of_one_run(tiny_model: Path, tmp_path: Path) -> None:
+    config = MDRequest.model_validate(request(tiny_model, steps=4, save_every=2, replicas=2) | {"frames": "0,7,-1"})
+    result = run_md(config, tmp_path / "a.h5")
+    assert not result["stopped"] and [s["steps"] for s in result["systems"]] == [4, 4, 4]
+    for system, frame in enumerate((0, 7, -1)):
+        with Trajectory(tmp_path / f"a.{system}.h5") as trajectory:
+            start = starting_structure("embedded:ethanol", frame).positions
+            assert np.abs(trajectory.positions()[0] - start).max() < 1e-6 and trajectory.num_replicas == 2

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from toolkit.config import MDConfig, StrictModel
 
@@ -16,15 +16,23 @@ class MDRequest(StrictModel):
     structure : a source that `toolkit.data.formats.read_frames` takes, such as "embedded:aspirin" or a path, or
         "run:NAME", an earlier molecular dynamics run
     frame : which of its frames to start from; -1 is the last
+    frames : several of its frames instead, perhaps different molecules, each a system of its own in one run
     """
 
     model: str
     structure: str
     frame: int = 0
+    frames: tuple[int, ...] | None = Field(None, min_length=1)
     md: MDConfig = MDConfig()
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     backend: str = "auto"
+
+    @field_validator("frames", mode="before")
+    @classmethod
+    def _from_words(cls, value: Any) -> Any:
+        """What the command line says: numbers separated by commas."""
+        return value.split(",") if isinstance(value, str) else value
 
 
 class PassportRequest(StrictModel):

@@ -33,11 +33,22 @@ def md_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Repor
 
 
 def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Run molecular dynamics into the trajectory `path`, without a run folder, and return its summary."""
-    atoms = starting_structure(request.structure, request.frame)
+    """Run molecular dynamics into the trajectory `path`, without a run folder, and return its summary.
+
+    With several `frames` the trajectories are numbered (`run_files.trajectory_paths`), and `systems` holds a summary of
+    each.
+    """
     potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
-    with simulate(potential, atoms, request.md, path, resume=resume, reporter=reporter) as trajectory:
-        return summarize(trajectory)
+    if request.frames is None:
+        atoms = starting_structure(request.structure, request.frame)
+        with simulate(potential, atoms, request.md, path, resume=resume, reporter=reporter) as trajectory:
+            return summarize(trajectory)
+    systems = [starting_structure(request.structure, frame) for frame in request.frames]
+    summaries = []
+    for trajectory in simulate(potential, systems, request.md, path, resume=resume, reporter=reporter):
+        with trajectory:
+            summaries.append(summarize(trajectory))
+    return {"stopped": any(summary["stopped"] for summary in summaries), "systems": summaries}
 
 
 def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
