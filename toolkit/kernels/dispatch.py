@@ -54,6 +54,12 @@ def _fused(table: PathTable) -> torch.nn.Module:
     return FusedConvolution(table)
 
 
+def _fused_spline() -> SplineKernels:
+    from toolkit.kernels.fused_spline import TritonSpline
+
+    return TritonSpline()
+
+
 def _fused_obstacle(device_type: str) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
@@ -65,7 +71,7 @@ def _fused_obstacle(device_type: str) -> str | None:
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(ReferenceConvolution, lambda device_type: None),
     "compiled": Backend(_compiled, _compiled_obstacle, _compiled_spline),
-    "fused": Backend(_fused, _fused_obstacle),
+    "fused": Backend(_fused, _fused_obstacle, _fused_spline),
 }
 """reference: plain torch, anywhere; compiled: Numba on a CPU; fused: Triton on a GPU (or in Triton's interpreter)."""
 

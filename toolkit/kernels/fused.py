@@ -55,7 +55,8 @@ class TritonKernels:
                        tuple(torch.empty_like(x) for x in operands.features))
         arguments = (edges.neighbor_start, edges.by_neighbor, edges.center.contiguous(), *_flat(operands),
                      *_flat(tangent or operands), *cotangent, *_flat(out))
-        self._launch("gradients", edges.num_atoms, arguments, tangent is not None)
+        for group in range(self._num_groups):
+            self._launch(f"gradients_{group}", edges.num_atoms, arguments, tangent is not None)
         return out
 
     def _launch(self, name: str, num_programs: int, arguments: tuple[Tensor, ...], with_tangent: bool) -> None:
