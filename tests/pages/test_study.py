@@ -12,12 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import molecule
 
+from toolkit.analysis.normal_modes import normal_modes
 from toolkit.errors import ConfigError, DataError
+from toolkit.jobs import launcher
 from toolkit.jobs.mode_analysis import trajectory_modes
+from toolkit.jobs.modes import load_modes, save_modes
 from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.study import STAGES, run_study
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
+from toolkit.jobs.study_report import write_reports
 from toolkit.jobs.study_script import script
 from toolkit.jobs.tasks import run_task
 from toolkit.md.trajectory import Trajectory
@@ -98,8 +103,6 @@ def test_results_and_report_hold_the_numbers_and_need_no_network(study: Finished
 
 
 def test_names_in_a_report_are_text_and_no_markup(study: Finished, tmp_path: Path) -> None:
-    from toolkit.jobs.study_report import write_reports
-
     write_reports(REQUEST.model_copy(update={"structure": "<img src=x>"}), study.results, tmp_path)
     assert "<img" not in (tmp_path / "report.html").read_text()
 
@@ -123,11 +126,6 @@ def test_a_hostile_name_stays_a_string_in_the_script() -> None:
 
 
 def test_modes_of_another_molecule_are_refused(study: Finished, tmp_path: Path) -> None:
-    from ase.build import molecule
-
-    from toolkit.analysis.normal_modes import normal_modes
-    from toolkit.jobs.modes import load_modes, save_modes
-
     table = trajectory_modes(study.folder / "nve_float64.h5", study.folder, 500.0)
     assert [row["mode"] for row in table["modes"]] == list(range(1, 58)) and table["peaks"]
     water = molecule("H2O")
@@ -149,8 +147,6 @@ def test_the_page_shows_the_report_of_a_finished_study(study: Finished, open_pag
 
 
 def test_the_page_starts_a_study_of_the_chosen_size(open_page, monkeypatch: pytest.MonkeyPatch) -> None:
-    from toolkit.jobs import launcher
-
     started: list[Path] = []
     monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: started.append(run_dir))
     at = open_page("pages/7_Study.py")

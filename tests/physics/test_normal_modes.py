@@ -141,6 +141,17 @@ def test_a_saddle_has_a_negative_frequency():
     assert modes.linear and modes.n_imaginary == 2 and modes.frequencies_cm1[-1] > 10.0
 
 
+def test_a_strained_crystal_relaxes_to_zero_stress():
+    strained = bulk("Ar", "fcc", a=5.3, cubic=True)
+    strained.set_cell(strained.cell.array @ (np.eye(3) + [[0.02, 0.01, 0.0], [0.0, -0.02, 0.0], [0.0, 0.0, 0.01]]),
+                      scale_atoms=True)
+    fixed, free = relax(ARGON, strained), relax(ARGON, strained, cell=True)
+    assert np.abs(ARGON.predict(fixed.atoms)["stress"]).max() > 5e-4
+    assert np.abs(ARGON.predict(free.atoms)["stress"]).max() * free.atoms.get_volume() < 2e-4
+    assert free.energy_eV < fixed.energy_eV
+    np.testing.assert_allclose(free.atoms.cell.angles(), 90.0, atol=0.1)
+
+
 def test_bad_hessians_and_single_precision_are_refused(small_config, ethanol):
     positions, masses = triangle().positions, triangle().get_masses()
     with pytest.raises(DataError, match="shape"):

@@ -35,7 +35,7 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
           reporter: Reporter | None = None) -> Relaxed:
     """Minimise the energy by BFGS with line searches until no force is larger than `fmax`, eV/Å.
 
-    cell : vary the cell as well (periodic along all three vectors), until the stress per atom is as small
+    cell : vary the cell as well (periodic along all three vectors), until volume times stress, eV, is as small
     reporter : hears progress and may stop the work, which then raises DataError like any relaxation without an end
     Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice.
     """
@@ -43,9 +43,10 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
     reporter = reporter or SilentReporter()
     atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc)
     atoms.calc = Calculator(pot)
-    with BFGSLineSearch(FrechetCellFilter(atoms) if cell else atoms, logfile=None) as optimizer:
+    moved = FrechetCellFilter(atoms) if cell else atoms
+    with BFGSLineSearch(moved, logfile=None) as optimizer:
         for _ in optimizer.irun(fmax=fmax, steps=max_steps):
-            largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+            largest = float(np.linalg.norm(moved.get_forces(), axis=1).max())
             reporter.update(optimizer.nsteps, max_steps, f"relaxing: largest force {largest:.2g} eV/Å")
             if reporter.should_stop():
                 break
