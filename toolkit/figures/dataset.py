@@ -13,7 +13,7 @@ from toolkit.figures.plots import HEIGHT, PALETTE, SKY
 from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step
 
 MOST_BINS = 60
-MAX_POINTS = 20_000
+MAX_POINTS = 6000
 LONG_ARROW_A = 2.0
 """Length in the picture of a force at the 99th percentile."""
 
@@ -35,18 +35,18 @@ def distributions(values: Mapping[str, np.ndarray], x_label: str) -> go.Figure:
 
 
 def along_file(series: Mapping[str, tuple[np.ndarray, np.ndarray]], y_label: str) -> go.Figure:
-    """Values against the place of their frame in its file, one marker a frame (thinned beyond 20,000).
+    """Values against the place of their frame in its file, one marker a frame (thinned beyond 6,000).
 
     series : name -> (places, values), (T,) each;  y_label : with its unit
     """
     figure = go.Figure()
     for k, (name, (places, values)) in enumerate(series.items()):
         shown = slice(None, None, max(1, -(-len(places) // MAX_POINTS)))
-        figure.add_trace(go.Scattergl(
+        figure.add_trace(go.Scatter(
             x=places[shown], y=values[shown], name=name, mode="markers",
             marker={"size": 4, "color": PALETTE[k % len(PALETTE)]},
             hovertemplate="frame %{x}: %{y:.4g}<extra>" + name + "</extra>"))
-    return _finish(figure, "frame in the file", y_label, legend=len(series) > 1)
+    return _finish(figure, "frame in the file", y_label, legend=len(series) > 1).update_layout(dragmode="select")
 
 
 def frames_with_forces(frames: Sequence[Atoms], labels: Sequence[str],
