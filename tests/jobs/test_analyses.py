@@ -1,4 +1,4 @@
-"""Analyses of trajectory files: exact answers for motion given by a formula, retired replicas, memory, the command line."""
+"""Analyses of trajectory files: exact answers for motion given by a formula, retired replicas, memory, commands."""
 
 from __future__ import annotations
 
@@ -57,14 +57,15 @@ def test_every_analysis_of_a_known_motion(breathing_file):
     assert bonds["bonds_A"]["O0-O1"]["std"] == pytest.approx(oxygen * AMPLITUDE / np.sqrt(2.0), rel=0.01)
     assert bonds["bonds_A"]["O0-O1"]["maximum"] == pytest.approx(oxygen * (1.0 + AMPLITUDE), rel=1e-4)
     assert bonds["angles_deg"]["O1-O0-H2"]["std"] < 1e-4
-    size = np.sqrt((PEROXIDE.get_masses() * ((PEROXIDE.positions - PEROXIDE.get_center_of_mass()) ** 2).sum(axis=1)).sum()
-                   / PEROXIDE.get_masses().sum())
+    from_center = ((PEROXIDE.positions - PEROXIDE.get_center_of_mass()) ** 2).sum(axis=1)
+    size = np.sqrt(np.average(from_center, weights=PEROXIDE.get_masses()))
     gyration = trajectory_gyration(breathing_file)
     assert gyration["radius_of_gyration_A"]["mean"] == pytest.approx(size, rel=1e-4)
     assert len(gyration["series"]["replicas"]) == 2 and len(gyration["series"]["time_ps"]) == 2000
     assert gyration["series"]["time_ps"][-1] == pytest.approx(5997 * 2e-3)
     rmsd = trajectory_rmsd(breathing_file, heavy_only=True)
-    assert rmsd["rmsd_A"]["minimum"] < 1e-6 < rmsd["rmsd_A"]["maximum"] == pytest.approx(0.5 * oxygen * AMPLITUDE, rel=0.01)
+    assert rmsd["rmsd_A"]["minimum"] < 1e-6
+    assert rmsd["rmsd_A"]["maximum"] == pytest.approx(0.5 * oxygen * AMPLITUDE, rel=0.01)
     torsions = trajectory_torsions(breathing_file)["torsions"]["H2-O0-O1-H3"]
     assert torsions["most_probable_deg"] == pytest.approx(121.0, abs=2.5) and not torsions["is_methyl"]
     assert torsions_deg(PEROXIDE.positions[[2, 0, 1, 3]]) == pytest.approx(121.0, abs=0.1)
@@ -130,7 +131,8 @@ def test_the_finite_size_note_of_boxes(tmp_path):
     argon = Atoms("Ar", [[0.0, 0.0, 0.0]], cell=[20.0] * 3, pbc=True)
     path = write_trajectory(tmp_path / "a.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
     assert "give the viscosity" in trajectory_msd(path)["finite_size_note"]
-    assert trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_correction_cm2_per_s"] == pytest.approx(6.23e-6, rel=0.01)
+    correction = trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_correction_cm2_per_s"]
+    assert correction == pytest.approx(6.23e-6, rel=0.01)
     argon.set_cell([20.0, 20.0, 30.0])
     path = write_trajectory(tmp_path / "b.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
     assert "not cubic" in trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_note"]
@@ -141,7 +143,8 @@ def test_a_box_that_changes_is_followed(tmp_path):
                       pressure_GPa=0.5, barostat_fs=100.0)
     path = tmp_path / "npt.h5"
     with simulate(argon_potential(), argon(), config, path) as trajectory:
-        positions, cells = (values.swapaxes(0, 1).reshape(62, -1, 3) for values in (trajectory.positions(), trajectory.cells()))
+        both = trajectory.positions(), trajectory.cells()
+        positions, cells = (values.swapaxes(0, 1).reshape(62, -1, 3) for values in both)
     found = trajectory_rdf(path, r_max_A=6.0, bin_width_A=0.2)
     exact = radial_distribution(positions, np.full(32, 18), cells, 6.0, 0.2).values[0]
     assert np.ptp(np.linalg.det(cells)) > 10.0 and np.allclose(found["pairs"]["total"]["values"], exact)
@@ -166,7 +169,8 @@ def water(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 LONG_ANALYSES: dict[str, Callable[[Path], object]] = {
-    "rdf": trajectory_rdf, "bonds": trajectory_bonds, "rmsd": trajectory_rmsd, "msd": trajectory_msd, "vdos": trajectory_vdos,
+    "rdf": trajectory_rdf, "bonds": trajectory_bonds, "rmsd": trajectory_rmsd, "msd": trajectory_msd,
+    "vdos": trajectory_vdos,
     "torsion": lambda path: trajectory_torsions(path, atoms=(1, 0, 2, 0)),
 }
 
@@ -182,7 +186,7 @@ def peak_bytes(function: Callable[[Path], object], path: Path) -> int:
 
 @pytest.mark.parametrize("frames", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_long_trajectories_are_analysed_in_bounded_memory(tmp_path, frames):
-    """Only scalars grow with the run (times, temperatures, who is alive): less than the positions in single precision."""
+    """Only scalars grow with the run (temperatures, who is alive): less than the positions in single precision."""
     path = write_trajectory(tmp_path / "long.h5", molecule("H2O"), water, frames, timestep_fs=1.0)
     used = {name: peak_bytes(function, path) for name, function in LONG_ANALYSES.items()}
     print({name: f"{size / 2**20:.1f} MiB" for name, size in used.items()})
@@ -209,8 +213,8 @@ def test_commands_write_what_they_found(breathing_file, tmp_path, words, keys):
 @pytest.mark.parametrize(("words", "message"), [
     (["torsion", "--atoms", "1,2"], "four numbers"), (["torsion", "--atoms", "3,0,1,2"], "not bonded"),
     (["msd", "--fit-from-ps", "99"], "at least 2"), (["vdos", "--highest-cm1", "8000"], "save a frame"),
-    (["rmsd", "--reference", "embedded:aspirin"], "atoms of the trajectory"), (["rdf", "--skip-ps", "99"], "--skip-ps 99"),
-    (["ir", "nothing.npy"], "cannot read the dipole moments"),
+    (["rmsd", "--reference", "embedded:aspirin"], "atoms of the trajectory"),
+    (["rdf", "--skip-ps", "99"], "--skip-ps 99"), (["ir", "nothing.npy"], "cannot read the dipole moments"),
 ])
 def test_mistakes_get_one_line(breathing_file, words, message):
     done = CliRunner().invoke(app, ["analyze", words[0], str(breathing_file), *words[1:]])

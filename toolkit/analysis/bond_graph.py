@@ -119,7 +119,8 @@ def torsion_of(graph: BondGraph, atoms: tuple[int, int, int, int]) -> AtomPaths:
     for a, b in zip(atoms[:-1], atoms[1:], strict=True):
         step = dict(graph.neighbors[a]).get(b) if 0 <= a < len(graph.neighbors) else None
         if step is None:
-            raise DataError(f"found the torsion {atoms}, but atoms {a} and {b} are not bonded", "give four bonded atoms")
+            raise DataError(f"found the torsion {atoms}, but atoms {a} and {b} are not bonded",
+                            "give four bonded atoms")
         offsets.append(offsets[-1] + step)
     return AtomPaths(np.array([atoms]), np.array([offsets]))
 

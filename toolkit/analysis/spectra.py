@@ -138,8 +138,8 @@ def require_nyquist(frame_interval_fs: float, highest_cm1: float) -> None:
     limit = nyquist_cm1(frame_interval_fs)
     if not limit >= NYQUIST_MARGIN * highest_cm1:
         longest = 0.5 * PER_FS_CM1 / (NYQUIST_MARGIN * highest_cm1)
-        raise DataError(f"frames every {frame_interval_fs:g} fs show frequencies up to {limit:.0f} cm⁻¹, found modes up to "
-                        f"{highest_cm1:.0f} cm⁻¹, expected a limit at least {NYQUIST_MARGIN} times higher",
+        raise DataError(f"frames every {frame_interval_fs:g} fs show frequencies up to {limit:.0f} cm⁻¹, found modes up "
+                        f"to {highest_cm1:.0f} cm⁻¹, expected a limit at least {NYQUIST_MARGIN} times higher",
                         f"save a frame at least every {longest:.2g} fs")
 
 

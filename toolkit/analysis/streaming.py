@@ -57,7 +57,8 @@ class BlockSums:
     def blocks(self) -> np.ndarray:
         """Means of the blocks, (B, …), without those that hold less than half of what the largest holds."""
         least = 0.5 * max(self._counts)
-        return np.stack([total / count for total, count in zip(self._sums, self._counts, strict=True) if count >= least])
+        pairs = zip(self._sums, self._counts, strict=True)
+        return np.stack([total / count for total, count in pairs if count >= least])
 
     def stderr(self) -> np.ndarray:
         """Standard error of the mean from the scatter of the blocks; NaN for a single block."""

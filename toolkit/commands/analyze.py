@@ -10,7 +10,8 @@ import typer
 from toolkit.commands.common import JsonFile, guarded
 from toolkit.console import show_result
 
-app = typer.Typer(no_args_is_help=True, help="Analyse trajectories. Curves go to --json FILE, the table shows a few numbers.")
+app = typer.Typer(no_args_is_help=True, 
+                  help="Analyse trajectories. Curves go to --json FILE, the table shows a few numbers.")
 
 TrajectoryFile = Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")]
 Skip = Annotated[float, typer.Option("--skip-ps", help="equilibration left out, ps")]
@@ -103,8 +104,8 @@ def analyze_torsion(
 @guarded
 def analyze_msd(
     trajectory: TrajectoryFile,
-    fit_from_ps: Annotated[float | None, typer.Option("--fit-from-ps", help="default: a tenth of the longest lag")] = None,
-    fit_to_ps: Annotated[float | None, typer.Option("--fit-to-ps", help="default: half of the longest lag")] = None,
+    fit_from_ps: Annotated[float | None, typer.Option(help="default: a tenth of the longest lag")] = None,
+    fit_to_ps: Annotated[float | None, typer.Option(help="default: half of the longest lag")] = None,
     viscosity: Annotated[float | None, typer.Option("--viscosity-mPa-s", help="for the finite-size correction")] = None,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
@@ -122,7 +123,7 @@ def analyze_msd(
 @guarded
 def analyze_rmsd(
     trajectory: TrajectoryFile,
-    reference: Annotated[str | None, typer.Option("--reference", help="a file, embedded:NAME …; default: first frame")] = None,
+    reference: Annotated[str | None, typer.Option(help="a file, embedded:NAME …; default: first frame")] = None,
     heavy_only: Annotated[bool, typer.Option("--heavy-only", help="leave hydrogen out")] = False,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
@@ -138,7 +139,8 @@ def analyze_rmsd(
 
 @app.command("bonds")
 @guarded
-def analyze_bonds(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1, json_file: JsonFile = None) -> int:
+def analyze_bonds(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1,
+                  json_file: JsonFile = None) -> int:
     """Lengths of all bonds and all bond angles: mean, standard error, spread and range."""
     from toolkit.jobs.analyses import trajectory_bonds
 

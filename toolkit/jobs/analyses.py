@@ -54,8 +54,8 @@ def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) ->
     with open_frames(path, skip_ps, stride) as reader:
         graph = first_bonds(reader)
         bonds, angles = graph.bonds(), graph.angles()
-        found = observable_statistics(np.concatenate([bond_lengths(bonds.points(chunk)), angles_deg(angles.points(chunk))],
-                                                     axis=1) for chunk in reader.chunks())
+        found = observable_statistics(np.hstack([bond_lengths(bonds.points(chunk)), angles_deg(angles.points(chunk))])
+                                      for chunk in reader.chunks())
     names = [graph.label(atoms) for paths in (bonds, angles) for atoms in paths.atoms]
     rows = _rows(found)
     count = len(bonds.atoms)
@@ -115,5 +115,6 @@ def _rows(found: ObservableStatistics) -> list[dict[str, float]]:
 def _reference_positions(source: str, atomic_numbers: np.ndarray) -> np.ndarray:
     atoms = starting_structure(source, 0)
     if not np.array_equal(atoms.numbers, atomic_numbers):
-        raise DataError(f"{source} holds {atoms.get_chemical_formula()}, expected the atoms of the trajectory in its order")
+        raise DataError(f"{source} holds {atoms.get_chemical_formula()}, expected the atoms of the trajectory in its "
+                        "order")
     return atoms.positions

@@ -70,9 +70,9 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
                      "diffusion_cm2_per_s_stderr": float(found.stderr_cm2_per_s[k]),
                      "values_A2": msd.values[k].tolist(), "stderr_A2": msd.stderr[k].tolist()}
               for k, name in enumerate(msd.names)}
-    return {"n_blocks": len(msd.blocks), "lag_ps": (1e-3 * msd.lag_fs).tolist(), "fit_from_ps": 1e-3 * found.fit_from_fs,
-            "fit_to_ps": 1e-3 * found.fit_to_fs, "finite_size_correction_cm2_per_s": correction,
-            "finite_size_note": note, "curves": curves}
+    return {"n_blocks": len(msd.blocks), "lag_ps": (1e-3 * msd.lag_fs).tolist(),
+            "fit_from_ps": 1e-3 * found.fit_from_fs, "fit_to_ps": 1e-3 * found.fit_to_fs,
+            "finite_size_correction_cm2_per_s": correction, "finite_size_note": note, "curves": curves}
 
 
 def parse_atoms(text: str) -> tuple[int, ...]:
@@ -101,16 +101,17 @@ def _angles(reader: FrameReader, paths: AtomPaths) -> Iterator[np.ndarray]:
 def _finite_size(reader: FrameReader, viscosity_mPa_s: float | None) -> tuple[float | None, str]:
     """The correction of Yeh and Hummer, where it can be computed, and a sentence about it."""
     trajectory = reader.trajectory
-    lengths = np.linalg.norm(trajectory.cell, axis=1)
+    metric = trajectory.cell @ trajectory.cell.T
+    box_length = float(np.sqrt(metric[0, 0]))
     if not trajectory.pbc.all():
         return None, "not periodic: no finite-size correction"
     if trajectory.variable_cell:
-        return None, "the box changes: displacements contain its breathing, diffusion is better taken at constant volume"
-    if np.ptp(lengths) > 1e-3 * lengths.max() or not np.allclose(trajectory.cell @ trajectory.cell.T, np.diag(lengths**2)):
+        return None, "the box changes: displacements contain its breathing, take diffusion from constant volume"
+    if not np.allclose(metric, metric[0, 0] * np.eye(3), rtol=1e-3, atol=1e-3 * metric[0, 0]):
         return None, "the box is not cubic: diffusion depends on its shape, compare boxes of several sizes"
     if viscosity_mPa_s is None:
         return None, ("diffusion in a periodic box is too slow by 2.837 kT / (6π η L) (Yeh & Hummer 2004): give the "
                       "viscosity η for the correction")
     temperature = float(np.nanmean(trajectory.temperature_K[reader.start:]))
-    correction = yeh_hummer_cm2_per_s(temperature, float(lengths.mean()), viscosity_mPa_s)
+    correction = yeh_hummer_cm2_per_s(temperature, box_length, viscosity_mPa_s)
     return correction, "add this to the diffusion constants (Yeh & Hummer 2004)"

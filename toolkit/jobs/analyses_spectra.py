@@ -27,8 +27,8 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
 
     highest_cm1 : highest mode, for the check that frames are close enough; default: measured from the trajectory,
         by comparing velocities with positions (`analysis.sampling`), which also finds out a wrong time axis
-    Peaks have `frequency_cm1` as found, `corrected_cm1` without the shift of the integrator at this time step, `height`,
-    `width_cm1` and `modes` (area). The curves end at 1.2 times the highest mode.
+    Peaks have `frequency_cm1` as found, `corrected_cm1` without the shift of the integrator at this time step,
+    `height`, `width_cm1` and `modes` (area). The curves end at 1.2 times the highest mode.
     Raises DataError when the run is too short or frames too far apart.
     """
     with open_frames(path, skip_ps) as reader:
@@ -36,9 +36,9 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
         sampling = _sampling(reader, length)
         highest = sampling.highest_cm1 if highest_cm1 is None else highest_cm1
-        density = vibrational_density(reader.segments("velocities", length), trajectory.atomic_numbers, trajectory.masses,
-                                      reader.interval_fs, degrees_of_freedom=trajectory.degrees_of_freedom,
-                                      highest_cm1=highest)
+        density = vibrational_density(
+            reader.segments("velocities", length), trajectory.atomic_numbers, trajectory.masses, reader.interval_fs,
+            degrees_of_freedom=trajectory.degrees_of_freedom, highest_cm1=highest)
         shown = density.frequency_cm1 <= NYQUIST_MARGIN * highest
         curves = {name: {"degrees_of_freedom": float(values.sum() * density.resolution_cm1),
                          "values": values[shown].tolist(), "stderr": stderr[shown].tolist()}
@@ -46,8 +46,8 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
         return {"quantity": "modes per cm⁻¹", **_axis(reader, highest, length, density.num_segments),
                 "temperature_K": density.temperature_K, "folded_fraction": sampling.folded_fraction,
                 "frequency_cm1": density.frequency_cm1[shown].tolist(), "curves": curves,
-                "peaks": _peak_table(density.frequency_cm1, density.values[0], density.stderr[0], trajectory.timestep_fs,
-                                     "modes")}
+                "peaks": _peak_table(density.frequency_cm1, density.values[0], density.stderr[0],
+                                     trajectory.timestep_fs, "modes")}
 
 
 def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float = RESOLUTION_CM1, skip_ps: float = 0.0,

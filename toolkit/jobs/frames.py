@@ -11,8 +11,10 @@ import numpy as np
 from toolkit.errors import DataError
 from toolkit.md.trajectory import Trajectory
 
-CHUNK_BYTES = 8 << 20
-CHUNK_FRAMES = 500
+CHUNK_BYTES = 256 << 10
+"""Of positions; what is computed from them, such as all distances of 64 atoms, takes up to a hundred times that."""
+READ_BYTES = 8 << 20
+"""Frames that a stride leaves out are read all the same: picking single frames from the file is slower."""
 MIN_CHUNKS = 20
 SEGMENT_BYTES = 64 << 20
 REPLICA_GROUPS = 16
@@ -43,7 +45,8 @@ class FrameReader:
         self._alive = trajectory.alive
         if not self._alive[self.start:].any():
             length = trajectory.num_frames * trajectory.frame_interval_fs * 1e-3
-            raise DataError(f"{trajectory.path} has {length:.3g} ps, found --skip-ps {skip_ps}", "skip less or run longer")
+            raise DataError(f"{trajectory.path} has {length:.3g} ps, found --skip-ps {skip_ps}",
+                            "skip less or run longer")
 
     @property
     def interval_fs(self) -> float:
@@ -134,6 +137,6 @@ class FrameReader:
 
     def _frames_at_once(self, group: slice) -> int:
         """A multiple of the stride; at least 20 pieces, for error bars."""
-        replicas = group.stop - group.start
-        most = min(CHUNK_FRAMES // replicas, CHUNK_BYTES // (replicas * self._frame_bytes * self.stride))
+        size = (group.stop - group.start) * self._frame_bytes
+        most = min(CHUNK_BYTES // size, READ_BYTES // (size * self.stride))
         return max(1, min(most, self.num_frames // MIN_CHUNKS)) * self.stride

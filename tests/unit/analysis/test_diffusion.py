@@ -34,8 +34,8 @@ def test_every_lag_is_exact_whatever_the_pieces(pieces):
 
 
 def test_a_random_walk_has_its_diffusion_constant_and_an_honest_error():
-    found = [diffusion(mean_squared_displacement([[block] for block in walks(12, 2000, seed=seed)], NUMBERS, INTERVAL_FS))
-             for seed in range(40)]
+    runs = ([[block] for block in walks(12, 2000, seed=seed)] for seed in range(40))
+    found = [diffusion(mean_squared_displacement(run, NUMBERS, INTERVAL_FS)) for run in runs]
     exact = np.array([EXACT_CM2_PER_S.mean(), EXACT_CM2_PER_S[0], EXACT_CM2_PER_S[2]])
     errors = np.array([one.coefficient_cm2_per_s - exact for one in found])
     assert np.abs(errors.mean(axis=0) / (errors.std(axis=0) / np.sqrt(40))).max() < 3.0
@@ -58,7 +58,8 @@ def test_langevin_flight_is_ballistic_first_and_diffusive_later():
         noise = rng.standard_normal((atoms, 3, 2)) @ np.linalg.cholesky(joint).T
         positions[t, 0] = positions[t - 1, 0] + velocity * (1.0 - decay) / friction + noise[..., 1]
         velocity = decay * velocity + noise[..., 0]
-    msd = mean_squared_displacement([[positions[:, :, k:k + 20]] for k in range(0, atoms, 20)], np.full(20, 8), INTERVAL_FS)
+    blocks = [[positions[:, :, k:k + 20]] for k in range(0, atoms, 20)]
+    msd = mean_squared_displacement(blocks, np.full(20, 8), INTERVAL_FS)
     expected = 6.0 * diffusivity * (msd.lag_fs - (1.0 - np.exp(-friction * msd.lag_fs)) / friction)
     assert np.abs((msd.values[0] - expected) / msd.stderr[0]).max() < 4.0
     assert msd.values[0, 1] / msd.values[0, 0] == pytest.approx(4.0, rel=0.02)  # flight: lag squared

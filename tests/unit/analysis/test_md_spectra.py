@@ -1,4 +1,4 @@
-"""Spectra of real molecular dynamics whose frequencies are known: springs, a Morse bond, and what the file says of time."""
+"""Spectra of molecular dynamics whose frequencies are known: springs, a Morse bond, and what the file says of time."""
 
 from __future__ import annotations
 

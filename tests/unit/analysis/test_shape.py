@@ -50,7 +50,8 @@ def test_radius_of_gyration_of_two_balls_and_a_ring():
     assert radius_of_gyration(pair, np.array([1.0, 1.0])) == pytest.approx([1.5])
     assert radius_of_gyration(pair, np.array([2.0, 1.0])) == pytest.approx([np.sqrt(2.0)])
     ring = molecule("C6H6")[:6].positions
-    assert radius_of_gyration(turned(ring, 5), np.ones(6)) == pytest.approx(np.linalg.norm(ring, axis=1).mean(), rel=1e-6)
+    radius = np.linalg.norm(ring, axis=1).mean()
+    assert radius_of_gyration(turned(ring, 5), np.ones(6)) == pytest.approx(radius, rel=1e-6)
 
 
 def test_another_number_of_atoms_is_refused():

@@ -49,7 +49,8 @@ def test_statistics_do_not_depend_on_the_pieces_and_lose_no_digits():
         assert np.array_equal(found.minimum, values.min(axis=0)) and np.array_equal(found.maximum, values.max(axis=0))
 
 
-@pytest.mark.parametrize(("values", "words"), [(np.zeros((0, 1)), "no frames"), (np.full((4, 1), np.nan), "not finite")])
+@pytest.mark.parametrize(("values", "words"), [
+    (np.zeros((0, 1)), "no frames"), (np.full((4, 1), np.nan), "not finite")])
 def test_what_has_no_mean_is_refused(values, words):
     with pytest.raises(DataError, match=words):
         observable_statistics(values)

@@ -18,7 +18,8 @@ def test_bands_surround_their_curves_and_leave_gaps() -> None:
     assert [trace.name for trace in figure.data[:2]] == ["a", "b"] and len(figure.data) == 2 + 2 + 2
     assert figure.data[2].x.tolist() == [0.0, 1.0, 1.0, 0.0] and figure.data[2].y.tolist() == [1.5, 2.5, 1.5, 0.5]
     assert figure.data[3].y.tolist() == [5.5, 4.5, 3.5, 4.5] and figure.data[2].fillcolor == PALETTE[0]
-    assert figure.data[4].y.tolist() == [2.0, 3.0, 3.0, 2.0] and figure.data[4].fillcolor == PALETTE[1]  # error not known
+    unknown = figure.data[4]
+    assert unknown.y.tolist() == [2.0, 3.0, 3.0, 2.0] and unknown.fillcolor == PALETTE[1]
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("time, ps", "length, Å")
 
 
