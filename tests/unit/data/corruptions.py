@@ -21,14 +21,13 @@ CONSEQUENCES = frozenset({"force_scale", "stress_scale"})
 class Corruption:
     """apply : (frames, random generator) -> broken frames
     kinds : findings that name it, all of them expected;  consequences : findings that may come with it
-    needs : "stress" or "molecules" where physics can only tell with them, or "";  random : whether draws matter
+    needs : "stress" or "molecules" where physics can only tell with them, or ""
     """
 
     apply: Callable[[Frames, np.random.Generator], Frames]
     kinds: frozenset[str]
     consequences: frozenset[str] = frozenset()
     needs: str = ""
-    random: bool = False
 
     def applies_to(self, frames: Frames) -> bool:
         """Whether this set can be broken like that in a way that shows."""
@@ -118,12 +117,12 @@ CORRUPTIONS = {
     "kcal for eV": Corruption(kcal_for_ev, frozenset({"energy_unit"})),
     "flipped forces": Corruption(flipped_forces, frozenset({"force_sign"})),
     "Bohr for Å": Corruption(bohr_for_angstrom, frozenset({"length_unit"}), CONSEQUENCES),
-    "shuffled forces": Corruption(shuffled_forces, frozenset({"shuffled_forces"}), random=True),
+    "shuffled forces": Corruption(shuffled_forces, frozenset({"shuffled_forces"})),
     "wrong stress sign": Corruption(wrong_stress_sign, frozenset({"stress_sign"}), needs="stress"),
-    "duplicated frames": Corruption(duplicated_frames, frozenset({"duplicates"}), random=True),
-    "NaN": Corruption(not_a_number, frozenset({"nan"}), random=True),
-    "missing energies": Corruption(missing_energies, frozenset({"missing_energy"}), random=True),
-    "permuted species": Corruption(permuted_species, frozenset({"permuted_species"}), needs="molecules", random=True),
+    "duplicated frames": Corruption(duplicated_frames, frozenset({"duplicates"})),
+    "NaN": Corruption(not_a_number, frozenset({"nan"})),
+    "missing energies": Corruption(missing_energies, frozenset({"missing_energy"})),
+    "permuted species": Corruption(permuted_species, frozenset({"permuted_species"}), needs="molecules"),
 }
 """Name -> corruption of one file. The tenth, leaked test frames, takes two files."""
 
