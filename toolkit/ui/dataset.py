@@ -133,7 +133,7 @@ def show_references(references: ReferenceEnergies | None) -> None:
     st.dataframe([{"element": entry.element, "fitted E0, eV": f"{entry.fitted_eV:.4f}",
                    "fixed by the data": "yes" if entry.determined else "no", "atoms": entry.n_atoms,
                    "isolated atom, eV": quantity(entry.isolated_atom_eV, 4, "")} for entry in entries], hide_index=True)
-    st.caption(f"Independent compositions: {references.rank} for {count(len(entries), 'element')}. What the fit leaves: "
+    st.caption(f"Independent compositions: {references.rank} for {count(len(entries), 'element')}. The fit leaves "
                f"{references.residual_meV_per_atom:.1f} meV/atom (RMS).")
 
 
