@@ -71,7 +71,7 @@ def energy_offset(train: DataFile, test: DataFile) -> list[Finding]:
     return [Finding("energy_offset", "warning", f"Energies lie {offset:+.4g} meV/atom from the training file's",
                     f"medians over {count(len(asked), 'frame')} of the same compositions; the training energies spread "
                     f"by {width:.3g} meV/atom", {"offset_meV_per_atom": offset},
-                    advice="Another level of theory, other settings, or another zero of energy? Use one for all files.")]
+                    advice="Another level of theory, other settings, or another zero of energy? Use one for all.")]
 
 
 def force_outliers(file: DataFile) -> list[Finding]:
