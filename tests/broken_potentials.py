@@ -174,8 +174,8 @@ def truncated_backward(potential, monkeypatch):
             super().__init__()
             self.harmonics = harmonics
 
-        def forward(self, vectors: Tensor) -> Tensor:
-            return _DropDegree3.apply(self.harmonics(vectors))
+        def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+            return _DropDegree3.apply(self.harmonics(vectors, lengths))
 
     potential.model.harmonics = Truncated(potential.model.harmonics)
     return potential

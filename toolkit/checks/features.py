@@ -17,7 +17,7 @@ from toolkit.data.graph import AtomicGraph, edge_vectors
 from toolkit.errors import ModelError
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.potential import Potential
-from toolkit.nn.angular import spherical_harmonics
+from toolkit.nn.angular import SphericalHarmonics
 
 PREFERRED_DIRECTION = (1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0)
 """Unit vector along which the broken network measures wrongly; no axis of the page's sliders."""
@@ -67,9 +67,9 @@ def wigner_matrix(irrep: str, matrix: np.ndarray) -> np.ndarray:
     """
     degree, parity = o3.Irrep(irrep)
     directions = torch.as_tensor(np.random.default_rng(0).normal(size=(8 * (degree + 1), 3)))
-    harmonics = spherical_harmonics(degree).double()
-    start = harmonics(directions)[:, degree**2:].numpy()
-    turned = harmonics(directions @ torch.as_tensor(matrix).T)[:, degree**2:].numpy()
+    harmonics = SphericalHarmonics(degree)
+    start, turned = (harmonics(x, torch.linalg.vector_norm(x, dim=1))[:, degree**2:].numpy()
+                     for x in (directions, directions @ torch.as_tensor(matrix).T))
     sign = np.sign(np.linalg.det(matrix)) if parity != (-1) ** degree else 1.0
     return sign * np.linalg.lstsq(start, turned, rcond=None)[0].T
 

@@ -12,7 +12,7 @@ from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
-from toolkit.nn.angular import spherical_harmonics
+from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.convolution import EdgeFeatures, InteractionLayer
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
@@ -34,7 +34,7 @@ class NequIP(AtomisticModel):
         # 2. edges: radial basis and harmonics
         self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
                                         config.bessel_trainable)
-        self.harmonics = spherical_harmonics(config.l_max)
+        self.harmonics = SphericalHarmonics(config.l_max)
         self.tabulated = False
         # 3. interaction layers; the last one keeps only even scalars
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
@@ -90,7 +90,7 @@ class NequIP(AtomisticModel):
         edge_embedding = None  # (E, num_bessels)
         if not self.tabulated:
             edge_embedding = self.radial_basis(lengths, self.table.pair_cutoffs(index, graph.edge_index))
-        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors), edge_embedding)
+        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors, lengths), edge_embedding)
         # 3. message passing
         for layer in self.layers:
             features = layer(features, (self.species_embedding, one_hot), edges)

@@ -5,7 +5,7 @@ import torch
 from e3nn import nn as e3nn_nn
 from e3nn import o3
 
-from toolkit.nn.angular import spherical_harmonics
+from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.gate import Gate
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
@@ -66,12 +66,12 @@ def test_self_connection_equals_the_fully_connected_tensor_product():
     torch.testing.assert_close(flat(ours(features, embedding, one_hot)), reference(flat(features), one_hot @ embedding))
 
 
-def test_harmonics_have_component_normalisation():
+@pytest.mark.parametrize("l_max", range(7))
+def test_harmonics_are_those_of_e3nn(l_max):
     vectors = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    values = spherical_harmonics(4)(vectors)
-    for l in range(5):
-        norm = values[:, l * l:(l + 1) ** 2].square().sum(1)
-        torch.testing.assert_close(norm, torch.full_like(norm, 2 * l + 1))
+    values = SphericalHarmonics(l_max)(vectors, vectors.norm(dim=1))
+    expected = o3.spherical_harmonics(list(range(l_max + 1)), vectors, normalize=True, normalization="component")
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-13)
 
 
 def test_mlp_maps_zero_to_zero():
