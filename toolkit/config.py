@@ -188,8 +188,10 @@ class OptimizerConfig(StrictModel):
 
 
 class TrainConfig(StrictModel):
-    """A whole training run. `device` auto means CUDA when present; threads 0 means all cores this process may use.
+    """A whole training run. `device` auto means CUDA when present.
 
+    threads : of the CPU; 0 means what OMP_NUM_THREADS says, else one: two that wait for a busy neighbour ran ten times
+        slower than one
     batch_size : frames per optimiser step; "auto" makes about 200 steps an epoch, at most 64 frames each
     max_edges_per_batch : edges (pairs within r_max) computed at once; a batch with more is computed in parts whose
         gradients are added up, the same step. None: as many as memory allows, predicted before the first step.

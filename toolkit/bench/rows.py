@@ -34,12 +34,13 @@ FAINT_SCALES = dict.fromkeys("HCO", 1e-4)
 
 @dataclass(frozen=True)
 class Where:
-    """What a row runs on. seconds : how long each timing repeats;  model : the architecture that is timed"""
+    """What a row runs on. seconds, min_repeats : how long and how often each timing repeats;  model : what is timed"""
 
     device: str = "auto"
     dtype: str = "float32"
     backend: str = "auto"
     seconds: float = 3.0
+    min_repeats: int = 5
     model: ModelConfig = REFERENCE_MODEL
 
 
@@ -51,7 +52,8 @@ def infer_row(where: Where, *, batch: int = 1, atoms: int | None = None) -> dict
     potential.evaluate(graph)
     synchronize(potential.device)
     first_s = time.perf_counter() - begin
-    timing = time_calls(lambda: potential.evaluate(graph), potential.device, seconds=where.seconds)
+    timing = time_calls(lambda: potential.evaluate(graph), potential.device, seconds=where.seconds,
+                        warmup=0, min_repeats=where.min_repeats)
     row = {
         "row": "infer", "system": f"box of {atoms} atoms" if atoms else "aspirin", "batch": graph.num_structures,
         "num_atoms": graph.num_atoms, "num_edges": graph.num_edges, "first_result_s": first_s,
@@ -99,7 +101,7 @@ def md_row(where: Where, *, replicas: int = 1, steps: int = 1000, repeats: int =
     settings = MDConfig(ensemble="langevin", temperature_K=COLD_K, timestep_fs=0.5, steps=steps, replicas=replicas,
                         save_every=10)
     first_s = _md_seconds(potential, settings.model_copy(update={"steps": 1}))
-    _md_seconds(potential, settings.model_copy(update={"steps": min(steps, 20)}))
+    _md_seconds(potential, settings.model_copy(update={"steps": min(steps, 10)}))
     times = [_md_seconds(potential, settings) for _ in range(repeats)]
     steps_per_s = steps / statistics.median(times)
     return {"row": "md", "system": "aspirin", "replicas": replicas, "steps": steps, "first_step_s": first_s,

@@ -69,7 +69,7 @@ def growth(
     """Energies and forces of periodic boxes from 1,000 atoms up to what memory and time allow."""
     from toolkit.bench.rows import Where, growth_rows
 
-    rows = list(growth_rows(Where(device, dtype, backend, seconds), first=first, last=last, limit_s=limit_s))
+    rows = list(growth_rows(Where(device, dtype, backend, seconds, min_repeats=2), first=first, last=last, limit_s=limit_s))
     shown = {f"{row['num_atoms']} atoms": {"ms": row["ms"], "peak_memory_GB": row["peak_memory_GB"]} for row in rows}
     return _show("growth", shown, json_file, {"row": "growth", "boxes": rows})
 

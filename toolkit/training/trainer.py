@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -257,8 +258,8 @@ class Trainer:
 @contextmanager
 def _threads(threads: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    if threads:
-        torch.set_num_threads(threads)
+    if threads or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(threads or 1)
     try:
         yield
     finally:
