@@ -1,12 +1,17 @@
-"""The convolution compiled for the CPU with Numba: one pass over the edges, nothing per edge kept in memory.
+"""The convolution compiled for the CPU with Numba: one pass over the edges, no message kept in memory.
 
 Features are packed into one array, irrep after irrep, (N, 2l+1, C) each; the loops over channels, the contiguous axis,
-become vector instructions. All indices are unsigned: Numba then leaves out the test for negative ones, which no vector unit can do.
+become vector instructions. All indices are unsigned: Numba then leaves out the test for negative ones, which no vector
+unit can do.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -44,8 +49,9 @@ class NumbaKernels:
     def messages(self, operands: Operands, edges: EdgeList, tangent: Operands | None = None) -> tuple[Tensor, ...]:
         """See `TrilinearKernels`."""
         out = operands.weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_out))
-        _messages(self._table, _unsigned(edges), _arrays(operands),
-                  None if tangent is None else _arrays(tangent), out.numpy())
+        arguments = (_arrays(operands), None if tangent is None else _arrays(tangent), out.numpy())
+        walk = _Walk(edges.center_start.numpy(), _unsigned(edges.neighbor))
+        _in_parallel(_messages, (self._table, walk), arguments)
         return _unpack(out, edges.num_atoms, self._shapes_out)
 
     def gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, edges: EdgeList,
@@ -53,10 +59,16 @@ class NumbaKernels:
         """See `TrilinearKernels`."""
         harmonics, weights = torch.zeros_like(operands.harmonics), torch.zeros_like(operands.weights)
         features = weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_in))
-        _gradients(self._table, _unsigned(edges), _pack(cotangent), _arrays(operands),
-                   None if tangent is None else _arrays(tangent),
-                   (harmonics.numpy(), weights.numpy(), features.numpy()))
+        arguments = (_unsigned(edges.by_neighbor), _pack(cotangent), _arrays(operands),
+                     None if tangent is None else _arrays(tangent),
+                     (harmonics.numpy(), weights.numpy(), features.numpy()))
+        walk = _Walk(edges.neighbor_start.numpy(), _unsigned(edges.center))
+        _in_parallel(_gradients, (self._table, walk), arguments)
         return Operands(harmonics, weights, _unpack(features, edges.num_atoms, self._shapes_in))
+
+
+MIN_EDGES_PER_THREAD = 128
+"""Below this the work is done before another thread has woken up."""
 
 
 class _Table(NamedTuple):
@@ -104,8 +116,36 @@ def _starts(irreps: o3.Irreps) -> list[int]:
     return [sum(sizes[:index]) for index in range(len(sizes))]
 
 
-def _unsigned(edges: EdgeList) -> tuple[np.ndarray, np.uint64]:
-    return edges.edge_index.numpy().view(np.uint64), np.uint64(edges.num_atoms)
+class _Walk(NamedTuple):
+    """Edges atom by atom: where each atom's begin, (N + 1,), and the atom at the other end of each edge, (E,)."""
+
+    start: np.ndarray
+    other: np.ndarray
+
+
+def _in_parallel(kernel: Callable[..., None], shared: tuple[_Table, _Walk], arguments: tuple[Any, ...]) -> None:
+    """Run a kernel on ranges of atoms with about as many edges each, one per thread that torch may use.
+
+    Every sum belongs to one atom and keeps its order, so the numbers do not depend on the number of threads.
+    """
+    start = shared[1].start
+    threads = max(1, min(torch.get_num_threads(), int(start[-1]) // MIN_EDGES_PER_THREAD))
+    bounds = np.searchsorted(start, np.linspace(0, start[-1], threads + 1)[1:-1])
+    bounds = np.array([0, *bounds, len(start) - 1], dtype=np.uint64)
+    others = [_pool().submit(kernel, *shared, bounds[k], bounds[k + 1], *arguments) for k in range(1, threads)]
+    kernel(*shared, bounds[0], bounds[1], *arguments)
+    for other in others:
+        other.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads that sleep while they have nothing to do (OpenMP's spin, and slow down whatever else runs)."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="convolution")
+
+
+def _unsigned(indices: Tensor) -> np.ndarray:
+    return indices.numpy().view(np.uint64)
 
 
 def _arrays(operands: Operands) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -136,45 +176,47 @@ def _place(entry, num_atoms, atom):
 
 
 @compile_loops
-def _messages(table, edges, operands, tangent, out):
-    """out: Σ over edges of weight · coupling · feature, or its derivative along the tangent."""
-    edge_index, num_atoms = edges
+def _messages(table, walk, first_atom, end_atom, operands, tangent, out):
+    """out: Σ over edges of weight · coupling · feature, or its derivative along the tangent, for a range of centres."""
+    num_atoms = np.uint64(len(walk.start) - 1)
     harmonics, weights, features = operands[0], operands[1].ravel(), operands[2]
     coupling, coupling_t = np.empty(len(table.terms), out.dtype), np.empty(len(table.terms), out.dtype)
     width = np.uint64(operands[1].shape[1])
     message, message_t = np.empty(width, out.dtype), np.empty(width, out.dtype)
     if tangent is not None:
         weights_t, features_t = tangent[1].ravel(), tangent[2]
-    for e in range(np.uint64(edge_index.shape[1])):
-        center, neighbor = edge_index[0, e], edge_index[1, e]
-        _couple(table, harmonics[e], coupling)
-        if tangent is not None:
-            _couple(table, tangent[0][e], coupling_t)
-        for r in range(np.uint64(len(table.rows))):
-            row = table.rows[r]
-            channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
-            message[:channels] = 0
-            for k in range(row[2], row[3]):
-                a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
+    for atom in range(first_atom, end_atom):
+        for position in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
+            e, center, neighbor = position, atom, walk.other[position]
+            _couple(table, harmonics[e], coupling)
+            if tangent is not None:
+                _couple(table, tangent[0][e], coupling_t)
+            for r in range(np.uint64(len(table.rows))):
+                row = table.rows[r]
+                channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
+                message[:channels] = 0
+                for k in range(row[2], row[3]):
+                    a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
+                    for c in range(channels):
+                        message[c] += a * features[x + c]
+                if tangent is None:
+                    for c in range(channels):
+                        out[o + c] += weights[w + c] * message[c]
+                    continue
+                message_t[:channels] = 0
+                for k in range(row[2], row[3]):
+                    a, a_t, x = coupling[k], coupling_t[k], _place(table.terms[k], num_atoms, neighbor)
+                    for c in range(channels):
+                        message_t[c] += a_t * features[x + c] + a * features_t[x + c]
                 for c in range(channels):
-                    message[c] += a * features[x + c]
-            if tangent is None:
-                for c in range(channels):
-                    out[o + c] += weights[w + c] * message[c]
-                continue
-            message_t[:channels] = 0
-            for k in range(row[2], row[3]):
-                a, a_t, x = coupling[k], coupling_t[k], _place(table.terms[k], num_atoms, neighbor)
-                for c in range(channels):
-                    message_t[c] += a_t * features[x + c] + a * features_t[x + c]
-            for c in range(channels):
-                out[o + c] += weights_t[w + c] * message[c] + weights[w + c] * message_t[c]
+                    out[o + c] += weights_t[w + c] * message[c] + weights[w + c] * message_t[c]
 
 
 @compile_loops
-def _gradients(table, edges, g, operands, tangent, out):
-    """out: derivatives of Σ g · messages by harmonics, weights and features, or theirs along the tangent."""
-    edge_index, num_atoms = edges
+def _gradients(table, walk, first_atom, end_atom, by_neighbor, g, operands, tangent, out):
+    """out: derivatives of Σ g · messages by harmonics, weights and features, or theirs along the tangent, for a range
+    of neighbours; `by_neighbor` are the edges in their order."""
+    num_atoms = np.uint64(len(walk.start) - 1)
     harmonics, weights, features = operands[0], operands[1].ravel(), operands[2]
     d_harmonics, d_weights, d_features = out[0], out[1].ravel(), out[2]
     coupling, coupling_t = np.empty(len(table.terms), g.dtype), np.empty(len(table.terms), g.dtype)
@@ -183,37 +225,39 @@ def _gradients(table, edges, g, operands, tangent, out):
     weighted, weighted_t = np.empty(width, g.dtype), np.empty(width, g.dtype)
     if tangent is not None:
         weights_t, features_t = tangent[1].ravel(), tangent[2]
-    for e in range(np.uint64(edge_index.shape[1])):
-        center, neighbor = edge_index[0, e], edge_index[1, e]
-        _couple(table, harmonics[e], coupling)
-        if tangent is not None:
-            _couple(table, tangent[0][e], coupling_t)
-        for r in range(np.uint64(len(table.rows))):
-            row = table.rows[r]
-            channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
-            message[:channels] = 0
-            for c in range(channels):
-                weighted[c] = weights[w + c] * g[o + c]
+    for atom in range(first_atom, end_atom):
+        for position in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
+            e = by_neighbor[position]
+            center, neighbor = walk.other[e], atom
+            _couple(table, harmonics[e], coupling)
             if tangent is not None:
+                _couple(table, tangent[0][e], coupling_t)
+            for r in range(np.uint64(len(table.rows))):
+                row = table.rows[r]
+                channels, w, o = row[0], e * width + row[1], _place(row[4:], num_atoms, center)
+                message[:channels] = 0
                 for c in range(channels):
-                    weighted_t[c] = weights_t[w + c] * g[o + c]
-            for k in range(row[2], row[3]):
-                a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
-                total = a * 0
-                if tangent is None:
+                    weighted[c] = weights[w + c] * g[o + c]
+                if tangent is not None:
                     for c in range(channels):
-                        d_features[x + c] += a * weighted[c]
-                        message[c] += a * features[x + c]
-                        total += weighted[c] * features[x + c]
-                else:
-                    a_t = coupling_t[k]
-                    for c in range(channels):
-                        d_features[x + c] += a_t * weighted[c] + a * weighted_t[c]
-                        total += weighted_t[c] * features[x + c] + weighted[c] * features_t[x + c]
-                    for c in range(channels):
-                        message[c] += a_t * features[x + c] + a * features_t[x + c]
-                d_coupling[k] = total
-            for c in range(channels):
-                d_weights[w + c] += g[o + c] * message[c]
-        for n in range(np.uint64(len(table.values))):
-            d_harmonics[e, table.entries[n, 1]] += table.values[n] * d_coupling[table.entries[n, 0]]
+                        weighted_t[c] = weights_t[w + c] * g[o + c]
+                for k in range(row[2], row[3]):
+                    a, x = coupling[k], _place(table.terms[k], num_atoms, neighbor)
+                    total = a * 0
+                    if tangent is None:
+                        for c in range(channels):
+                            d_features[x + c] += a * weighted[c]
+                            message[c] += a * features[x + c]
+                            total += weighted[c] * features[x + c]
+                    else:
+                        a_t = coupling_t[k]
+                        for c in range(channels):
+                            d_features[x + c] += a_t * weighted[c] + a * weighted_t[c]
+                            total += weighted_t[c] * features[x + c] + weighted[c] * features_t[x + c]
+                        for c in range(channels):
+                            message[c] += a_t * features[x + c] + a * features_t[x + c]
+                    d_coupling[k] = total
+                for c in range(channels):
+                    d_weights[w + c] += g[o + c] * message[c]
+            for n in range(np.uint64(len(table.values))):
+                d_harmonics[e, table.entries[n, 1]] += table.values[n] * d_coupling[table.entries[n, 0]]

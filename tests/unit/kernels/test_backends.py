@@ -8,7 +8,7 @@ import torch
 from e3nn import o3
 
 from toolkit.errors import ConfigError
-from toolkit.kernels.compiled import CompiledConvolution
+from toolkit.kernels.compiled import MIN_EDGES_PER_THREAD, CompiledConvolution
 from toolkit.kernels.dispatch import available, convolution, select_backend
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
@@ -51,7 +51,7 @@ def largest_error(found: dict[str, list[torch.Tensor]], expected: dict[str, list
         for ours, theirs in zip(found[kind], tensors, strict=True):
             assert ours.shape == theirs.shape
             if theirs.numel():
-                errors.append(float((ours.double() - theirs).abs().max() / theirs.pow(2).mean().sqrt().clamp(min=1e-30)))
+                errors.append(float((ours.double() - theirs).detach().abs().max() / theirs.pow(2).mean().sqrt().clamp(min=1e-30)))
     return max(errors)
 
 
@@ -119,3 +119,15 @@ def test_without_numba_everything_works_on_the_reference():
             "print(pot.backend, pot.predict(molecule('H2O'))['forces'].shape)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[-2] == "reference (3, 3)"
+
+
+def test_the_number_of_threads_changes_no_bit():
+    irreps = o3.Irreps("4x0e+3x1o")
+    table = PathTable(irreps, 1, irreps)
+    leaves, edges = operands(table, num_atoms=17, num_edges=3 * MIN_EDGES_PER_THREAD)
+    answers = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        answers.append(responses(CompiledConvolution(table), leaves, edges))
+    torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for kind in answers[0] for a, b in zip(answers[0][kind], answers[1][kind], strict=True))
