@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from types import ModuleType
 
@@ -72,5 +73,5 @@ def _flat(operands: Operands) -> tuple[Tensor, ...]:
 @cache
 def _module(table: PathTable) -> ModuleType:
     """The kernels of a table, written once per process."""
-    name = f"toolkit_fused_{abs(hash((str(table.irreps_in), table.l_max_sh, str(table.irreps_target)))):x}"
-    return load_source(name, fused_source(table))
+    source = fused_source(table)
+    return load_source(f"toolkit_fused_{hashlib.sha256(source.encode()).hexdigest()[:12]}", source)

@@ -51,7 +51,8 @@ def largest_error(found: dict[str, list[torch.Tensor]], expected: dict[str, list
         for ours, theirs in zip(found[kind], tensors, strict=True):
             assert ours.shape == theirs.shape
             if theirs.numel():
-                errors.append(float((ours.double() - theirs).detach().abs().max() / theirs.pow(2).mean().sqrt().clamp(min=1e-30)))
+                scale = theirs.detach().square().mean().sqrt().clamp(min=1e-30)
+                errors.append(float((ours.double() - theirs).detach().abs().max() / scale))
     return max(errors)
 
 
