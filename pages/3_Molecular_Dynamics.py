@@ -24,7 +24,7 @@ PHYSICS = (
 )
 BATHS = {
     "nve": (),
-    "langevin": (FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 relaxes in 100 fs."),),
+    "langevin": (FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 is 100 fs."),),
     "csvr": (FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),),
     "npt": (
         FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),

@@ -56,7 +56,7 @@ class MDConfig(StrictModel):
         if self.ladder_K is not None and self.final_temperature_K is not None:
             raise ValueError("ladder_K and final_temperature_K exclude each other")
         if self.ladder_K is not None and (len(self.ladder_K) != self.replicas or min(self.ladder_K) < 0.0):
-            raise ValueError(f"ladder_K is {self.ladder_K}, expected {self.replicas} temperatures, one for each replica")
+            raise ValueError(f"ladder_K is {self.ladder_K}, expected {self.replicas} temperatures, one each replica")
         asked = [*self.start_temperatures_K, *self.first_temperatures_K]
         if self.final_temperature_K is not None:
             asked.append(self.final_temperature_K)

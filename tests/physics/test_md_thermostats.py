@@ -1,11 +1,11 @@
-"""Every thermostat against exact statistics, in standard errors with fixed seeds; the checks reject broken thermostats."""
+"""Every thermostat against exact statistics, in standard errors with fixed seeds; the checks reject broken ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -95,6 +95,12 @@ def test_langevin_velocities_have_the_known_second_order_bias():
     assert abs(velocity_sigmas(coarse)) > 10.0
 
 
+@cache
+def unbroken(omega_h: float) -> MDState:
+    """The same code without a mistake."""
+    return relaxed(omega_h / OMEGA, broken_step())
+
+
 @pytest.mark.parametrize(("mistake", "omega_h"), [
     ({"noise_power": 1}, 0.1),
     ({"kick_end": 0.0}, 0.1),
@@ -103,8 +109,7 @@ def test_langevin_velocities_have_the_known_second_order_bias():
     ({"order": "BAAOB"}, 1.2),
 ])
 def test_broken_langevin_is_recognised(mistake, omega_h):
-    correct = relaxed(omega_h / OMEGA, broken_step())
-    assert abs(position_sigmas(correct)) < 3.0
+    assert abs(position_sigmas(unbroken(omega_h))) < 3.0
     state = relaxed(omega_h / OMEGA, broken_step(**mistake))
     assert max(abs(position_sigmas(state)), abs(velocity_sigmas(state, 1.0 - omega_h**2 / 4.0))) > 6.0
 
@@ -146,15 +151,15 @@ def mixture(ensemble: str, replicas: int, first_K: float = TEMPERATURE_K, **sett
     noise = state.gaussian(4, 3)
     spread = torch.sqrt(thermal_energy(first_K) / stiffnesses(state.positions[0]))
     velocities = torch.sqrt(thermal_energy(first_K) * state.inverse_masses) * state.gaussian(4, 3)
-    state = replace(state, positions=spread * noise, velocities=velocities,
-                    degrees_of_freedom=torch.full_like(state.degrees_of_freedom, 12.0))  # the wells hold the centre of mass
+    dof = torch.full_like(state.degrees_of_freedom, 12.0)  # the wells hold the centre of mass
+    state = replace(state, positions=spread * noise, velocities=velocities, degrees_of_freedom=dof)
     energies, forces, _ = force_function(wells)(state.positions, state.cell)
     return replace(state, potential_energies=energies, forces=forces), make_step(config, force_function(wells))
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "csvr"])
 def test_temperature_and_positions_of_every_atom_after_a_hot_start(ensemble):
-    state, step = mixture(ensemble, 3000, first_K=2.0 * TEMPERATURE_K)
+    state, step = mixture(ensemble, 2000, first_K=2.0 * TEMPERATURE_K)
     state = advance(state, step, 1200)
     kinetic = (0.5 * state.masses * state.velocities**2).sum(dim=2).numpy()  # (R, N)
     potential = (0.5 * stiffnesses(state.positions[0]) * state.positions**2).sum(dim=2).numpy()
@@ -172,9 +177,9 @@ def kinetic_distribution(state: MDState) -> float:
 
 @pytest.mark.parametrize("ensemble", ["langevin", "csvr"])
 def test_kinetic_energy_has_the_canonical_distribution(ensemble):
-    state, step = mixture(ensemble, 4000, first_K=0.7 * TEMPERATURE_K)
+    state, step = mixture(ensemble, 3000, first_K=0.7 * TEMPERATURE_K)
     assert kinetic_distribution(state) < 1e-6
-    state = advance(state, step, 1000)
+    state = advance(state, step, 700)
     assert kinetic_distribution(state) > 0.01
 
 
@@ -185,7 +190,7 @@ def berendsen(state: MDState) -> MDState:
 
 
 def test_weak_coupling_is_recognised_as_not_canonical():
-    state, _ = mixture("csvr", 4000)
+    state, _ = mixture("csvr", 2500)
     step = lambda s: middle_step(s, force_function(wells), 1.0, berendsen)  # noqa: E731
     assert kinetic_distribution(state) > 0.01
     assert kinetic_distribution(advance(state, step, 600)) < 1e-6
@@ -243,14 +248,15 @@ def test_zero_friction_is_velocity_verlet():
     bath = simulate(argon_potential(), argon(), MDConfig(ensemble="langevin", friction_per_fs=0.0, **config))
     slow = simulate(argon_potential(), argon(), MDConfig(ensemble="csvr", thermostat_fs=1e6, **config))
     free = simulate(argon_potential(), argon(), MDConfig(ensemble="nve", **config))
-    assert np.abs(slow.positions()[-1] - free.positions()[-1]).max() < 1e-3  # the same start without a drift of the whole
+    assert np.abs(slow.positions()[-1] - free.positions()[-1]).max() < 1e-3  # the same start
     assert np.ptp(bath.potential_energy_eV + bath.kinetic_energy_eV) < 1e-4
     assert np.array_equal(bath.conserved_energy_eV, bath.potential_energy_eV + bath.kinetic_energy_eV)
 
 
 @pytest.mark.parametrize("ensemble", ["langevin", "csvr", "nose-hoover", "npt"])
 def test_same_seed_same_path(ensemble):
-    config = MDConfig(ensemble=ensemble, temperature_K=80.0, timestep_fs=5.0, steps=40, save_every=20, replicas=3, seed=4)
+    config = MDConfig(ensemble=ensemble, temperature_K=80.0, timestep_fs=5.0, steps=40, save_every=20, replicas=3,
+                      seed=4)
     first, second = (simulate(argon_potential(), argon(), config) for _ in range(2))
     assert np.array_equal(first.positions(), second.positions())
     assert np.array_equal(first.velocities(), second.velocities())
@@ -281,7 +287,7 @@ def test_replicas_are_independent_and_free_gas_has_the_temperature_of_the_thermo
 
 def gas(ensemble: str, **settings: object) -> np.ndarray:
     """Temperature of every frame and replica of 32 atoms without forces."""
-    config = MDConfig(ensemble=ensemble, timestep_fs=2.0, steps=1000, save_every=10, seed=6, thermostat_fs=20.0,
+    config = MDConfig(ensemble=ensemble, timestep_fs=2.0, steps=600, save_every=6, seed=6, thermostat_fs=20.0,
                       friction_per_fs=0.05, **settings)
     return simulate(ExternalField(free_field), argon(2), config).temperature_K
 
@@ -297,7 +303,7 @@ def test_ramps_reach_the_end_and_ladders_hold_every_rung(ensemble):
 
 
 def test_langevin_noise_heats_atoms_at_rest_and_rescaling_refuses_them():
-    config = MDConfig(temperature_K=100.0, initial_temperature_K=0.0, friction_per_fs=0.1, replicas=100, timestep_fs=1.0)
+    config = MDConfig(temperature_K=100.0, initial_temperature_K=0.0, friction_per_fs=0.1, replicas=100)
     state = ensemble_at_origin(CARBON, free_field, config)
     step = make_step(config, force_function(free_field))
     assert float(state.kinetic_energies.max()) == 0.0 < float(advance(state, step, 10).kinetic_energies.min())

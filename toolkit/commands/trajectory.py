@@ -22,10 +22,10 @@ def _group() -> None:
 @guarded
 def trajectory_export(
     trajectory: Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")],
-    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="*.xyz or *.extxyz (extended XYZ) or *.traj (ASE)")],
+    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="*.xyz, *.extxyz (extended XYZ) or *.traj (ASE)")],
     replica: Annotated[int, typer.Option("--replica")] = 0,
     start: Annotated[int | None, typer.Option("--start", help="first frame")] = None,
-    stop: Annotated[int | None, typer.Option("--stop", help="first frame not written; negative counts from the end")] = None,
+    stop: Annotated[int | None, typer.Option("--stop", help="first frame left out; negative: from the end")] = None,
     every: Annotated[int, typer.Option("--every", min=1, help="one frame of so many")] = 1,
     json_file: JsonFile = None,
 ) -> int:

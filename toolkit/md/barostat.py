@@ -24,9 +24,10 @@ def rescale_cell(state: MDState, timestep_fs: float, pressure: float, relaxation
     ε = μ (P − P₀ 1) + √(2 μ kT/V) Ξ,  μ = h/(3 τ B),  P = (Σ m v vᵀ)/V − σ,  Ξ = (G + Gᵀ)/2,  G_ab ~ N(0, 1)
 
     which samples exp(−(E + P₀V)/kT) at constant pressure P₀. B only sets the pace, so that the volume relaxes within τ.
-    Isotropic: the trace of ε alone, equal to Bernetti & Bussi, J. Chem. Phys. 153, 114107 (2020), in Itô form; all of it:
-    Del Tatto, Raiteri, Bernetti & Bussi, Appl. Sci. 12, 1139 (2022), with the noise kept symmetric, so that the cell
-    does not turn. (e^ε with the noise in its exponent needs no further drift: the derivatives of V kT and of μ cancel.)
+    Isotropic: the trace of ε alone, equal to Bernetti & Bussi, J. Chem. Phys. 153, 114107 (2020), in Itô form; else
+    all of it: Del Tatto, Raiteri, Bernetti & Bussi, Appl. Sci. 12, 1139 (2022), with symmetric noise, so that no step
+    turns the cell. With the noise in the exponent there is no other drift: the kT/V of the measure and the derivative
+    of the noise's own strength cancel.
 
     pressure : P₀, eV/Å³
     Returns the deformed state and ε (R, 3, 3).

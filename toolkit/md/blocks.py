@@ -1,6 +1,6 @@
 """Many steps in a row that nobody looks at: on a GPU one recorded step is replayed, and the host asks once a block.
 
-Within a block the edge list stays as it is, with all pairs up to r_max + skin (those beyond r_max have a zero envelope).
+Within a block the edge list stays as it is, with all pairs up to r_max + skin (whose envelope beyond r_max is 0).
 The device counts the steps before the first at which a guard failed or an atom had moved so far that a pair may be
 missing. When these are fewer than the block has, the block did not happen: the state at its start, noise included, is
 still there, and only the good steps are repeated. The step that needs a look is left to the careful path.
@@ -43,8 +43,8 @@ class BlockRunner:
     datasets : what a frame holds
     """
 
-    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[[ForceFunction], Step], guards: Guards,
-                 datasets: Layout) -> None:
+    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[[ForceFunction], Step],
+                 guards: Guards, datasets: Layout) -> None:
         self._config = config
         self._forces = forces
         self._make_step = make_step
@@ -94,7 +94,8 @@ class BlockRunner:
         graph = self._forces.candidates(state.positions, state.cell, FRESH_REACH)
         recording = self._recording
         if recording is None or not recording.load(state, graph):
-            frames = FrameBuffer(state, self._datasets, min(self._max_frames(state), -(-MAX_STEPS // self._config.save_every)))
+            most = -(-MAX_STEPS // self._config.save_every)
+            frames = FrameBuffer(state, self._datasets, min(self._max_frames(state), most))
             recording = _Recording(state, graph, self._forces, self._make_step, self._guards, frames)
         self._recording = recording
         return recording

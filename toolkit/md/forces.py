@@ -32,7 +32,7 @@ class ForceField(Protocol):
 
 
 class ReplicaForces:
-    """Callable: positions (R, N, 3), cells (R, 3, 3), Å -> energies (R,), eV, forces (R, N, 3), eV/Å, stresses; float64.
+    """Callable: positions (R, N, 3), cells (R, 3, 3), Å -> energies (R,), eV, forces (R, N, 3), eV/Å, stresses.
 
     rows : the structure of each replica, up to N atoms; smaller ones have padding at the end of their positions
     skin : Å;  stress : compute (R, 3, 3), eV/Å³, and follow the cells; else the cells stay those of the structures and
@@ -150,10 +150,10 @@ class ReplicaForces:
     def _join(self) -> AtomicGraph:
         """The replicas' lists as one batch, atoms numbered through."""
         device = self._pot.device
-        edges = np.concatenate([edges + first for first, (edges, _) in zip(self._first, self._lists, strict=False)], axis=1)
+        numbered = [edges + first for first, (edges, _) in zip(self._first[:-1], self._lists, strict=True)]
         shifts = np.concatenate([shifts for _, shifts in self._lists])
         return AtomicGraph(positions=torch.zeros(int(self._first[-1]), 3, dtype=torch.float64, device=device),
-                           edge_index=torch.as_tensor(edges, device=device), cell=self._cells,
+                           edge_index=torch.as_tensor(np.concatenate(numbered, axis=1), device=device), cell=self._cells,
                            cell_shifts=torch.as_tensor(shifts, dtype=torch.float64, device=device), **self._constants)
 
 

@@ -68,7 +68,8 @@ class Guards:
         i, j = self._ends[replica, :, worst].tolist()
         start = float(self._lengths[replica, worst])
         symbols = self._rows[replica].get_chemical_symbols()
-        return f"bond {symbols[i]}{i}-{symbols[j]}{j} at {start + float(change[worst]):.2f} Å, at the start {start:.2f} Å"
+        now = start + float(change[worst])
+        return f"bond {symbols[i]}{i}-{symbols[j]}{j} at {now:.2f} Å, at the start {start:.2f} Å"
 
     def _bond_changes(self, state: MDState) -> Tensor:
         """Current minus starting bond lengths, (R, B), Å."""

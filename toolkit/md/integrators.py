@@ -1,10 +1,10 @@
 """One time step each, as pure functions of the state: no number is looked at by the host, so a step can be recorded.
 
-The letters: B, a kick v ← v + τ F/m; A, a drift x ← x + τ v; T, a thermostat (`thermostats`) that acts for a whole step;
-C, a barostat (`barostat`) that deforms the cell. Constant energy is BAB (velocity Verlet). A thermostat sits in the
-middle, BA T AB, whichever it is: there it samples positions best (Zhang, Liu, Chen, Zheng, Yan & Liu, J. Chem. Phys. 147,
-034109 (2017)). With Langevin noise as T this is BAOAB (Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34 (2013)),
-whose positions are exact in a harmonic well and of fourth order at high friction; velocities are of second order.
+The letters: B, a kick v ← v + τ F/m; A, a drift x ← x + τ v; T, a thermostat (`thermostats`) acting for a whole step; C, a
+barostat (`barostat`) that deforms the cell. Constant energy is BAB (velocity Verlet). A thermostat sits in the middle,
+BA T AB, whichever it is: there it samples positions best (Zhang, Liu, Chen, Zheng, Yan & Liu, J. Chem. Phys. 147, 034109
+(2017)). With Langevin noise as T this is BAOAB (Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34 (2013)), whose
+positions are exact in a harmonic well and of fourth order at high friction; velocities are of second order.
 """
 
 from __future__ import annotations

@@ -172,9 +172,11 @@ def _check_structures(pot: ForceField, systems: Sequence[Atoms], config: MDConfi
         if len(atoms) == 0:
             raise DataError("found a structure without atoms, expected at least one")
         if not np.isfinite(atoms.positions).all() or not (atoms.get_masses() > 0.0).all():
-            raise DataError("found positions that are not finite or masses that are not positive", "look at the structure")
+            raise DataError("found positions that are not finite or masses that are not positive",
+                            "look at the structure")
         if atoms.constraints:
-            raise DataError(f"found constraints {[type(c).__name__ for c in atoms.constraints]}, this MD moves all atoms",
+            names = [type(constraint).__name__ for constraint in atoms.constraints]
+            raise DataError(f"found constraints {names}, this MD moves all atoms",
                             "remove them with atoms.set_constraint()")
         if config.ensemble == "npt" and not atoms.pbc.all():
             raise DataError(f"found pbc {atoms.pbc.tolist()}, npt needs a crystal that is periodic in all directions",

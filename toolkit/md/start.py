@@ -20,7 +20,8 @@ from toolkit.md.velocities import degrees_of_freedom, initial_velocities, rescal
 from toolkit.units import EV_PER_A3_GPA
 
 
-def initial_state(pot: ForceField, systems: Sequence[Atoms], config: MDConfig, force_function: ForceFunction) -> MDState:
+def initial_state(pot: ForceField, systems: Sequence[Atoms], config: MDConfig,
+                  force_function: ForceFunction) -> MDState:
     """All replicas at the positions of their system, each with its own Maxwell–Boltzmann velocities.
 
     Replica k of system s is number s · config.replicas + k.

@@ -1,8 +1,8 @@
 """What a simulation is at one instant: the replicas still running, as tensors on the model's device.
 
-Masses are held in eV·fs²/Å², so that a = F/m is in Å/fs² and ½mv² in eV without any further factor. Systems of different
-size share one set of tensors: the smaller ones are padded with atoms whose mass and inverse mass are both zero, so that
-they never move and carry no energy.
+Masses are held in eV·fs²/Å², so that a = F/m is in Å/fs² and ½mv² in eV without any further factor. Systems of
+different size share one set of tensors: the smaller ones are padded with atoms whose mass and inverse mass are both zero,
+so that they never move and carry no energy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from toolkit.units import AMU_A2_PER_FS2_EV, KB_EV_PER_K
 
-MOVING = ("positions", "velocities", "forces", "potential_energies", "stress", "cell", "chain_velocities", "bath_energies")
+MOVING = ("positions", "velocities", "forces", "potential_energies", "stress", "cell", "chain_velocities",
+          "bath_energies")
 """The fields that a step changes, besides `step`."""
 
 
@@ -88,7 +89,7 @@ class MDState:
         return replace(self, **{name: getattr(self, name)[kept] for name in tensor_names() if name != "step"})
 
     def gaussian(self, *shape: int) -> Tensor:
-        """Standard normal numbers (R, *shape), drawn for retired replicas too, so that nobody's noise depends on them."""
+        """Standard normal numbers (R, *shape), drawn for retired replicas too: nobody's noise depends on them."""
         noise = torch.randn((self.num_replicas, *shape), generator=self.generator, dtype=torch.float64,
                             device=self.positions.device)
         return noise if len(self.replica_ids) == self.num_replicas else noise[self.replica_ids]

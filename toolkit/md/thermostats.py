@@ -1,7 +1,7 @@
 """Three thermostats: what each does to the velocities in the middle of a time step. Pure functions of the state.
 
-kT may differ between replicas and change with the step (`MDState.thermal_energies`). What the atoms lose the bath gains,
-so that `MDState.conserved_energies` measures the error of the integration in every ensemble.
+kT may differ between replicas and change with the step (`MDState.thermal_energies`). What the atoms lose the bath
+gains, so that `MDState.conserved_energies` measures the error of the integration in every ensemble.
 """
 
 from __future__ import annotations

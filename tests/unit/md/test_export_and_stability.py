@@ -77,7 +77,8 @@ def test_the_stable_fraction_falls_at_every_break():
     stable = stable_fraction(Broken(4, [300.0, 100.0]))
     assert stable.times_fs.tolist() == [0.0, 100.0, 300.0, 1000.0]
     assert stable.fraction.tolist() == [1.0, 0.75, 0.5, 0.5]
-    assert (stable.low < stable.fraction).all() and stable.high[0] == 1.0 and stable.high[-1] == pytest.approx(0.85, abs=0.01)
+    assert (stable.low < stable.fraction).all() and stable.high[0] == 1.0
+    assert stable.high[-1] == pytest.approx(0.85, abs=0.01)
     assert stable_fraction(Broken(4, [100.0]), np.array([99.0, 100.0])).fraction.tolist() == [1.0, 0.75]
 
 
@@ -105,6 +106,7 @@ def test_settings_that_make_no_sense_are_refused(fields, words):
 
 def test_settings_from_the_command_line():
     config = parse_config(MDConfig, {"ladder_K": "300,320", "replicas": "2", "max_bond_change_A": "none"})
-    assert config.start_temperatures_K == (300.0, 320.0) and config.max_bond_change_A is None and config.hottest_K == 320.0
+    assert config.start_temperatures_K == (300.0, 320.0) and config.hottest_K == 320.0
+    assert config.max_bond_change_A is None
     ramp = parse_config(MDConfig, {"temperature_K": "100", "final_temperature_K": "500", "steps": "200"})
     assert ramp.heating_K_per_step == 2.0 and ramp.hottest_K == 500.0

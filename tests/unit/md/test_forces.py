@@ -90,7 +90,8 @@ def test_lists_follow_cells_that_change():
     positions, cells = torch.as_tensor(atoms.positions).repeat(2, 1, 1), cells_of(atoms, 2)
     generator = torch.Generator().manual_seed(3)
     for _ in range(12):
-        shear = torch.eye(3, dtype=torch.float64) + torch.stack([0.004 * torch.ones(3, 3), -0.008 * torch.eye(3)]).double()
+        strains = torch.stack([0.004 * torch.ones(3, 3), -0.008 * torch.eye(3)])  # one for each replica
+        shear = torch.eye(3, dtype=torch.float64) + strains
         positions, cells = positions @ shear, cells @ shear
         positions = positions + 0.02 * torch.rand(positions.shape, generator=generator, dtype=torch.float64)
         energies, pull, stress = forces(positions, cells)
