@@ -14,6 +14,7 @@ from toolkit.cli import app
 from toolkit.jobs.modes import load_modes
 
 MODEL, STRUCTURE = "aspirin_xtb", "embedded:aspirin"
+HERE = ("--device", "cpu", "--backend", "reference")
 
 
 def run(*words: object) -> tuple[int, str]:
@@ -25,8 +26,8 @@ def run(*words: object) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("modes")
-    code, output = run("modes", MODEL, STRUCTURE, "-o", folder, "--json", folder / "result.json", "--device", "cpu",
-                       "--temperature-K", 400, "--frame", 3)
+    code, output = run("modes", MODEL, STRUCTURE, "-o", folder, "--json", folder / "result.json",
+                       "--temperature-K", 400, "--frame", 3, *HERE)
     assert code == 0, output
     return folder, json.loads((folder / "result.json").read_text())
 
@@ -49,7 +50,7 @@ def test_a_simulation_is_compared_on_the_command_line(computed: tuple[Path, dict
     folder, _ = computed
     trajectory, answer = tmp_path / "run.h5", tmp_path / "answer.json"
     code, output = run("md", MODEL, folder / "relaxed.extxyz", "-o", trajectory, "--ensemble", "nve", "--steps", 200,
-                       "--save-every", 4, "--device", "cpu")
+                       "--save-every", 4, *HERE)
     assert code == 0, output
     code, output = run("analyze", "modes", trajectory, folder, "--resolution-cm1", 350, "--json", answer)
     assert code == 0, output
@@ -63,7 +64,7 @@ def test_a_simulation_is_compared_on_the_command_line(computed: tuple[Path, dict
     (("--supercell", "2 2"), "supercell"), (("--supercell", "2 2 2"), "phonons need a crystal"),
     (("--fmax", "1"), "unknown options"), (("--fmax-eV-per-A", "-1"), "fmax_eV_per_A")])
 def test_bad_options_end_in_one_line(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
-    code, output = run("modes", MODEL, STRUCTURE, "-o", tmp_path, "--device", "cpu", *words)
+    code, output = run("modes", MODEL, STRUCTURE, "-o", tmp_path, *HERE, *words)
     assert code == 2 and message in output and "Traceback" not in output
 
 
