@@ -95,7 +95,7 @@ def _progress(run: Run) -> None:
 
 
 def _results(result: dict[str, Any]) -> None:
-    for system in result.get("systems", []):
+    for system in result.get("systems", {}).values():
         _results(system)
     if "systems" in result:
         return

@@ -85,7 +85,7 @@ def test_jobs_that_need_the_gpu_queue(device: str, expected: bool) -> None:
 def test_several_frames_are_systems_of_one_run(tiny_model: Path, tmp_path: Path) -> None:
     config = MDRequest.model_validate(request(tiny_model, steps=4, save_every=2, replicas=2) | {"frames": "0,7,-1"})
     result = run_md(config, tmp_path / "a.h5")
-    assert not result["stopped"] and [s["steps"] for s in result["systems"]] == [4, 4, 4]
+    assert not result["stopped"] and [s["steps"] for s in result["systems"].values()] == [4, 4, 4]
     for system, frame in enumerate((0, 7, -1)):
         with Trajectory(tmp_path / f"a.{system}.h5") as trajectory:
             start = starting_structure("embedded:ethanol", frame).positions

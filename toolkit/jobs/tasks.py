@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from toolkit.checks.passport import passport
 from toolkit.config import TrainConfig, parse_config
 from toolkit.errors import JobError
+from toolkit.jobs.evaluation import evaluate_task
 from toolkit.jobs.modes import modes_task
 from toolkit.jobs.requests import MDRequest, PassportRequest
 from toolkit.jobs.runner import Task, run_here
@@ -19,6 +21,7 @@ from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter
+from toolkit.training.budget import measure_budget
 from toolkit.training.trainer import train
 
 
@@ -36,7 +39,7 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
     """Run molecular dynamics into the trajectory `path`, without a run folder, and return its summary.
 
     With several `frames` the trajectories are numbered (`run_files.trajectory_paths`), and `systems` holds a summary of
-    each.
+    each by its number.
     """
     potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
     if request.frames is None:
@@ -48,7 +51,8 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
     for trajectory in simulate(potential, systems, request.md, path, resume=resume, reporter=reporter):
         with trajectory:
             summaries.append(summarize(trajectory))
-    return {"stopped": any(summary["stopped"] for summary in summaries), "systems": summaries}
+    return {"stopped": any(summary["stopped"] for summary in summaries),
+            "systems": {str(number): summary for number, summary in enumerate(summaries)}}
 
 
 def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
@@ -59,8 +63,13 @@ def passport_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     return passport(model, frames, nve_ps=request.nve_ps, device=request.device, reporter=reporter).to_dict()
 
 
+def budget_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    """Measure what a training run would cost. config : fields of a TrainConfig."""
+    return asdict(measure_budget(parse_config(TrainConfig, config), reporter))
+
+
 TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task,
-                          "study": study_task}
+                          "study": study_task, "evaluate": evaluate_task, "budget": budget_task}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:
