@@ -22,12 +22,16 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: of the first (with all compilation), and median, quartiles and number of the later ones."""
+    """Seconds of one call: of the first (with all compilation), and median, quartiles and number of the later ones.
+
+    process_s : median of the processor time this process took, which a busy neighbour changes little
+    """
 
     first_s: float
     median_s: float
     lower_quartile_s: float
     upper_quartile_s: float
+    process_s: float
     repeats: int
 
     def to_dict(self) -> dict[str, float]:
@@ -38,22 +42,26 @@ class Timing:
 def time_calls(function: Callable[[], object], device: torch.device, *, seconds: float = 3.0, warmup: int = 2,
                min_repeats: int = 5) -> Timing:
     """Call until `seconds` have passed, at least `min_repeats` times after the first call and the warm-up."""
-    first = _seconds(function, device)
+    first, _ = _seconds(function, device)
     for _ in range(warmup):
         _seconds(function, device)
     times: list[float] = []
+    process_times: list[float] = []
     while len(times) < min_repeats or sum(times) < seconds:
-        times.append(_seconds(function, device))
+        wall, process = _seconds(function, device)
+        times.append(wall)
+        process_times.append(process)
     lower, median, upper = np.percentile(times, [25, 50, 75]).tolist()
-    return Timing(first, median, lower, upper, len(times))
+    return Timing(first, median, lower, upper, float(np.median(process_times)), len(times))
 
 
-def _seconds(function: Callable[[], object], device: torch.device) -> float:
+def _seconds(function: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Wall and processor time of one call."""
     synchronize(device)
-    begin = time.perf_counter()
+    begin, process_begin = time.perf_counter(), time.process_time()
     function()
     synchronize(device)
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, time.process_time() - process_begin
 
 
 def synchronize(device: torch.device) -> None:
