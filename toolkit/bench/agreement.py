@@ -34,8 +34,8 @@ def agreement_rows(device: str) -> list[dict[str, Any]]:
                 found = _quantities(config, graph, getattr(torch, dtype), backend)
                 errors = {key: _difference(found[key], expected[key]) for key in expected}
                 worst = max(errors.values())
-                rows.append({"backend": backend, "dtype": dtype, **model, **errors, "worst": worst, "tolerance": tolerance,
-                             "passed": worst <= tolerance})
+                rows.append({"backend": backend, "dtype": dtype, **model, **errors, "worst": worst,
+                             "tolerance": tolerance, "passed": worst <= tolerance})
     return rows
 
 
@@ -55,10 +55,11 @@ def _quantities(config: ModelConfig, graph: AtomicGraph, dtype: torch.dtype, bac
     model = build_model(config, dtype, backend).to(graph.positions.device)
     output = evaluate(model, graph, create_graph=True)
     training_loss(output, graph, LossConfig()).backward()
-    gradient = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in model.parameters()])
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    gradient = torch.cat([g.double().flatten() for g in gradients])
     predicted = Potential(model, config, graph.positions.device, backend).evaluate(graph)
     return {"energies": output["atomic_energies"].detach(), "forces": output["forces"].detach(),
-            "gradient": gradient.double(), "predicted_energies": predicted["atomic_energies"],
+            "gradient": gradient, "predicted_energies": predicted["atomic_energies"],
             "predicted_forces": predicted["forces"]}
 
 

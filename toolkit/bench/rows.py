@@ -105,7 +105,8 @@ def md_row(where: Where, *, replicas: int = 1, steps: int = 1000, repeats: int =
     times = [_md_seconds(potential, settings) for _ in range(repeats)]
     steps_per_s = steps / statistics.median(times)
     return {"row": "md", "system": "aspirin", "replicas": replicas, "steps": steps, "first_step_s": first_s,
-            "run_s": times, "steps_per_s": steps_per_s, "replica_steps_per_s": replicas * steps_per_s, **_end(potential)}
+            "run_s": times, "steps_per_s": steps_per_s, "replica_steps_per_s": replicas * steps_per_s,
+            **_end(potential)}
 
 
 def growth_rows(where: Where, *, first: int = 1000, last: int = 10_000_000, factor: float = 2.0,
@@ -126,7 +127,8 @@ def growth_rows(where: Where, *, first: int = 1000, last: int = 10_000_000, fact
 
 def _potential(where: Where, energy_scales: dict[str, float] | None = None) -> Potential:
     config = where.model.model_copy(update={"per_species_energy_scales": energy_scales})
-    potential = build_potential(config, device=str(resolve_device(where.device)), dtype=where.dtype, backend=where.backend)
+    device = str(resolve_device(where.device))
+    potential = build_potential(config, device=device, dtype=where.dtype, backend=where.backend)
     if potential.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(potential.device)
     return potential

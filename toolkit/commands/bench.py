@@ -22,7 +22,7 @@ Batch = Annotated[int, typer.Option("--batch", min=1, help="molecules at once")]
 @guarded
 def infer(
     batch: Batch = 1,
-    atoms: Annotated[int | None, typer.Option("--atoms", min=1, help="a periodic box of so many atoms instead of aspirin")] = None,
+    atoms: Annotated[int | None, typer.Option("--atoms", min=1, help="a box of so many atoms, not aspirin")] = None,
     device: Device = "auto", dtype: Dtype = "float32", backend: Backend = "auto", seconds: Seconds = 3.0,
     json_file: JsonFile = None,
 ) -> int:
@@ -35,8 +35,8 @@ def infer(
 @app.command()
 @guarded
 def train(
-    batch: Batch = 5, device: Device = "auto", dtype: Dtype = "float32", backend: Backend = "auto", seconds: Seconds = 3.0,
-    json_file: JsonFile = None,
+    batch: Batch = 5, device: Device = "auto", dtype: Dtype = "float32", backend: Backend = "auto",
+    seconds: Seconds = 3.0, json_file: JsonFile = None,
 ) -> int:
     """Training steps with forces."""
     from toolkit.bench.rows import Where, train_row
@@ -60,7 +60,7 @@ def md(
 @app.command()
 @guarded
 def growth(
-    first: Annotated[int, typer.Option("--first", min=1, help="atoms of the first box; each next has twice as many")] = 1000,
+    first: Annotated[int, typer.Option("--first", min=1, help="atoms of the first box; the next has twice as many")] = 1000,
     last: Annotated[int, typer.Option("--last", min=1)] = 10_000_000,
     limit_s: Annotated[float, typer.Option("--limit-s", min=0.0, help="stop before this time")] = 240.0,
     device: Device = "auto", dtype: Dtype = "float32", backend: Backend = "auto", seconds: Seconds = 1.0,
@@ -69,7 +69,8 @@ def growth(
     """Energies and forces of periodic boxes from 1,000 atoms up to what memory and time allow."""
     from toolkit.bench.rows import Where, growth_rows
 
-    rows = list(growth_rows(Where(device, dtype, backend, seconds, min_repeats=2), first=first, last=last, limit_s=limit_s))
+    where = Where(device, dtype, backend, seconds, min_repeats=2)
+    rows = list(growth_rows(where, first=first, last=last, limit_s=limit_s))
     shown = {f"{row['num_atoms']} atoms": {"ms": row["ms"], "peak_memory_GB": row["peak_memory_GB"]} for row in rows}
     return _show("growth", shown, json_file, {"row": "growth", "boxes": rows})
 
@@ -87,8 +88,8 @@ def check(device: Device = "auto", json_file: JsonFile = None) -> int:
         name = f"{row['backend']} {row['dtype']}"
         worst[name] = max(worst.get(name, 0.0), row["worst"])
     passed = all(row["passed"] for row in rows)
-    _show("check: differences from the reference in float64, in units of its RMS", {"passed": passed, **worst}, json_file,
-          {"row": "check", "passed": passed, "worst": worst, "cases": rows})
+    _show("check: differences from the reference in float64, in units of its RMS", {"passed": passed, **worst},
+          json_file, {"row": "check", "passed": passed, "worst": worst, "cases": rows})
     return 0 if passed else 1
 
 

@@ -157,13 +157,14 @@ def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = 
 
 
 def batch_indices(num_graphs: int, batch_size: int, generator: torch.Generator | None = None) -> list[Tensor]:
-    """Batches as indices (batch_size,), int64, that cover 0 … num_graphs − 1 once, shuffled by the generator or in order;
-    the last may be smaller."""
+    """Batches as indices (batch_size,), int64, that cover 0 … num_graphs − 1 once, shuffled by the generator or in
+    order; the last may be smaller."""
     order = torch.arange(num_graphs) if generator is None else torch.randperm(num_graphs, generator=generator)
     return list(order.split(batch_size))
 
 
-def split_by_edges(graphs: Sequence[AtomicGraph], max_graphs: int, max_edges: int | None = None) -> list[list[AtomicGraph]]:
+def split_by_edges(graphs: Sequence[AtomicGraph], max_graphs: int,
+                   max_edges: int | None = None) -> list[list[AtomicGraph]]:
     """Stretches of at most `max_graphs` graphs and, but for single graphs, at most `max_edges` edges, in order."""
     parts: list[list[AtomicGraph]] = []
     edges = 0

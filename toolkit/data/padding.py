@@ -51,9 +51,9 @@ class PackedGraphs:
         self._structures = _Extents([graph.num_structures for graph in units], device)
 
     def gather(self, indices: Tensor, shape: BatchShape) -> AtomicGraph:
-        """The batch of the graphs `indices` (B,), int64, −1 for none, filled up with ghosts, without a word to the host.
+        """The batch of the graphs `indices` (B,), int64, −1 for none, filled up with ghosts; never waits for the host.
 
-        The shape must hold these graphs, and two atoms and one structure more (`BatchShape.holding`); nothing checks it.
+        The shape must hold these graphs, two atoms and one structure more (`BatchShape.holding`); nothing checks it.
         """
         joined = self._joined
         atoms = self._atoms.choose(indices, shape.num_atoms)
@@ -109,7 +109,7 @@ class _Choice:
 
 
 class _Extents:
-    """Where each graph's atoms (or edges, or structures) begin in the store, and how many they are; the ghost is last."""
+    """Where each graph's atoms (or edges, or structures) begin in the store, and their number; the ghost is last."""
 
     def __init__(self, counts: list[int], device: torch.device | str) -> None:
         self._counts = torch.tensor(counts, device=device)
@@ -130,7 +130,7 @@ class _Extents:
 
 
 def _ghost(like: AtomicGraph, r_max: float) -> AtomicGraph:
-    """Two atoms of an element that occurs, 1.5 r_max apart, in a cell of their own, so that even a stress is defined."""
+    """Two atoms of an element that occurs, 1.5 r_max apart, in a cell, so that even a stress is defined."""
     positions = torch.zeros(2, 3, dtype=torch.float64)
     positions[1, 0] = 1.5 * r_max
     rows = {key: 2 if key in ATOM_LABELS else 1 for key in like.labels}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import Potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.loss import training_loss
+
+
+Listener = Callable[[AtomicGraph, ModelOutput], None]
+"""Hears of each batch with its predictions."""
 
 
 class ErrorMeter:
@@ -79,8 +83,9 @@ class ErrorMeter:
         return 1e3 * math.sqrt(self._sums[name] / self._counts[name]) if self._counts.get(name) else None
 
 
-def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss: LossConfig | None = None) -> dict[str, Any]:
-    """Errors over batches on the model's device; with `loss` also the mean `loss` over frames."""
+def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss: LossConfig | None = None,
+                    each: Listener | None = None) -> dict[str, Any]:
+    """Errors over batches on the model's device; with `loss` also the mean `loss` over frames. each : hears of all."""
     device = next(model.parameters()).device
     meter, loss_sum = ErrorMeter(), 0.0
     for batch in batches:
@@ -90,6 +95,8 @@ def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss:
         output = evaluate(model, graph, forces=forces or bool(loss and loss.forces_weight),
                           stress=stress or bool(loss and loss.stress_weight))
         meter.add(output, graph)
+        if each is not None:
+            each(graph, output)
         if loss is not None:
             loss_sum += float(training_loss(output, graph, loss)) * graph.num_structures
     result = meter.result()
@@ -99,16 +106,19 @@ def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss:
 
 
 def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_size: int = 50,
-                       reporter: Reporter | None = None) -> dict[str, Any]:
+                       reporter: Reporter | None = None, each: Listener | None = None) -> dict[str, Any]:
     """Errors of a potential on labelled structures: `energy_mae_meV`, `forces_mae_meV_per_A`, `per_species`, `n_frames` …
 
-    Raises DataError for species the model does not know.
+    each : hears of all batches with their predictions, in the order of the frames
+    Asked to stop, it returns the errors of the frames done. Raises DataError for species the model does not know.
     """
     reporter = reporter or SilentReporter()
 
     def graphs() -> Iterator[AtomicGraph]:
         for first in range(0, len(frames), batch_size):
+            if reporter.should_stop():
+                return
             yield potential.graph(frames[first:first + batch_size])
             reporter.update(min(first + batch_size, len(frames)), len(frames), "evaluating")
 
-    return evaluate_errors(potential.model, graphs())
+    return evaluate_errors(potential.model, graphs(), each=each)

@@ -18,8 +18,8 @@ from toolkit.training.step import TrainStep
 class BatchRunner:
     """Runs optimiser steps on chosen graphs, at most `max_edges` edges at once (single graphs excepted).
 
-    When memory runs out after all, `max_edges` is halved and the step begins again: the gradients of the parts add up to
-    that of the whole batch, so the optimiser sees the same step. `note` is told.
+    When memory runs out after all, `max_edges` is halved and the step begins again: the gradients of the parts add up
+    to that of the whole batch, so the optimiser sees the same step. `note` is told.
     """
 
     def __init__(self, step: TrainStep, graphs: Sequence[AtomicGraph], max_edges: int, *,
@@ -70,8 +70,8 @@ class BatchRunner:
         if self._step.device.type == "cuda":
             self._recorded = None
             torch.cuda.empty_cache()
-        self._note(f"{self._step.device} ran out of memory on {num_edges} edges: from now on at most {self.max_edges} at "
-                   "once, the same steps in parts")
+        self._note(f"{self._step.device} ran out of memory on {num_edges} edges: from now on at most {self.max_edges} "
+                   "at once, the same steps in parts")
 
 
 def _out_of_memory(error: Exception) -> bool:

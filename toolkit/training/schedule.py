@@ -12,7 +12,7 @@ MAX_BATCH_SIZE = 64
 
 
 def choose_batch_size(batch_size: int | str, num_frames: int) -> int:
-    """The number of frames per step; "auto" makes about 200 steps an epoch, at most 64 frames each, on every machine."""
+    """The number of frames per step; "auto" makes about 200 steps an epoch of at most 64 frames, on every machine."""
     if batch_size == "auto":
         return min(max(num_frames // STEPS_PER_EPOCH, 1), MAX_BATCH_SIZE)
     return int(batch_size)

@@ -1,4 +1,4 @@
-"""One optimiser step: forward, forces, loss, backward, clipping, optimiser, moving average. Nothing in it waits for the host."""
+"""One optimiser step, from the forward pass to the moving average of the weights. Nothing in it waits for the host."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class TrainStep:
         on_cuda = self.device.type == "cuda"
         optimizer_class = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
         rate = torch.tensor(options.learning_rate, device=self.device) if on_cuda else options.learning_rate
-        self.optimizer = optimizer_class(parameters, lr=rate, weight_decay=options.weight_decay, amsgrad=options.amsgrad,
-                                         capturable=on_cuda)
+        self.optimizer = optimizer_class(parameters, lr=rate, weight_decay=options.weight_decay,
+                                         amsgrad=options.amsgrad, capturable=on_cuda)
         self.ema = ExponentialMovingAverage(parameters, options.ema_decay)
 
     def prepare(self, learning_rate: float, step: int) -> None:

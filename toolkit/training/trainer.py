@@ -48,7 +48,7 @@ def train(config: TrainConfig, run_dir: Path, *, resume: bool = False, reporter:
     Raises DataError, ConfigError, DeviceError (out of memory, with the batch size to try), TrainingError (diverged).
     """
     reporter = reporter or SilentReporter()
-    with _threads(config.threads):
+    with cpu_threads(config.threads):
         trainer = Trainer(config, prepare(config, reporter), Path(run_dir), reporter)
         if resume:
             trainer.resume()
@@ -103,7 +103,7 @@ class Trainer:
         return True
 
     def make_runner(self) -> BatchRunner:
-        """What computes the steps: within the memory that is free, and recorded on CUDA. Says so when batches are split.
+        """What computes the steps: within the free memory, and recorded on CUDA. Says so when batches are split.
 
         Raises DeviceError when one frame alone is too large.
         """
@@ -111,8 +111,8 @@ class Trainer:
         max_edges = self.config.max_edges_per_batch or self.progress.max_edges or plan_max_edges(self.step, graphs)
         shape = usual_shape(graphs, (self.epoch_batches(epoch) for epoch in self._sampled_epochs()))
         if shape.num_edges > max_edges:
-            self._note(f"batches of {self.batch_size} frames have up to {shape.num_edges} edges, {max_edges} are computed at "
-                       "once: the same steps, in parts")
+            self._note(f"batches of {self.batch_size} frames have up to {shape.num_edges} edges, {max_edges} are computed "
+                       "at once: the same steps, in parts")
         recorded = None
         if self.device.type == "cuda":
             resident = store_bytes(graphs) < RESIDENT_FRACTION * available_bytes(self.device)
@@ -163,9 +163,10 @@ class Trainer:
         self.progress.train_s += self._read_at - started
         for position, ((loss, norm), (_, frames)) in enumerate(zip(outcomes, self._unread, strict=True)):
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise TrainingError(f"the loss became {loss} with a gradient of {norm} in epoch {self.progress.epoch + 1}, "
-                                    f"step {first + position + 1}", "lower optimizer.learning_rate or set "
-                                    "optimizer.gradient_clip_norm; the best model so far is kept")
+                raise TrainingError(f"the loss became {loss} with a gradient of {norm} in epoch "
+                                    f"{self.progress.epoch + 1}, step {first + position + 1}",
+                                    "lower optimizer.learning_rate or set optimizer.gradient_clip_norm; the best model "
+                                    "so far is kept")
             self.progress.loss_sum += loss * frames
             self.progress.frames += frames
         self._unread.clear()
@@ -184,7 +185,7 @@ class Trainer:
 
     def _validate(self) -> dict[str, Any]:
         with self.step.ema.applied():
-            errors = evaluate_errors(self.model, self._evaluation_batches(self.data.val), self.config.loss)
+            errors = evaluate_errors(self.model, self.evaluation_batches(self.data.val), self.config.loss)
             if errors["loss"] < self.progress.best_loss:
                 self.progress.best_loss, self.progress.best_epoch = errors["loss"], self.progress.epoch
                 self.progress.epochs_since_reduction = 0
@@ -202,7 +203,8 @@ class Trainer:
             "frames_per_s": self.progress.frames / max(self.progress.train_s, 1e-9), "wall_s": self._wall_s(),
         }
 
-    def _evaluation_batches(self, graphs: list[AtomicGraph]) -> Iterator[AtomicGraph]:
+    def evaluation_batches(self, graphs: list[AtomicGraph]) -> Iterator[AtomicGraph]:
+        """Batches without a gradient, within `eval_batch_size` frames and the edges that fit."""
         return batches(graphs, self.config.eval_batch_size, self.progress.max_edges)
 
     def _early_stop(self) -> bool:
@@ -221,7 +223,7 @@ class Trainer:
         if self.data.test:
             model, _ = load_model(self.model_dir, resolve_dtype(self.config.dtype), self.backend)
             model.to(self.device).requires_grad_(False)
-            test = evaluate_errors(model, self._evaluation_batches(self.data.test))
+            test = evaluate_errors(model, self.evaluation_batches(self.data.test))
             result["test"] = test
             result.update({f"test.{key}": value for key, value in test.items() if key != "per_species"})
         write_card(self.model_dir, self.config, self.data, result, self.device)
@@ -256,7 +258,8 @@ class Trainer:
 
 
 @contextmanager
-def _threads(threads: int) -> Iterator[None]:
+def cpu_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while; 0: what OMP_NUM_THREADS says, else one."""
     before = torch.get_num_threads()
     if threads or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads or 1)
