@@ -79,9 +79,9 @@ class AtomicGraph:
         """The edges with the orders in which kernels walk over them, worked out once."""
         return EdgeList(self.edge_index, self.num_atoms)
 
-    def with_positions(self, positions: Tensor) -> AtomicGraph:
-        """The same graph at other positions (N, 3), Å; the edges are kept."""
-        moved = replace(self, positions=positions)
+    def with_positions(self, positions: Tensor, cell: Tensor | None = None) -> AtomicGraph:
+        """The same graph at other positions (N, 3), Å, and perhaps in other cells (S, 3, 3); the edges are kept."""
+        moved = replace(self, positions=positions, cell=self.cell if cell is None else cell)
         moved.__dict__["edges"] = self.edges  # where cached_property keeps it
         return moved
 

@@ -23,11 +23,13 @@ class Backend:
     build : the convolution module, with `forward(features, harmonics, weights, edges)`; see `ReferenceConvolution`
     obstacle : why it cannot run on a type of device ("cpu", "cuda"), or None
     spline : kernels that read radial functions from tables; None: they are computed
+    fuses_nodes : has kernels for linear maps and gates of a whole layer (`kernels.fused_nodes`)
     """
 
     build: Callable[[PathTable], torch.nn.Module]
     obstacle: Callable[[str], str | None]
     spline: Callable[[], SplineKernels] | None = None
+    fuses_nodes: bool = False
 
 
 def _compiled(table: PathTable) -> torch.nn.Module:
@@ -71,7 +73,7 @@ def _fused_obstacle(device_type: str) -> str | None:
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(ReferenceConvolution, lambda device_type: None),
     "compiled": Backend(_compiled, _compiled_obstacle, _compiled_spline),
-    "fused": Backend(_fused, _fused_obstacle, _fused_spline),
+    "fused": Backend(_fused, _fused_obstacle, _fused_spline, fuses_nodes=True),
 }
 """reference: plain torch, anywhere; compiled: Numba on a CPU; fused: Triton on a GPU (or in Triton's interpreter)."""
 

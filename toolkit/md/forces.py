@@ -128,8 +128,7 @@ class ReplicaForces:
     def at(self, graph: AtomicGraph, positions: Tensor, cells: Tensor) -> AtomicGraph:
         """The same edges at other positions (R, N, 3) and, when stress is asked for, in other cells."""
         flat = positions.reshape(-1, 3)
-        moved = graph.with_positions(flat if self._real is None else flat[self._real])
-        return replace(moved, cell=cells) if self._stress else moved
+        return graph.with_positions(flat if self._real is None else flat[self._real], cells if self._stress else None)
 
     def evaluate(self, graph: AtomicGraph, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Energies, forces and stresses of a batch, shaped as the positions (R, N, 3) are."""

@@ -13,7 +13,7 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
-from toolkit.nn.convolution import EdgeFeatures, InteractionLayer
+from toolkit.nn.convolution import EdgeFeatures, InteractionLayer, SpeciesFeatures
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
@@ -82,6 +82,7 @@ class NequIP(AtomisticModel):
         # 1. species
         index = self.table.index(graph.atomic_numbers)
         one_hot = torch.nn.functional.one_hot(index, len(self.species)).to(dtype)
+        species = SpeciesFeatures(index, one_hot, self.species_embedding)
         features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
         yield o3.Irreps([(features[0].shape[2], "0e")]), features
         # 2. edges
@@ -93,5 +94,5 @@ class NequIP(AtomisticModel):
         edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors, lengths), edge_embedding)
         # 3. message passing
         for layer in self.layers:
-            features = layer(features, (self.species_embedding, one_hot), edges)
+            features = layer(features, species, edges)
             yield layer.irreps_out, features

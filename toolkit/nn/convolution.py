@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
-from toolkit.kernels.dispatch import convolution, spline_kernels
+from toolkit.kernels.dispatch import BACKENDS, convolution, spline_kernels
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.spline import RadialTable
@@ -18,6 +18,9 @@ from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
+
+if TYPE_CHECKING:
+    from toolkit.nn.fused_layer import FusedNodes
 
 
 def reachable_gate(irreps_in: o3.Irreps, irreps_target: o3.Irreps, l_max: int) -> Gate:
@@ -41,6 +44,17 @@ class EdgeFeatures(NamedTuple):
     edge_embedding: Tensor | None
 
 
+class SpeciesFeatures(NamedTuple):
+    """What a layer knows of the elements.
+
+    index : (N,) int64;  one_hot : (N, num_species);  embedding : the table (num_species, D)
+    """
+
+    index: Tensor
+    one_hot: Tensor
+    embedding: Tensor
+
+
 class InteractionLayer(torch.nn.Module):
     """x' = gate( L₂[ Σ_j R(r_ij) · (L₁x)_j ⊗ Y(r̂_ij) / √avg_num_neighbors ] + self-connection(x, species) ).
 
@@ -57,6 +71,7 @@ class InteractionLayer(torch.nn.Module):
         self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
         self.radial_mlp = ScalarMLP([*radial_dims, table.num_weights])
         self.radial_table: RadialTable | None = None
+        self.nodes: FusedNodes | None = None
         self.backend = backend
         self.convolution = convolution(table, backend)
         self.linear_2 = EquivariantLinear(table.irreps_out, self.gate.irreps_in)
@@ -67,6 +82,7 @@ class InteractionLayer(torch.nn.Module):
         """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
         self.backend = backend
         self.convolution = convolution(self.table, backend)
+        self.radial_table = self.nodes = None
 
     def fold(self, species_embedding: Tensor) -> None:
         """Work out once what depends on the weights alone; they must not change afterwards."""
@@ -74,6 +90,10 @@ class InteractionLayer(torch.nn.Module):
         self.linear_2.fold()
         if self.self_connection is not None:
             self.self_connection.fold(species_embedding)
+        if BACKENDS[self.backend].fuses_nodes and species_embedding.dtype == torch.float32:
+            from toolkit.nn.fused_layer import FusedNodes  # needs Triton
+
+            self.nodes = FusedNodes(self)
 
     def tabulate(self, radial_basis: BesselBasis) -> bool:
         """Read the radial weights from a table from now on; False where the backend has no kernel for that."""
@@ -86,22 +106,24 @@ class InteractionLayer(torch.nn.Module):
         self.radial_table = table.to(self.radial_mlp.weights[0])
         return True
 
-    def forward(self, features: list[Tensor], species: tuple[Tensor, Tensor], edges: EdgeFeatures) -> list[Tensor]:
-        """One step of message passing.
-
-        features : one (N, 2l+1, C) per irrep;  species : embedding table (num_species, D), one-hot (N, num_species)
-        """
+    def forward(self, features: list[Tensor], species: SpeciesFeatures, edges: EdgeFeatures) -> list[Tensor]:
+        """One step of message passing. features : one (N, 2l+1, C) per irrep."""
         # 1. mix channels
-        x = self.linear_1(features, self.norm)
+        if self.nodes is None:
+            x = self.linear_1(features, self.norm)
+        else:
+            flat, x = self.nodes.before(features)
         # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
         table = self.radial_table
         weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
         # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
         x = self.convolution(x, edges.edge_attrs, weights, edges.edges)
+        if self.nodes is not None:
+            return self.nodes.after(x, flat, species.index)
         # 4. mix channels and paths
         x = self.linear_2(x)
         # 5. self-connection
         if self.self_connection is not None:
-            x = [a + b for a, b in zip(x, self.self_connection(features, *species), strict=True)]
+            x = [a + b for a, b in zip(x, self.self_connection(features, species.embedding, species.one_hot), strict=True)]
         # 6. nonlinearity
         return self.gate(x)

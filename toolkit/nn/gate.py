@@ -20,6 +20,11 @@ def _activation(parity: int) -> Callable[[Tensor], Tensor]:
     return normalize2mom(torch.nn.functional.silu if parity == 1 else torch.tanh)
 
 
+def activation_scales() -> tuple[float, float]:
+    """What SiLU and tanh are multiplied with."""
+    return float(_activation(1).cst), float(_activation(-1).cst)
+
+
 class Gate(torch.nn.Module):
     """Weiler et al., NeurIPS 2018. `irreps_in` = scalars (with the gates joined to the 0e) followed by tensors.
 

@@ -16,27 +16,27 @@ class EquivariantLinear(torch.nn.Module):
         super().__init__()
         position = {mul_ir.ir: index for index, mul_ir in enumerate(irreps_in)}
         self.irreps_out = irreps_out
-        self._sources = [position.get(mul_ir.ir) for mul_ir in irreps_out]
-        self._scales = [1.0 / math.sqrt(irreps_in[s].mul) if s is not None else 0.0 for s in self._sources]
+        self.sources = [position.get(mul_ir.ir) for mul_ir in irreps_out]
+        self._scales = [1.0 / math.sqrt(irreps_in[s].mul) if s is not None else 0.0 for s in self.sources]
         self.weights = torch.nn.ParameterList(
             torch.randn(irreps_in[source].mul if source is not None else 0, mul_ir.mul)
-            for source, mul_ir in zip(self._sources, irreps_out, strict=True))
+            for source, mul_ir in zip(self.sources, irreps_out, strict=True))
 
-        self._folded: list[Tensor] | None = None
+        self.folded: list[Tensor] | None = None
 
     def fold(self, factor: float = 1.0) -> None:
         """Work out the scaled matrices once; the weights must not change afterwards."""
-        self._folded = self._matrices(factor)
+        self.folded = self._matrices(factor)
 
     def _matrices(self, factor: float) -> list[Tensor]:
         return [weight * (scale * factor) for weight, scale in zip(self.weights, self._scales, strict=True)]
 
     def forward(self, features: list[Tensor], factor: float = 1.0) -> list[Tensor]:
         """One (N, 2l+1, C_in) per irrep of irreps_in -> one (N, 2l+1, C_out) per irrep of irreps_out, times `factor`."""
-        matrices = self._folded or self._matrices(factor)
+        matrices = self.folded or self._matrices(factor)
         outputs = []
         for index, (mul, irrep) in enumerate(self.irreps_out):
-            source = self._sources[index]
+            source = self.sources[index]
             if source is None:
                 outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
             else:
@@ -55,17 +55,24 @@ class SelfConnection(torch.nn.Module):
         position = {mul_ir.ir: index for index, mul_ir in enumerate(irreps_in)}
         pairs = [(position[mul_ir.ir], index) for index, mul_ir in enumerate(irreps_out) if mul_ir.ir in position]
         self.irreps_out = irreps_out
-        self._source = {target: source for source, target in pairs}
+        found = {target: source for source, target in pairs}
+        self.sources = [found.get(index) for index in range(len(irreps_out))]
         self._slot = {target: slot for slot, (_, target) in enumerate(pairs)}
-        self._scales = [1.0 / math.sqrt(irreps_in[source].mul * embedding_dim) for source, _ in pairs]
+        self._widths = [irreps_in[source].mul for source, _ in pairs]
+        self._scales = [1.0 / math.sqrt(width * embedding_dim) for width in self._widths]
         self.weights = torch.nn.ParameterList(
             torch.randn(embedding_dim, irreps_in[source].mul, irreps_out[target].mul) for source, target in pairs)
 
-        self._folded: list[Tensor] | None = None
+        self.folded: list[Tensor] | None = None
 
     def fold(self, species_embedding: Tensor) -> None:
         """Work out the matrices of all species once; neither weights nor embedding may change afterwards."""
-        self._folded = self._matrices(species_embedding)
+        self.folded = self._matrices(species_embedding)
+
+    def by_species(self) -> list[Tensor | None]:
+        """The folded matrices (num_species, C_in, C_out) of each output irrep; None where it has no source."""
+        return [None if source is None else self.folded[self._slot[index]].unflatten(0, (-1, self._widths[self._slot[index]]))
+                for index, source in enumerate(self.sources)]
 
     def _matrices(self, species_embedding: Tensor) -> list[Tensor]:
         """One matrix per species, one below the other: (num_species, D) × (D, C_in, C_out) -> (num_species · C_in, C_out)."""
@@ -74,14 +81,14 @@ class SelfConnection(torch.nn.Module):
 
     def forward(self, features: list[Tensor], species_embedding: Tensor, one_hot: Tensor) -> list[Tensor]:
         """features as in EquivariantLinear;  species_embedding : (num_species, D);  one_hot : (N, num_species)."""
-        matrices = self._folded or self._matrices(species_embedding)
+        matrices = self.folded or self._matrices(species_embedding)
         outputs = []
         for index, (mul, irrep) in enumerate(self.irreps_out):
-            if index not in self._source:
+            if self.sources[index] is None:
                 outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
                 continue
             # place each atom's features in the block of its species: (N, 2l+1, C_in) -> (N, 2l+1, num_species · C_in)
-            x = features[self._source[index]]
+            x = features[self.sources[index]]
             blocks = (x.unsqueeze(2) * one_hot[:, None, :, None]).flatten(2)
             outputs.append(blocks @ matrices[self._slot[index]])
         return outputs

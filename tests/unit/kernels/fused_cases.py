@@ -83,8 +83,22 @@ def model_errors(l_max: int, parity: bool) -> dict[str, float]:
             for key, expected in answers["reference"].items()}
 
 
+def inference_errors(l_max: int, parity: bool) -> dict[str, float]:
+    """Energies and forces of the prepared model (tables, one launch for all linear maps, fused gate) in float32."""
+    config = ModelConfig(species=("H", "O"), l_max=l_max, parity=parity, num_features=(5, 3, 2)[:l_max + 1], num_layers=3,
+                         r_max=3.0, radial_mlp_width=5, avg_num_neighbors=2.0, type_embed_num_features=6)
+    molecules = [molecule("H2O"), molecule("OH"), molecule("O")]
+    expected = build_potential(config, dtype="float64", backend="reference").predict(molecules)
+    potential = build_potential(config, dtype="float32", backend="fused")
+    assert all(layer.nodes is not None for layer in potential._prepared.layers)
+    found = potential.predict(molecules)
+    return {f"float32 inference l_max {l_max} {key}": max(abs(a[key] - b[key]).max() for a, b in zip(found, expected))
+            / max(abs(b[key]).max() for b in expected) for key in ("energies", "forces")}
+
+
 if __name__ == "__main__":
     result = {**convolution_errors(), "no edges": no_edges(), "spline": spline_error()}
     for case in ((1, True), (2, False), (3, False)):
         result |= model_errors(*case)
+    result |= inference_errors(1, True) | inference_errors(2, False)
     print(json.dumps(result))
