@@ -6,6 +6,7 @@
                       the lock is taken, always atomically
 `metrics.jsonl`       one JSON record per line, appended
 `result.json`         the result table of a task that ended well
+`environment.json`    versions, device, hashes of data and weights
 `stop`                a file whose presence asks the worker to save and end
 `lock`                held exclusively (`flock`) for as long as somebody works in the folder
 `log.txt`             everything a worker process printed

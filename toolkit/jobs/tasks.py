@@ -11,6 +11,7 @@ import torch
 from toolkit.checks.passport import passport
 from toolkit.config import TrainConfig, parse_config
 from toolkit.errors import JobError
+from toolkit.jobs.environment import recorded
 from toolkit.jobs.evaluation import evaluate_task
 from toolkit.jobs.modes import modes_task
 from toolkit.jobs.requests import MDRequest, PassportRequest
@@ -68,8 +69,9 @@ def budget_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: R
     return asdict(measure_budget(parse_config(TrainConfig, config), reporter))
 
 
-TASKS: dict[str, Task] = {"train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task,
-                          "study": study_task, "evaluate": evaluate_task, "budget": budget_task}
+TASKS: dict[str, Task] = {name: recorded(task) for name, task in {
+    "train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task, "study": study_task,
+    "evaluate": evaluate_task, "budget": budget_task}.items()}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:

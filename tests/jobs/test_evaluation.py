@@ -1,0 +1,104 @@
+"""Evaluation and budget as jobs: the numbers of the command line, hashes of what went in, honest predictions of cost."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.analysis.parity import element_errors, frame_errors
+from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, parse_config
+from toolkit.data.embedded import embedded_path
+from toolkit.data.formats import read_frames
+from toolkit.errors import DataError, JobError
+from toolkit.jobs.environment import source_file
+from toolkit.jobs.evaluation import PREDICTIONS, EvaluateRequest, labelled_frames, load_parity
+from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
+from toolkit.jobs.tasks import run_task
+from toolkit.models.checkpoint import save_model
+from toolkit.models.potential import build_potential, load_potential
+from toolkit.progress import SilentReporter
+from toolkit.training.metrics import evaluate_potential
+
+TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
+SPLIT = SplitConfig(method="blocks", num_train=20, num_val=10, num_test=60)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
+    potential = build_potential(ModelConfig(species=("H", "C", "O"), **TINY))
+    save_model(potential.model, potential.config, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def evaluated(model: Path, **changes: object) -> tuple[Path, dict]:
+    request = EvaluateRequest(model=str(model), data=DataConfig(train="embedded:ethanol", split=SPLIT), part="test",
+                              device="cpu", **changes)
+    run_dir = create_run_dir("evaluate")
+    return run_dir, run_task("evaluate", request.model_dump(mode="json"), run_dir)
+
+
+def test_the_job_gives_the_numbers_of_the_function_and_keeps_what_is_behind_them(model: Path) -> None:
+    run_dir, result = evaluated(model)
+    frames = read_frames("embedded:ethanol").frames[-60:]
+    assert result == evaluate_potential(load_potential(model, device="cpu"), frames)
+    parity = load_parity(run_dir / PREDICTIONS)
+    table = frame_errors(parity)
+    assert result["n_frames"] == 60 == len(table["frame"])
+    assert result["energy_mae_meV_per_atom"] == pytest.approx(np.abs(table["energy_error_meV_per_atom"]).mean())
+    assert result["forces_mae_meV_per_A"] == pytest.approx(table["forces_mae_meV_per_A"].mean())
+    for row in element_errors(parity):
+        assert row["forces_mae_meV_per_A"] == pytest.approx(
+            result["per_species"][row["element"]]["forces_mae_meV_per_A"])
+    np.testing.assert_allclose(parity.label_forces_eV_per_A[-9:], frames[-1].get_forces())
+
+
+def test_the_run_folder_says_what_it_was_made_of(model: Path) -> None:
+    run_dir, _ = evaluated(model)
+    environment = read_json(run_dir / "environment.json")
+    weights, data = model / "weights.safetensors", embedded_path("ethanol")
+    assert environment["inputs_sha256"] == {str(model): hashlib.sha256(weights.read_bytes()).hexdigest(),
+                                            "embedded:ethanol": hashlib.sha256(data.read_bytes()).hexdigest()}
+    assert environment["device"].startswith("CPU") and {"torch", "python"} <= environment["versions"].keys()
+    assert source_file("run:../x") is None and source_file("no such thing") is None
+
+
+def test_a_stop_keeps_what_is_done_and_damage_is_named(model: Path, tmp_path: Path) -> None:
+    class StopAfterOne(SilentReporter):
+        done = 0
+
+        def update(self, step: int, total: int, message: str = "") -> None:
+            self.done += message == "evaluating"
+
+        def should_stop(self) -> bool:
+            return self.done > 0
+
+    frames = read_frames("embedded:ethanol").frames[:60]
+    assert evaluate_potential(load_potential(model, device="cpu"), frames, reporter=StopAfterOne())["n_frames"] == 50
+    (tmp_path / "half.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(JobError, match="cannot read the predictions"):
+        load_parity(tmp_path / "half.npz")
+    with pytest.raises(DataError, match="no frames in the test set"):
+        labelled_frames(DataConfig(train="embedded:ethanol", split=SPLIT.model_copy(update={"num_test": 0})), "test")
+
+
+def test_the_budget_counts_what_the_run_will_do(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.training.budget.MEASURED_S", 0.1)
+    config = parse_config(TrainConfig, {
+        "data": {"train": "embedded:ethanol", "split": SPLIT.model_dump()}, "model": TINY, "max_epochs": 7,
+        "device": "cpu", "threads": 1})
+    run_dir = create_run_dir("budget")
+    result = run_task("budget", config.model_dump(mode="json"), run_dir)
+    assert open_run(run_dir).state == "finished" and not (run_dir / "model").exists()
+    assert (result["n_train"], result["n_val"], result["n_test"], result["steps_per_epoch"]) == (20, 10, 60, 4)
+    assert result["num_parameters"] == build_potential(ModelConfig(species=("H", "C", "O"), **TINY)).num_parameters
+    assert 4 * result["step_s"] < result["epoch_s"] and math.isclose(
+        result["total_s"], result["setup_s"] + 7 * result["epoch_s"])
+    assert 0 < result["peak_bytes"] < result["available_bytes"] and not result["in_parts"]
+    parts = config.model_copy(update={"max_edges_per_batch": 80})
+    again = run_task("budget", parts.model_dump(mode="json"), create_run_dir("budget"))
+    assert again["in_parts"] and again["peak_bytes"] < result["peak_bytes"]

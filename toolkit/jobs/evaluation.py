@@ -1,0 +1,101 @@
+"""A potential against labelled frames, as a job: the errors of `toolkit evaluate`, and each prediction behind them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from ase import Atoms
+
+from toolkit.analysis.parity import Parity
+from toolkit.config import DataConfig, StrictModel, parse_config
+from toolkit.data.datasets import load_splits
+from toolkit.data.formats import read_frames
+from toolkit.data.graph import AtomicGraph
+from toolkit.errors import DataError, JobError
+from toolkit.models.base import ModelOutput
+from toolkit.models.potential import Potential, load_potential
+from toolkit.progress import Reporter
+from toolkit.storage import replacing
+from toolkit.training.metrics import evaluate_potential
+
+Part = Literal["all", "train", "val", "test"]
+PREDICTIONS = "predictions.npz"
+
+
+class EvaluateRequest(StrictModel):
+    """A model and the frames to judge it by.
+
+    model : a name under trained_models/, or the path of a model or training run folder
+    data, part : all frames of the file `data.train`, or one set of the split that `data` describes
+    """
+
+    model: str
+    data: DataConfig
+    part: Part = "all"
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class PredictionRecorder:
+    """Keeps what `evaluate_potential` tells it of each batch; call it, then take `parity()`."""
+
+    def __init__(self) -> None:
+        self._batches: list[dict[str, np.ndarray]] = []
+
+    def __call__(self, graph: AtomicGraph, output: ModelOutput) -> None:
+        labels = graph.labels
+        found = {"num_atoms": graph.atoms_per_structure(), "atomic_numbers": graph.atomic_numbers,
+                 "energy_eV": output["energy"], "label_energy_eV": labels["energy"],
+                 "forces_eV_per_A": output.get("forces", labels["forces"]), "label_forces_eV_per_A": labels["forces"]}
+        self._batches.append({name: tensor.cpu().numpy() for name, tensor in found.items()})
+
+    def parity(self) -> Parity:
+        """All predictions so far, in the order of the frames. Raises JobError when there are none."""
+        if not self._batches:
+            raise JobError("stopped before the first frames were done", "resume, or start it again")
+        return Parity(**{name: np.concatenate([batch[name] for batch in self._batches]) for name in self._batches[0]})
+
+
+def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    """Judge a model; a resumed run starts anew. config : fields of an EvaluateRequest."""
+    request = parse_config(EvaluateRequest, config)
+    frames = labelled_frames(request.data, request.part)
+    potential = load_potential(request.model, device=request.device, dtype=request.dtype)
+    errors, parity = evaluate_frames(potential, frames, reporter)
+    save_parity(parity, run_dir / PREDICTIONS)
+    return errors
+
+
+def labelled_frames(data: DataConfig, part: Part = "all") -> list[Atoms]:
+    """All frames of `data.train`, or one set of its split. Raises DataError when there are none."""
+    frames = read_frames(data.train, data).frames if part == "all" else getattr(load_splits(data), part)
+    if not frames:
+        raise DataError(f"found no frames in the {part} set of {data.train}", "choose another set")
+    return frames
+
+
+def evaluate_frames(potential: Potential, frames: list[Atoms],
+                    reporter: Reporter | None = None) -> tuple[dict[str, Any], Parity]:
+    """The errors that `evaluate_potential` returns, and the predictions they were taken from."""
+    record = PredictionRecorder()
+    errors = evaluate_potential(potential, frames, reporter=reporter, each=record)
+    return errors, record.parity()
+
+
+def save_parity(parity: Parity, path: Path) -> None:
+    """Write predictions and labels as npz, one array a field. Raises StorageError."""
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, **asdict(parity))
+
+
+def load_parity(path: Path) -> Parity:
+    """Read what `save_parity` wrote. Raises JobError when it is absent or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Parity(**{name: stored[name] for name in Parity.__dataclass_fields__})
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise JobError(f"cannot read the predictions {path}: {error}", "evaluate again") from None
