@@ -19,7 +19,7 @@ from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import MDConfig, parse_config, save_config
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.relaxation import relax, vibrations
-from toolkit.jobs.analyses import trajectory_rdf
+from toolkit.jobs.analyses import trajectory_bonds, trajectory_rdf
 from toolkit.jobs.analyses_motion import trajectory_torsions
 from toolkit.jobs.analyses_spectra import trajectory_vdos
 from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperatures_of_modes
@@ -105,9 +105,10 @@ def heat_bath(study: Study) -> Result | None:
 
 
 def structure(study: Study) -> Result:
-    """Distances in the heat bath, with the bond peaks of each pair of heavy elements."""
+    """Distances in the heat bath: distribution, its peaks among heavy elements, and the length of every bond."""
     result = trajectory_rdf(study.trajectory("nvt"), r_max_A=6.0, bin_width_A=0.01)
-    return {**result, "bond_peaks_A": bond_peaks(result)}
+    bonds = trajectory_bonds(study.trajectory("nvt"))["bonds_A"]
+    return {**result, "bond_peaks_A": bond_peaks(result), "bonds_A": bonds}
 
 
 def vibrational_spectrum(study: Study) -> Result:

@@ -23,6 +23,9 @@ ENERGY = (
     "Total energy at constant energy (velocity Verlet), with a straight line fitted by least squares through all "
     "frames; the standard error allows for correlated fluctuations. The slope between the first and the last frame "
     "alone, which some studies quote, mostly measures the fluctuation.")
+DISTANCES = (
+    "All {n_frames:,} frames of all replicas in the heat bath. Bonds of one kind whose lengths differ by less than about "
+    "three times their thermal spread share one peak, with a shoulder; the table of bonds tells them apart.")
 SPECTRUM = (
     "Power spectrum of mass-weighted velocities at constant energy in float64, {n_segments} segments of "
     "{segment_ps:.1f} ps, normalised to the number of degrees of freedom. Frames every {frame_interval_fs:g} fs "
@@ -89,9 +92,12 @@ def _distances(structure: dict[str, Any]) -> Section:
     pairs = [name for name in structure["pairs"] if name != "total"]
     figure = curves(r, {name: np.array(structure["pairs"][name]["values"]) for name in pairs}, "distance, Å",
                     structure["quantity"])
-    rows = [[pair, f"{peak:.3f}"] for pair, peaks in structure["bond_peaks_A"].items() for peak in peaks]
-    return Section("Distances", [f"All {structure['n_frames']:,} frames of all replicas in the heat bath."],
-                   [Table(["pair", "peak below 2 Å"], rows)], [figure])
+    peaks = [[pair, f"{peak:.3f}"] for pair, found in structure["bond_peaks_A"].items() for peak in found]
+    bonds = [[name, _pm(bond["mean"], bond["stderr"], 4), f"{bond['std']:.4f}"]
+             for name, bond in structure["bonds_A"].items()]
+    return Section("Distances", [DISTANCES.format(**structure)],
+                   [Table(["pair", "peak below 2 Å"], peaks), Table(["bond", "mean length, Å", "spread, Å"], bonds)],
+                   [figure])
 
 
 def _modes(modes: dict[str, Any]) -> Section:
