@@ -61,6 +61,7 @@ def energy_record(trajectory: Trajectory) -> dict[str, Any]:
     return {
         "time_ps": (times[:used].reshape(-1, size).mean(axis=1) * 1e-3).tolist(),
         "energy_meV_per_atom": per_atom[:used].reshape(-1, size).mean(axis=1).tolist(),
+        "length_ps": float(times[-1] * 1e-3),
         "fluctuation_meV_per_atom": drift.residual_rms_meV_per_atom,
         "slope_meV_per_atom_per_ps": drift.slope_meV_per_atom_per_ps,
         "stderr_meV_per_atom_per_ps": drift.stderr_meV_per_atom_per_ps,

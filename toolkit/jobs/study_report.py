@@ -173,7 +173,7 @@ def _method(request: StudyRequest, results: Results) -> Section:
 
 def _drift(energy: dict[str, float]) -> str:
     return (f"{energy['slope_meV_per_atom_per_ps']:.2e} ± {energy['stderr_meV_per_atom_per_ps']:.1e} meV/atom/ps over "
-            f"{energy['time_ps'][-1]:.3g} ps")
+            f"{energy['length_ps']:.3g} ps")
 
 
 def _pm(value: float | None, error: float | None, digits: int) -> str:
