@@ -130,8 +130,8 @@ def _in_parallel(kernel: Callable[..., None], shared: tuple[_Table, _Walk], argu
     """
     start = shared[1].start
     threads = max(1, min(torch.get_num_threads(), int(start[-1]) // MIN_EDGES_PER_THREAD))
-    bounds = np.searchsorted(start, np.linspace(0, start[-1], threads + 1)[1:-1])
-    bounds = np.array([0, *bounds, len(start) - 1], dtype=np.uint64)
+    inner = [np.searchsorted(start, start[-1] * k // threads) for k in range(1, threads)]
+    bounds = np.array([0, *inner, len(start) - 1], dtype=np.uint64)
     others = [_pool().submit(kernel, *shared, bounds[k], bounds[k + 1], *arguments) for k in range(1, threads)]
     kernel(*shared, bounds[0], bounds[1], *arguments)
     for other in others:
