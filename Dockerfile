@@ -20,6 +20,8 @@ USER toolkit
 ENV TOOLKIT_RUNS=/data/runs \
     TOOLKIT_DATA=/data \
     TOOLKIT_CACHE=/data/cache \
+    NUMBA_CACHE_DIR=/data/cache/numba \
+    TRITON_CACHE_DIR=/data/cache/triton \
     PYTHONUNBUFFERED=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility

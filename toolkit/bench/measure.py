@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from toolkit.kernels.dispatch import obstacles
 from toolkit.training.card import device_name
 
 PACKAGES = ("torch", "triton", "numba", "e3nn", "numpy", "vesin", "ase")
@@ -81,6 +82,7 @@ def environment(device: torch.device, dtype: torch.dtype, backend: str) -> dict[
     """Everything a figure depends on: device, precision, backend, threads, load of the machine, versions."""
     return {
         "device": device_name(device), "dtype": str(dtype).removeprefix("torch."), "backend": backend,
+        "other_backends": obstacles(device.type),
         "tf32": torch.backends.cuda.matmul.allow_tf32, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d"),
         "versions": {"python": platform.python_version(), "cuda": torch.version.cuda,

@@ -23,7 +23,14 @@ from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.trilinear import Operands, convolve
 
-compile_loops = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
+
+def compile_loops(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Numba's compiler, which keeps what it compiled for the next process where it finds a place to."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's nor the user's cache folder can be written
+        return numba.njit(**options)(function)
 
 
 class CompiledConvolution(torch.nn.Module):

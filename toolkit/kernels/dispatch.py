@@ -99,6 +99,12 @@ def select_backend(requested: str, device_type: str) -> str:
     return requested
 
 
+def obstacles(device_type: str) -> dict[str, str]:
+    """Why each of the other backends cannot run on this type of device."""
+    found = {name: backend.obstacle(device_type) for name, backend in BACKENDS.items()}
+    return {name: obstacle for name, obstacle in found.items() if obstacle is not None}
+
+
 def available(name: str, device_type: str) -> bool:
     """True when this backend can run on this type of device."""
     return BACKENDS[name].obstacle(device_type) is None
