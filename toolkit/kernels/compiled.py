@@ -38,11 +38,11 @@ class CompiledConvolution(torch.nn.Module):
 
     def __init__(self, table: PathTable) -> None:
         super().__init__()
-        self._kernels = NumbaKernels(table)
+        self.kernels = NumbaKernels(table)
 
     def forward(self, features: list[Tensor], harmonics: Tensor, weights: Tensor, edges: EdgeList) -> list[Tensor]:
         """Convolve; shapes as in `ReferenceConvolution.forward`. CPU tensors only."""
-        return convolve(self._kernels, Operands(harmonics, weights, tuple(features)), edges)
+        return convolve(self.kernels, Operands(harmonics, weights, tuple(features)), edges)
 
 
 class NumbaKernels:

@@ -24,11 +24,11 @@ class FusedConvolution(torch.nn.Module):
 
     def __init__(self, table: PathTable) -> None:
         super().__init__()
-        self._kernels = TritonKernels(table)
+        self.kernels = TritonKernels(table)
 
     def forward(self, features: list[Tensor], harmonics: Tensor, weights: Tensor, edges: EdgeList) -> list[Tensor]:
         """Convolve; shapes as in `ReferenceConvolution.forward`."""
-        return convolve(self._kernels, Operands(harmonics, weights, tuple(features)), edges)
+        return convolve(self.kernels, Operands(harmonics, weights, tuple(features)), edges)
 
 
 class TritonKernels:

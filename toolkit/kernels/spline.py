@@ -43,16 +43,25 @@ class RadialTable(torch.nn.Module):
     def __init__(self, function: Callable[[Tensor], Tensor], r_max: float, kernels: SplineKernels) -> None:
         """function : distances (n,) float64, Å -> values (n, W)"""
         super().__init__()
-        self._kernels = kernels
+        self.kernels = kernels
         self._intervals_per_A = NUM_INTERVALS / r_max
         knots = torch.arange(NUM_INTERVALS + 1, dtype=torch.float64) / self._intervals_per_A
         with torch.no_grad():
             values = function(knots).cpu().numpy()
         self.register_buffer("coefficients", torch.as_tensor(spline_coefficients(values)), persistent=False)
 
+    @property
+    def width(self) -> int:
+        """Number of values W."""
+        return self.coefficients.shape[1]
+
+    def position(self, lengths: Tensor) -> Tensor:
+        """Distances (E,), Å, as places p in the table."""
+        return lengths * self._intervals_per_A
+
     def forward(self, lengths: Tensor) -> Tensor:
         """Distances (E,), Å -> values (E, W)."""
-        return _Evaluate.apply(self._kernels, self.coefficients, lengths * self._intervals_per_A, 0)
+        return _Evaluate.apply(self.kernels, self.coefficients, self.position(lengths), 0)
 
 
 def pieces(order: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from toolkit.kernels.dispatch import BACKENDS, convolution, spline_kernels
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.spline import RadialTable
+from toolkit.kernels.tabulated import convolve_from_table, worth_rereading
 from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
@@ -114,10 +115,13 @@ class InteractionLayer(torch.nn.Module):
         else:
             flat, x = self.nodes.before(features)
         # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
-        table = self.radial_table
-        weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
         # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
-        x = self.convolution(x, edges.edge_attrs, weights, edges.edges)
+        table = self.radial_table
+        if table is not None and worth_rereading(table, edges.lengths):
+            x = convolve_from_table(self.convolution.kernels, table, x, edges.edge_attrs, edges.lengths, edges.edges)
+        else:
+            weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
+            x = self.convolution(x, edges.edge_attrs, weights, edges.edges)
         if self.nodes is not None:
             return self.nodes.after(x, flat, species.index)
         # 4. mix channels and paths

@@ -75,8 +75,8 @@ def test_a_wrong_second_derivative_is_noticed(monkeypatch):
     leaves, edges = operands(table, num_atoms=5, num_edges=11)
     expected = responses(ReferenceConvolution(table).double(), leaves, edges)
     module = CompiledConvolution(table)
-    right = module._kernels.gradients
-    monkeypatch.setattr(module._kernels, "gradients", lambda g, x, e, tangent=None: right(
+    right = module.kernels.gradients
+    monkeypatch.setattr(module.kernels, "gradients", lambda g, x, e, tangent=None: right(
         g, x, e, None if tangent is None else tangent._replace(harmonics=torch.zeros_like(tangent.harmonics))))
     found = responses(module, leaves, edges)
     assert largest_error({k: found[k] for k in ("values", "first")}, {k: expected[k] for k in ("values", "first")}) < 1e-12

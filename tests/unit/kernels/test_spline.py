@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from toolkit.config import ModelConfig
+from toolkit.kernels import tabulated
 from toolkit.kernels.compiled_spline import NumbaSpline
 from toolkit.kernels.spline import RadialTable
 from toolkit.models.potential import build_potential
+from toolkit.nn import convolution
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
 
@@ -30,7 +32,7 @@ def test_values_and_derivatives_of_the_network(radial):
     table = RadialTable(radial, R_MAX, NumbaSpline())
     lengths = torch.linspace(0.6, R_MAX + 0.3, 2000, dtype=torch.float64).requires_grad_()
     found, expected = _derivatives(table, lengths), _derivatives(radial, lengths)
-    errors = [float((a - b).norm() / b.norm()) for a, b in zip(found, expected)]
+    errors = [float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(found, expected)]
     assert errors[0] < 1e-7 and errors[1] < 2e-6 and errors[2] < 5e-5
     assert torch.count_nonzero(found[0][lengths >= R_MAX]) == 0
     single = table.float()(lengths.detach().float())
@@ -59,3 +61,15 @@ def test_a_potential_reads_tables_in_float32_only_and_its_hessian_uses_the_netwo
 def test_cutoffs_by_pair_of_species_are_computed_not_tabulated(ethanol):
     config = ModelConfig(species=("H", "C", "O"), num_features=4, num_layers=2, r_max=4.0, per_pair_r_max={"H-H": 2.5})
     assert not build_potential(config, dtype="float32", backend="compiled")._prepared.tabulated
+
+
+def test_rereading_the_table_changes_memory_but_no_bit(ethanol, monkeypatch):
+    config = ModelConfig(species=("H", "C", "O"), num_features=8, l_max=2, num_layers=3, r_max=4.0)
+    potential = build_potential(config, dtype="float32", backend="compiled")
+    kept = potential.predict(ethanol)
+    monkeypatch.setattr(tabulated, "KEEP_BYTES", 0)
+    calls = []
+    monkeypatch.setattr(convolution, "convolve_from_table", lambda *a: calls.append(a) or tabulated.convolve_from_table(*a))
+    reread = potential.predict(ethanol)
+    assert len(calls) == 3
+    assert kept["energy"] == reread["energy"] and (kept["forces"] == reread["forces"]).all()
