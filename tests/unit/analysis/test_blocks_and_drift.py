@@ -72,6 +72,21 @@ def test_a_drift_below_a_thousandth_is_resolved_in_double_precision_and_lost_in_
     assert abs(single.slope_meV_per_atom_per_ps - slope) > 0.1 * slope
 
 
+def test_vibrations_do_not_hide_a_slow_wandering_from_the_error_bar():
+    """As in molecules at constant energy: the total energy rings with the fastest vibration and wanders for picoseconds."""
+    rng, times = np.random.default_rng(8), np.arange(4096.0)
+    scaled, naive = [], []
+    for _ in range(100):
+        wander = autoregressive(rng, 0.99, 4096)
+        energies = 0.3 * wander + np.sqrt(2.0) * np.sin(1.3 * times + rng.uniform(0.0, 6.3))
+        drift = energy_drift(times, energies, 1)
+        scaled.append(drift.slope_meV_per_atom_per_ps / drift.stderr_meV_per_atom_per_ps)
+        plain = drift.residual_rms_meV_per_atom / np.linalg.norm(1e-3 * (times - times.mean()))
+        naive.append(drift.slope_meV_per_atom_per_ps / (plain * np.sqrt(statistical_inefficiency(energies))))
+    assert 0.75 < np.std(scaled) < 1.35
+    assert np.std(naive) > 2.5
+
+
 def test_exact_line_and_constant():
     times = np.arange(10.0)
     drift = energy_drift(times, 3.0 + 0.25 * times, num_atoms=2)
