@@ -11,10 +11,8 @@ from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.models.folders import shipped_models
 from toolkit.ui.page import PAGES, begin, device_line, error_box
-from toolkit.ui.runs import run_label
+from toolkit.ui.runs import RUN_PAGES, run_label
 
-RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py",
-             "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py"}
 STEPS = (
     ("pages/1_Dataset.py", "1 · Data",
      "Energies and forces from quantum chemistry: which units, how large, what is missing."),

@@ -6,18 +6,18 @@ import shlex
 from typing import Any
 
 import streamlit as st
-import yaml
 
-from toolkit.config import TrainConfig, load_config, parse_config
-from toolkit.figures.plots import training_curves
+from toolkit.config import TrainConfig
+from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
-from toolkit.ui.choices import pick_source, presets
-from toolkit.ui.forms import FormField, draw_form, forget_form
-from toolkit.ui.page import begin, quantity, show_numbers, shown_errors
-from toolkit.ui.runs import pick_run, start_job, watch
+from toolkit.ui.forms import FormField, draw_form
+from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
+from toolkit.ui.runs import clone_button, pick_run, show_queue, start_job, watch
+from toolkit.ui.training import budget_section, checked, choose_data, pick_start, show_texts
 
 DATA = (
-    FormField("data.split.method", "Split", "blocks: contiguous stretches, for one trajectory; random: for independent frames."),
+    FormField("data.split.method", "Split", "blocks: contiguous stretches, for one trajectory; random: for "
+                                            "independent frames."),
     FormField("data.split.num_train", "Training frames", "The model learns from these; more of them, less error."),
     FormField("data.split.num_val", "Validation frames", "Judge the model after each epoch; the best epoch is kept."),
     FormField("data.split.num_test", "Test frames", "Looked at once, at the end: the honest error."),
@@ -42,6 +42,15 @@ MACHINE = (
     FormField("dtype", "Precision", "float32 is faster; float64 for Hessians and checks of symmetry."),
     FormField("seed", "Seed", "Of the batch order. The same seed on the same machine gives the same run."),
 )
+SECTIONS = (
+    ("Data", r"Test frames are looked at once, at the end.", DATA),
+    ("Model", r"$E = \sum_i E_i$ over atoms, $F_i = -\partial E / \partial x_i$; each $E_i$ depends on what lies "
+              r"within the cutoff times layers ([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).", MODEL),
+    ("Learning", r"Loss: $w_E \, \langle (\Delta E / N)^2 \rangle + w_F \, \langle |\Delta F|^2 \rangle / 3$, "
+                 r"lowered by [Adam](https://arxiv.org/abs/1412.6980).", LEARNING),
+    ("Machine", r"One job at a time has the GPU; others wait for it.", MACHINE),
+)
+FIELDS = (*DATA, *MODEL, *LEARNING, *MACHINE)
 
 
 def main() -> None:
@@ -53,72 +62,68 @@ def main() -> None:
         _form()
     else:
         watch(run, _progress)
+        clone_button(run)
 
 
 def _form() -> None:
-    known = presets()
-    choice = st.selectbox("Preset", list(known), key="train.preset", persist_state="session",
-                          on_change=forget_form, args=("train", (*DATA, *MODEL, *LEARNING, *MACHINE)),
-                          help="A complete configuration from configs/; everything below starts from it.")
+    show_queue()
     with shown_errors():
-        values = load_config(TrainConfig, known[choice]).model_dump(mode="json")
-        values = _choose_data(values)
-        for title, fields in (("Model", MODEL), ("Learning", LEARNING), ("Machine", MACHINE)):
-            values = _section(title, fields, values)
-        config = parse_config(TrainConfig, values)
-        shown = config.model_dump(mode="json", exclude_defaults=True)
-        if st.button("Start training", type="primary", icon=":material/play_arrow:", key="train.start"):
-            start_job("train", config.model_dump(mode="json"))
-        with st.expander("As a YAML file and a command"):
-            st.code(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), language="yaml")
-            st.code("python -m toolkit train my_training.yaml", language="bash")
+        base = pick_start(FIELDS)
+        left, right = st.columns([3, 2], gap="large")
+        config = None
+        with left, shown_errors():
+            config = checked(_widgets(base))
+        with right:
+            agreed = show_texts(config, FIELDS)
+        if config and agreed:
+            budget_section(config)
+            if st.button("Start training", type="primary", icon=":material/play_arrow:", key="train.start"):
+                start_job("train", config.model_dump(mode="json"))
 
 
-def _choose_data(values: dict[str, Any]) -> dict[str, Any]:
-    st.subheader("Data")
-    left, right = st.columns(2)
-    with left:
-        source = pick_source("train")
-    with right:
-        test = pick_source("train.test", "Test data", first={"Split from the data": ""})
-    if source != values["data"]["train"]:  # another file: what the preset says about its own file does not hold
-        values["data"] |= {"train": source, "val": None, "energy_key": None, "forces_key": None, "stress_key": None}
-    values["data"]["test"] = test or None
-    return _fields(DATA, values)
-
-
-def _section(title: str, fields: tuple[FormField, ...], values: dict[str, Any]) -> dict[str, Any]:
-    st.subheader(title)
-    return _fields(fields, values)
-
-
-def _fields(fields: tuple[FormField, ...], values: dict[str, Any]) -> dict[str, Any]:
-    with st.container(horizontal=True):
-        return draw_form("train", TrainConfig, fields, values)
+def _widgets(values: dict[str, Any]) -> dict[str, Any]:
+    for title, text, fields in SECTIONS:
+        st.subheader(title)
+        st.caption(text)
+        if fields is DATA:
+            values = choose_data(values)
+        with st.container(horizontal=True):
+            values = draw_form("train", TrainConfig, fields, values)
+    return values
 
 
 def _progress(run: Run) -> None:
-    epochs = [record for record in read_metrics(run.path) if record.get("kind") == "epoch"]
+    records = read_metrics(run.path)
+    epochs = epoch_records(records)
     result = read_json(run.path / "result.json") or {}
     if epochs:
         last = epochs[-1]
         show_numbers({
-            "Epoch": f"{last['epoch']}", "Force error (validation)": quantity(last["val_forces_mae_meV_per_A"], 1, "meV/Å"),
+            "Epoch": f"{last['epoch']}",
+            "Force error (validation)": quantity(last["val_forces_mae_meV_per_A"], 1, "meV/Å"),
             "Energy error (validation)": quantity(last["val_energy_mae_meV_per_atom"], 2, "meV/atom"),
             "Speed": f"{last['frames_per_s']:.0f} frames/s"})
-        st.plotly_chart(training_curves(epochs), key=f"train.curves.{run.run_id}")
+        st.plotly_chart(training_curves({run.run_id: epochs}), key=f"train.curves.{run.run_id}", config=SVG)
     elif not run.ended:
         st.info("The first point appears after the first epoch.")
+    for note in (record for record in records if record.get("kind") == "note"):
+        st.caption(f":material/info: {plain(str(note.get('message')))}")
     if "test.forces_mae_meV_per_A" in result:
-        st.subheader("On the test frames, never seen before")
-        show_numbers({"Force MAE": quantity(result["test.forces_mae_meV_per_A"], 1, "meV/Å"),
-                      "Force RMSE": quantity(result["test.forces_rmse_meV_per_A"], 1, "meV/Å"),
-                      "Energy MAE": quantity(result["test.energy_mae_meV_per_atom"], 2, "meV/atom"),
-                      "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
+        _test_errors(result)
+    with st.expander("The same on the command line", icon=":material/terminal:"):
+        st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
+
+
+def _test_errors(result: dict[str, Any]) -> None:
+    st.subheader("On the test frames, never seen before")
+    show_numbers({"Force MAE": quantity(result["test.forces_mae_meV_per_A"], 1, "meV/Å"),
+                  "Force RMSE": quantity(result["test.forces_rmse_meV_per_A"], 1, "meV/Å"),
+                  "Energy MAE": quantity(result["test.energy_mae_meV_per_atom"], 2, "meV/atom"),
+                  "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
+    with st.container(horizontal=True):
+        st.page_link("pages/9_Evaluate.py", label="Look at every prediction", icon=":material/target:")
         st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model",
                      icon=":material/thermostat:")
-    with st.expander("The same on the command line"):
-        st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
 
 
 main()

@@ -1,4 +1,4 @@
-"""Evaluation and budget as jobs: the numbers of the command line, hashes of what went in, honest predictions of cost."""
+"""Evaluation and budget as jobs: the numbers of the command line, hashes of what went in, the predicted cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from toolkit.data.embedded import embedded_path
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
 from toolkit.jobs.environment import source_file
-from toolkit.jobs.evaluation import PREDICTIONS, EvaluateRequest, labelled_frames, load_parity
+from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
+from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model

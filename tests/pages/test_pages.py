@@ -15,7 +15,8 @@ from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Status, create_run_dir, list_runs, open_run, runs_root, write_status
 
 PAGES = ("app.py", "pages/1_Dataset.py", "pages/2_Train.py", "pages/3_Molecular_Dynamics.py", "pages/4_Trajectory.py",
-         "pages/5_Equivariance.py", "pages/6_Spectra.py", "pages/7_Study.py")
+         "pages/5_Equivariance.py", "pages/6_Spectra.py", "pages/7_Study.py", "pages/8_Runs.py",
+         "pages/9_Evaluate.py")
 EPOCH = {"kind": "epoch", "train_loss": 0.5, "val_loss": 0.4, "learning_rate": 0.01, "val_forces_mae_meV_per_A": 81.5,
          "val_energy_mae_meV_per_atom": 2.25, "frames_per_s": 33.0}
 
@@ -140,7 +141,7 @@ def test_train_starts_what_the_form_says(open_page, started: list[Path]) -> None
     at.number_input(key="train.max_epochs").set_value(3)
     at.number_input(key="train.model.l_max").set_value(1)
     at.selectbox(key="train.source").select("Embedded ethanol").run()
-    assert "max_epochs: 3" in texts(at)
+    assert "max_epochs: 3" in at.text_area(key="train.yaml").value
     at.button(key="train.start").click().run()
     assert not at.exception and not at.error
     config = json.loads((started[0] / "config.json").read_text())
@@ -157,7 +158,7 @@ def test_train_takes_channels_per_degree_from_a_preset(open_page, started: list[
     at.text_input(key="train.model.num_features").input("8, 4, 2").run()
     at.button(key="train.start").click().run()
     config = json.loads((started[0] / "config.json").read_text())
-    assert config["model"]["num_features"] == [8, 4, 2] and config["data"]["test"] is None
+    assert config["model"]["num_features"] == [8, 4, 2] and "rmd17_aspirin_test" in config["data"]["test"]
 
 
 def test_a_run_without_forces_is_shown(open_page) -> None:

@@ -53,7 +53,7 @@ class Parity:
 def frame_errors(parity: Parity) -> dict[str, np.ndarray]:
     """A table with one row a frame, (S,) each: energies, their error, mean and largest error of the forces.
 
-    The largest is the length of the error vector on one atom, `worst_atom`, counted from 0 in its frame (-1: no labels).
+    The largest is the length of the error vector on `worst_atom`, counted from 0 in its frame (-1: no labels).
     """
     error = parity.forces_error_meV_per_A
     first = np.cumsum(parity.num_atoms) - parity.num_atoms

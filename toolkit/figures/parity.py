@@ -31,13 +31,13 @@ def parity_plot(label: np.ndarray, predicted: np.ndarray, error: np.ndarray, fra
             figure.add_trace(go.Scatter(x=ends, y=y, mode="lines", line=dashed, showlegend=False, hoverinfo="skip"),
                              row=row, col=1)
     names = np.full(len(label), "") if groups is None else groups
-    for k, name in enumerate(np.unique(names[shown])):
+    for k, name in enumerate(np.unique(names[shown]).tolist()):
         part = shown[names[shown] == name]
         for row, y in ((1, predicted), (2, error)):
             figure.add_trace(go.Scatter(
-                x=label[part], y=y[part], customdata=frames[part], name=str(name), mode="markers", legendgroup=str(name),
+                x=label[part], y=y[part], customdata=frames[part], name=name, mode="markers", legendgroup=name,
                 showlegend=row == 1 and groups is not None, marker={"size": 4, "color": PALETTE[k % len(PALETTE)]},
-                hovertemplate="frame %{customdata}: %{x:.5g}, %{y:.5g}<extra>" + str(name) + "</extra>"), row=row, col=1)
+                hovertemplate=f"frame %{{customdata}}: %{{x:.5g}}, %{{y:.5g}}<extra>{name}</extra>"), row=row, col=1)
     figure.update_xaxes(title_text=axes[0], row=2, col=1)
     figure.update_yaxes(title_text=axes[1], row=1, col=1)
     figure.update_yaxes(title_text=axes[2], row=2, col=1)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#7F8C99"
@@ -77,35 +75,6 @@ def agreement(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, 
     figure = _finish(figure, x_label, y_label)
     figure.update_xaxes(range=ends, zeroline=True)
     return figure.update_yaxes(range=ends, zeroline=True)
-
-
-def training_curves(records: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Loss, errors on the validation frames, learning rate and speed against the epoch.
-
-    records : those of kind "epoch" in `metrics.jsonl`; of an epoch that was repeated after a resume the last counts
-    """
-    epochs = {int(record["epoch"]): record for record in records if record.get("kind") == "epoch"}
-    rows = [epochs[epoch] for epoch in sorted(epochs)]
-    panels = (
-        ("Loss", "loss", {"training": "train_loss", "validation": "val_loss"}),
-        ("Force error (validation)", "MAE, meV/Å", {"forces": "val_forces_mae_meV_per_A"}),
-        ("Energy error (validation)", "MAE, meV/atom", {"energy": "val_energy_mae_meV_per_atom"}),
-        ("Learning rate", "learning rate", {"learning rate": "learning_rate"}),
-    )
-    figure = make_subplots(rows=2, cols=2, subplot_titles=[panel[0] for panel in panels],
-                           horizontal_spacing=0.1, vertical_spacing=0.18)
-    color = iter(PALETTE)
-    for i, (_, y_label, series) in enumerate(panels):
-        place = {"row": i // 2 + 1, "col": i % 2 + 1}
-        for name, field in series.items():
-            values = [row.get(field) for row in rows]
-            line = _line([row["epoch"] for row in rows], values, name, next(color))
-            figure.add_trace(line.update(showlegend=len(series) > 1), **place)
-        figure.update_xaxes(title_text="epoch", **place)
-        figure.update_yaxes(title_text=y_label, type="log", tickformat="~g", nticks=6, **place)
-    figure.update_layout(height=2 * HEIGHT, margin={"l": 60, "r": 20, "t": 40, "b": 50},
-                         legend={"x": 0.44, "y": 1.0, "xanchor": "right", "yanchor": "top"})
-    return figure
 
 
 def _line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, name: str, color: str) -> go.Scatter:

@@ -4,40 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
 
 from toolkit.analysis.parity import Parity
-from toolkit.config import DataConfig, StrictModel, parse_config
+from toolkit.config import DataConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.data.formats import read_frames
 from toolkit.data.graph import AtomicGraph
 from toolkit.errors import DataError, JobError
+from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.models.base import ModelOutput
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter
 from toolkit.storage import replacing
 from toolkit.training.metrics import evaluate_potential
 
-Part = Literal["all", "train", "val", "test"]
 PREDICTIONS = "predictions.npz"
-
-
-class EvaluateRequest(StrictModel):
-    """A model and the frames to judge it by.
-
-    model : a name under trained_models/, or the path of a model or training run folder
-    data, part : all frames of the file `data.train`, or one set of the split that `data` describes
-    """
-
-    model: str
-    data: DataConfig
-    part: Part = "all"
-    device: str = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
 
 
 class PredictionRecorder:

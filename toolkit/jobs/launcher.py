@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,6 +53,19 @@ def resume(run_dir: Path) -> None:
             raise JobError(f"run {run.run_id} is {run.state}, expected one that has ended", "wait, or stop it first")
         requeue(run_dir)
         _spawn(run_dir, resume=True)
+
+
+def delete(run_dir: Path) -> None:
+    """Remove the folder of a run that has ended, for good. Raises JobError while somebody works there, StorageError."""
+    run = open_run(run_dir)
+    with held_lock(run_dir / "lock", lambda: True) as held:
+        if not (held and run.ended):
+            raise JobError(f"run {run.run_id} is {run.state}, expected one that has ended", "stop it first")
+        try:
+            shutil.rmtree(run_dir)
+        except OSError as error:
+            raise StorageError(f"cannot delete {run_dir}: {error.strerror or error}",
+                               "see who owns the folder") from None
 
 
 def requeue(run_dir: Path) -> Status:

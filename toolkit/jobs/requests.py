@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from toolkit.config import MDConfig, StrictModel
+from toolkit.config import DataConfig, MDConfig, StrictModel
+
+Part = Literal["all", "train", "val", "test"]
 
 
 class MDRequest(StrictModel):
@@ -49,3 +51,17 @@ class PassportRequest(StrictModel):
     nve_ps: float = Field(20.0, ge=0.0)
     keep: bool = False
     device: str = "auto"
+
+
+class EvaluateRequest(StrictModel):
+    """A model and the frames to judge it by.
+
+    model : a name under trained_models/, or the path of a model or training run folder
+    data, part : all frames of the file `data.train`, or one set of the split that `data` describes
+    """
+
+    model: str
+    data: DataConfig
+    part: Part = "all"
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from toolkit.config import DataConfig
+from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.errors import DataError
 from toolkit.jobs.run_dir import list_runs, runs_root
@@ -17,6 +19,8 @@ from toolkit.storage import replacing
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
+PRESETS = {"coffee break": "coffee_break", "tutorial": "aspirin_quick", "paper": "paper"}
+"""Name -> file in configs/, for two minutes and ten minutes on a CPU core, and a day on a GPU."""
 UPLOADED, ON_SERVER = "Uploaded file", "File on the server"
 
 
@@ -55,8 +59,24 @@ def pick_frame(page: str, structure: str | None) -> int:
 
 
 def presets() -> dict[str, Path]:
-    """Name -> path of the ready-made training configurations in configs/."""
-    return {path.stem.replace("_", " "): path for path in sorted((REPOSITORY / "configs").glob("*.yaml"))}
+    """Name -> path of the ready-made training configurations: three for lessons, then the rest of configs/."""
+    folder = REPOSITORY / "configs"
+    first = {name: folder / f"{stem}.yaml" for name, stem in PRESETS.items()}
+    rest = [path for path in sorted(folder.glob("*.yaml")) if path not in first.values()]
+    return {**first, **{path.stem.replace("_", " "): path for path in rest}}
+
+
+def check_sources(data: DataConfig) -> None:
+    """Refuse files outside the allowed folders, which a configuration may name too. Raises DataError."""
+    for source in (data.train, data.val, data.test, data.split.index_file):
+        if source and not source.startswith((PREFIX, CATALOG_PREFIX)):
+            allowed_path(source)
+
+
+def source_label(source: str) -> str:
+    """The name in a list of a source that a configuration names."""
+    is_embedded = source.removeprefix(PREFIX) in embedded_names() and source.startswith(PREFIX)
+    return f"Embedded {source.removeprefix(PREFIX)}" if is_embedded else f"As configured: {source}"
 
 
 def pick_source(page: str, label: str = "Data", first: Mapping[str, str] | None = None,

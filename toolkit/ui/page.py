@@ -25,8 +25,13 @@ PAGES = {
     "pages/5_Equivariance.py": ("Equivariance", ":material/3d_rotation:"),
     "pages/6_Spectra.py": ("Spectra", ":material/graphic_eq:"),
     "pages/7_Study.py": ("Study", ":material/science:"),
+    "pages/8_Runs.py": ("Runs", ":material/list_alt:"),
+    "pages/9_Evaluate.py": ("Evaluate", ":material/target:"),
 }
 """Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""
+
+SVG = {"toImageButtonOptions": {"format": "svg"}}
+"""Settings of a figure whose camera button saves vector graphics."""
 
 SLOW_MODULES = ("toolkit.data.inspection", "toolkit.jobs.analyses", "toolkit.checks.features")
 
@@ -59,6 +64,15 @@ def show_numbers(values: Mapping[str, str]) -> None:
 def quantity(value: float | None, digits: int, unit: str) -> str:
     """A number with its unit, or a dash for what was not measured (no labels)."""
     return "—" if value is None else f"{value:.{digits}f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 0.8 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if seconds < 10.0:
+        return f"{max(seconds, 0.0):.2g} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def error_box(error: ToolkitError) -> None:

@@ -11,11 +11,14 @@ import streamlit as st
 from toolkit.errors import JobError, ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, list_runs, open_run
-from toolkit.ui.page import error_box, shown_errors
+from toolkit.ui.page import PAGES, duration, error_box, plain, shown_errors
 
 NEW = "new"
 COLORS = {"queued": "gray", "running": "blue", "stopping": "orange", "finished": "green", "stopped": "orange",
           "failed": "red", "lost": "red"}
+RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py",
+             "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py", "evaluate": "pages/9_Evaluate.py"}
+"""Task -> the page that shows its runs."""
 MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: resume goes on from there."}
 
 
@@ -69,6 +72,39 @@ def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
         panel()
 
 
+def show_queue() -> None:
+    """Everything at work or waiting on this machine; a GPU takes one job at a time."""
+
+    @st.fragment(run_every="3s")
+    def panel() -> None:
+        for run in (run for run in reversed(list_runs()) if not run.ended):
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.badge(run.state, color=COLORS[run.state])
+                link_to(run)
+                st.caption(plain(run.status.message))
+
+    panel()
+
+
+def clone_button(run: Run) -> None:
+    """Open the form of the Train page with the configuration of this run."""
+
+    def clone() -> None:
+        st.query_params.from_dict({"clone": run.run_id})
+
+    st.button("Clone", key=f"{run.run_id}.clone", icon=":material/content_copy:", on_click=clone,
+              help="A new run that starts from this configuration; you can change it first.")
+
+
+def link_to(run: Run) -> None:
+    """A link to the page that shows a run."""
+    page = RUN_PAGES.get(run.status.task)
+    if page is None:
+        st.markdown(f"`{run.run_id}`")
+    else:
+        st.page_link(page, label=run_label(run), icon=PAGES[page][1], query_params={"run": run.run_id})
+
+
 def start_job(task: str, config: dict[str, Any]) -> None:
     """Start a job and go to its run on the same page; an error is shown in a red box."""
     try:
@@ -87,7 +123,7 @@ def _header(run: Run) -> None:
         st.markdown(f"`{run.run_id}`")
         if status.started:
             until = status.ended or (status.updated if run.ended else time.time())
-            st.caption(f"{'took' if run.ended else 'for'} {_duration(until - status.started)}")
+            st.caption(f"{'took' if run.ended else 'for'} {duration(until - status.started)}")
         st.space("stretch")
         _buttons(run)
     if run.state != "finished":
@@ -115,9 +151,3 @@ def _buttons(run: Run) -> None:
         with shown_errors():
             action(run.path)
             st.rerun()
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram, training_curves,
+from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram,
                                    with_reference)
 
 
@@ -43,15 +43,3 @@ def test_agreement_has_a_diagonal_and_equal_axes() -> None:
 def test_bar_chart_has_one_bar_a_name() -> None:
     figure = bar_chart({"C": 9, "H": 8}, "element", "count")
     assert figure.data[0].x == ("C", "H") and figure.data[0].y == (9, 8)
-
-
-def test_training_curves_keep_the_last_record_of_a_repeated_epoch() -> None:
-    def record(epoch: int, loss: float) -> dict:
-        return {"kind": "epoch", "epoch": epoch, "train_loss": loss, "val_loss": loss, "learning_rate": 0.01,
-                "val_forces_mae_meV_per_A": 10.0, "val_energy_mae_meV_per_atom": None}
-
-    figure = training_curves([record(1, 3.0), record(2, 9.0), {"kind": "other"}, record(2, 2.0)])
-    assert figure.data[0].x == (1, 2) and figure.data[0].y == (3.0, 2.0)
-    titles = [figure.layout[axis].title.text for axis in ("yaxis", "yaxis2", "yaxis3")]
-    assert titles == ["loss", "MAE, meV/Å", "MAE, meV/atom"]
-    assert len(training_curves([]).data) == 5

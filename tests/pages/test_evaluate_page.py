@@ -1,0 +1,115 @@
+"""The Evaluate page: the numbers of the command line, parity with units, worst frames in 3D, a script that repeats it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from ase.io import write
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from tests.pages.test_pages import metrics, texts
+from toolkit.cli import app
+from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.data.formats import read_frames
+from toolkit.jobs import launcher
+from toolkit.jobs.requests import EvaluateRequest
+from toolkit.jobs.run_dir import create_run_dir, read_json
+from toolkit.jobs.scripts import evaluation_script
+from toolkit.jobs.tasks import run_task
+
+PAGE = "pages/9_Evaluate.py"
+
+
+@pytest.fixture
+def frames_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    write(tmp_path / "frames.extxyz", read_frames("embedded:aspirin").frames[:30], format="extxyz")
+    return tmp_path / "frames.extxyz"
+
+
+@pytest.fixture
+def request_(frames_file: Path) -> EvaluateRequest:
+    return EvaluateRequest(model="aspirin", data=DataConfig(train=str(frames_file)), device="cpu")
+
+
+@pytest.fixture
+def evaluated(request_: EvaluateRequest) -> Path:
+    run_dir = create_run_dir("evaluate")
+    run_task("evaluate", request_.model_dump(mode="json"), run_dir)
+    return run_dir
+
+
+def titles(at: AppTest) -> list[str]:
+    """Names of all axes of all figures."""
+    layouts = [json.loads(chart.proto.spec)["layout"] for chart in at.get("plotly_chart")]
+    return [value["title"]["text"] for layout in layouts for name, value in layout.items()
+            if name.startswith(("xaxis", "yaxis")) and "title" in value]
+
+
+def test_the_page_shows_numbers_figures_with_units_and_the_worst_frame(open_page, evaluated: Path) -> None:
+    at = open_page(PAGE, run=evaluated.name)
+    result = read_json(evaluated / "result.json")
+    assert not at.exception and not at.error
+    assert metrics(at)["Force MAE"] == f"{result['forces_mae_meV_per_A']:.1f} meV/Å" and metrics(at)["Frames"] == "30"
+    assert len(at.get("plotly_chart")) == 4 and len(at.get("bidi_component")) == 1
+    assert all("," in title for title in titles(at) if title != "element")
+    elements, worst = at.dataframe[0].value, at.dataframe[1].value
+    assert list(elements["element"]) == ["H", "C", "O"] and len(worst) == 20
+    assert worst["largest force error, meV/Å"].astype(float).is_monotonic_decreasing
+    assert f"Frame {worst['frame'].iloc[0]} (counted" in texts(at) and len(at.get("download_button")) == 1
+    at.segmented_control(key="evaluate.judged").set_value("energy_error_meV_per_atom").run()
+    errors = at.dataframe[1].value["energy error, meV/atom"].astype(float).abs()
+    assert not at.exception and errors.is_monotonic_decreasing
+
+
+def test_command_line_page_and_script_agree(evaluated: Path, request_: EvaluateRequest, tmp_path: Path,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    result = read_json(evaluated / "result.json")
+    words = ["evaluate", request_.model, request_.data.train, "--device", "cpu", "--json", str(tmp_path / "out.json")]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert read_json(tmp_path / "out.json") == result
+    capsys.readouterr()
+    (tmp_path / "evaluate.py").write_text(evaluation_script(request_))
+    runpy.run_path(str(tmp_path / "evaluate.py"))
+    printed, rest = json.JSONDecoder().raw_decode(capsys.readouterr().out)
+    assert printed == result and rest > 0
+
+
+def test_the_form_starts_what_it_says(open_page, frames_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Path] = []
+    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: started.append(run_dir))
+    at = open_page(PAGE)
+    at.selectbox(key="evaluate.source").select("File on the server").run()
+    assert "Choose a file" in texts(at)
+    at.text_input(key="evaluate.path").set_value("/etc/passwd").run()
+    assert "expected one inside" in at.error[0].value
+    at.text_input(key="evaluate.path").set_value(str(frames_file)).run()
+    at.selectbox(key="evaluate.reading.energy_unit").select("kcal/mol").run()
+    at.button(key="evaluate.start").click().run()
+    assert not at.exception and not at.error
+    config = parse_config(EvaluateRequest, json.loads((started[0] / "config.json").read_text()))
+    assert (config.model, config.part, config.data.train) == ("aspirin", "all", str(frames_file))
+    assert config.data.energy_unit == "kcal/mol" and config.data.energy_key is None
+    assert f"{frames_file} --energy-unit kcal/mol" in texts(at)
+
+
+def test_the_frames_a_model_was_tested_on_are_offered_first(open_page, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = parse_config(TrainConfig, {
+        "data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 3, "num_test": 5}},
+        "model": {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8},
+        "max_epochs": 1, "device": "cpu", "threads": 1})
+    trained = create_run_dir("train")
+    test = run_task("train", tiny.model_dump(mode="json"), trained)["test"]
+    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_task(
+        "evaluate", {**json.loads((run_dir / "config.json").read_text()), "device": "cpu"}, run_dir.with_name("done")))
+    at = open_page(PAGE)
+    at.selectbox(key="evaluate.model").select(f"{trained.name} (finished)").run()
+    assert at.selectbox(key="evaluate.own.source").value == "Its own test frames"
+    at.button(key="evaluate.start").click().run()
+    found = read_json(trained.with_name("done") / "result.json")
+    assert not at.exception and found["n_frames"] == 5
+    assert found["forces_mae_meV_per_A"] == pytest.approx(test["forces_mae_meV_per_A"], rel=1e-5)

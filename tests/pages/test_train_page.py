@@ -1,0 +1,109 @@
+"""Form and YAML say the same, a clone starts from a run, the cost is measured, and the script repeats the numbers."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.pages.test_pages import EPOCH, fake_run, metrics, texts
+from toolkit.config import TrainConfig, parse_config
+from toolkit.jobs import launcher
+from toolkit.jobs.run_dir import create_run_dir
+from toolkit.jobs.scripts import training_script
+from toolkit.jobs.tasks import run_task
+
+PAGE = "pages/2_Train.py"
+TINY = {"data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 3, "num_test": 3}},
+        "model": {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8},
+        "max_epochs": 1, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    run_dirs: list[Path] = []
+    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_dirs.append(run_dir))
+    return run_dirs
+
+
+def write_yaml(at: AppTest, text: str) -> AppTest:
+    return at.text_area(key="train.yaml").set_value(text).run()
+
+
+def test_yaml_reaches_the_form_and_the_job(open_page, started: list[Path]) -> None:
+    at = open_page(PAGE)
+    text = "# mine\ndata: {train: 'embedded:ethanol'}\nmodel: {r_max: 3.5}\nloss: {kind: huber}\n"
+    write_yaml(at, text)
+    assert not at.exception and not at.error and at.text_area(key="train.yaml").value == text
+    assert at.number_input(key="train.model.r_max").value == 3.5 and at.selectbox(key="train.preset").value is None
+    assert at.selectbox(key="train.source").value == "Embedded ethanol" and "'kind': 'huber'" in texts(at)
+    at.number_input(key="train.max_epochs").set_value(3).run()
+    assert "max_epochs: 3" in at.text_area(key="train.yaml").value and "huber" in at.text_area(key="train.yaml").value
+    at.button(key="train.start").click().run()
+    config = json.loads((started[0] / "config.json").read_text())
+    assert (config["loss"]["kind"], config["model"]["r_max"], config["max_epochs"]) == ("huber", 3.5, 3)
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("data: {train: x}\nmodel: {r_maximum: 3}", "unknown field"), ("data: [", "not YAML"), ("", "expected a mapping"),
+    ("data: {train: /etc/passwd}", "expected one inside"),
+    ("data: {train: 'embedded:ethanol', split: {method: indices, index_file: /etc/shadow}}", "expected one inside")])
+def test_wrong_yaml_is_named_and_starts_nothing(text: str, said: str, open_page, started: list[Path]) -> None:
+    at = write_yaml(open_page(PAGE), text)
+    assert not at.exception and said in at.error[0].value.replace("\\", "")
+    assert not [button for button in at.button if button.key in ("train.start", "train.estimate")]
+    at.button(key="train.discard").click().run()
+    assert not at.error and "embedded:aspirin" in at.text_area(key="train.yaml").value
+
+
+def test_a_preset_replaces_everything(open_page) -> None:
+    at = write_yaml(open_page(PAGE), "data: {train: 'embedded:ethanol'}\nmax_epochs: 2\n")
+    at.selectbox(key="train.preset").select("tutorial").run()
+    assert not at.exception and at.number_input(key="train.max_epochs").value == 40
+    assert at.selectbox(key="train.source").value == "Embedded aspirin"
+    assert list(at.selectbox(key="train.preset").options[:3]) == ["coffee break", "tutorial", "paper"]
+
+
+def test_clone_opens_the_form_of_that_run(open_page, started: list[Path]) -> None:
+    config = parse_config(TrainConfig, {**TINY, "max_epochs": 77}).model_dump(mode="json")
+    run_dir = fake_run("train", "finished", config)
+    at = open_page(PAGE, run=run_dir.name)
+    at.button(key=f"{run_dir.name}.clone").click().run()
+    assert not at.exception and at.number_input(key="train.max_epochs").value == 77
+    at.button(key="train.start").click().run()
+    assert json.loads((started[0] / "config.json").read_text()) == config
+
+
+def test_what_waits_is_seen_and_the_cost_belongs_to_the_form(open_page, started: list[Path]) -> None:
+    waiting = fake_run("md", "queued", {}, message="waiting for the GPU: another job has it")
+    at = open_page(PAGE)
+    assert "waiting for the GPU" in texts(at)
+    assert any(waiting.name in link.proto.label for link in at.main.get("page_link"))
+    write_yaml(at, json.dumps(TINY))
+    at.button(key="train.estimate").click().run()
+    run_task("budget", json.loads((started[0] / "config.json").read_text()), started[0].with_name("measured"))
+    for name in ("status.json", "result.json"):
+        (started[0] / name).write_text((started[0].with_name("measured") / name).read_text())
+    at.run()
+    assert not at.exception and {"Parameters", "Memory of a step", "One epoch", "The whole run"} <= metrics(at).keys()
+    assert "6 training, 3 validation and 3 test frames" in texts(at) and "would end at" in texts(at)
+    at.number_input(key="train.max_epochs").set_value(9).run()
+    assert "has changed since the cost" in texts(at) and "Parameters" not in metrics(at)
+
+
+def test_notes_of_a_run_are_shown(open_page) -> None:
+    run_dir = fake_run("train", "running", {}, step=1, total=2)
+    note = {"kind": "note", "message": "batches of 5 frames are computed in parts"}
+    (run_dir / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in ({**EPOCH, "epoch": 1}, note)))
+    assert "computed in parts" in texts(open_page(PAGE, run=run_dir.name))
+
+
+def test_the_script_gives_the_numbers_of_the_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = parse_config(TrainConfig, TINY)
+    job = run_task("train", config.model_dump(mode="json"), create_run_dir("train"))
+    (tmp_path / "train.py").write_text(training_script(config))
+    runpy.run_path(str(tmp_path / "train.py"))
+    assert json.loads(capsys.readouterr().out)["test"] == job["test"]

@@ -1,0 +1,174 @@
+"""What the Evaluate page shows of predictions beside labels: parity, sorted errors, the worst frames in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from toolkit.analysis.parity import Parity, element_errors, frame_errors, magnitude_errors, worst_frames
+from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.errors import ToolkitError
+from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
+from toolkit.figures.plots import bar_chart
+from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
+from toolkit.jobs.requests import EvaluateRequest
+from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.models.folders import find_model
+from toolkit.ui.choices import check_sources
+from toolkit.ui.downloads import csv_text
+from toolkit.ui.page import SVG, quantity, show_numbers
+from toolkit.ui.viewer import show_scene
+
+PAGE = "evaluate"
+WORST = 20
+JUDGED = {"largest_force_error_meV_per_A": "largest force error", "forces_mae_meV_per_A": "force MAE",
+          "energy_error_meV_per_atom": "energy error"}
+"""Columns by which frames are called the worst."""
+
+
+def tested_on(model: str) -> DataConfig | None:
+    """The data that a model was trained and tested on, when they are here and have test frames."""
+    folder = find_model(model)
+    values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
+    try:
+        data = parse_config(TrainConfig, values or {}).data
+        check_sources(data)
+    except ToolkitError:
+        return None
+    files = [Path(source) for source in (data.train, data.test) if source and ":" not in source]
+    return data if data.split.num_test != 0 and all(path.is_file() for path in files) else None
+
+
+def show_evaluation(run: Run) -> None:
+    """Numbers, figures, table and worst frames of an evaluation that has ended."""
+    errors = read_json(run.path / "result.json")
+    if errors is None or not (run.path / PREDICTIONS).exists():
+        return
+    show_numbers({"Force MAE": quantity(errors["forces_mae_meV_per_A"], 1, "meV/Å"),
+                  "Force RMSE": quantity(errors["forces_rmse_meV_per_A"], 1, "meV/Å"),
+                  "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
+                  "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å"),
+                  "Frames": f"{errors['n_frames']:,}"})
+    parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Energies")
+        _parity_chart(run, "energies", _energies(parity))
+        st.caption("Per atom, without the mean of the labels. A cloud beside the line is a constant shift: no forces "
+                   "come from it.")
+    with right:
+        st.subheader("Forces")
+        _parity_chart(run, "forces", _forces(parity))
+        st.caption("Every component of every atom, one colour an element; of many points an even choice, and always "
+                   "the worst. Below: prediction minus label.")
+    _sorted_errors(parity)
+    st.subheader("Worst frames")
+    _worst(run, parity, table)
+
+
+def _energies(parity: Parity) -> go.Figure:
+    label, found = (1e3 * energy / parity.num_atoms for energy in (parity.label_energy_eV, parity.energy_eV))
+    middle = np.nanmean(label) if np.isfinite(label).any() else 0.0
+    axes = ("label, meV/atom", "prediction, meV/atom", "error, meV/atom")
+    return parity_plot(label - middle, found - middle, found - label, np.arange(len(label)), axes)
+
+
+def _forces(parity: Parity) -> go.Figure:
+    elements = np.array(chemical_symbols)[parity.atomic_numbers]
+    axes = ("label, eV/Å", "prediction, eV/Å", "error, meV/Å")
+    return parity_plot(parity.label_forces_eV_per_A.ravel(), parity.forces_eV_per_A.ravel(),
+                       parity.forces_error_meV_per_A.ravel(), np.repeat(parity.frame_of_atom, 3), axes,
+                       np.repeat(elements, 3))
+
+
+def _sorted_errors(parity: Parity) -> None:
+    elements = element_errors(parity)
+    if not elements:
+        st.info("These frames have no forces.")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("By element")
+        bars = {str(row["element"]): float(row["forces_mae_meV_per_A"]) for row in elements}
+        st.plotly_chart(bar_chart(bars, "element", "force MAE, meV/Å"), key=f"{PAGE}.elements", config=SVG)
+        st.dataframe([{"element": row["element"], "atoms": row["n_atoms"],
+                       "MAE, meV/Å": f"{row['forces_mae_meV_per_A']:.1f}",
+                       "RMSE, meV/Å": f"{row['forces_rmse_meV_per_A']:.1f}",
+                       "RMSE, % of the label's RMS": f"{row['relative_rmse_percent']:.1f}"} for row in elements],
+                     hide_index=True)
+    with right:
+        st.subheader("By size of the force")
+        found = magnitude_errors(parity)
+        st.plotly_chart(magnitude_plot(found.force_eV_per_A, found.mae_meV_per_A, found.stderr_meV_per_A),
+                        key=f"{PAGE}.magnitudes", config=SVG)
+        st.caption("Atoms sorted by the length of their label, in bins of equally many. A rise to the right: large "
+                   "forces, far from the minimum, are learned less well.")
+
+
+def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray]) -> None:
+    """A table of the worst frames beside the chosen one, with an arrow for the error of each force."""
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        column = st.segmented_control("Judged by", list(JUDGED), default=next(iter(JUDGED)), required=True,
+                                      key=f"{PAGE}.judged", format_func=JUDGED.get)
+        frames = worst_frames(table, column, WORST).tolist()
+        key = f"{PAGE}.table.{run.run_id}.{column}"
+        st.dataframe([_row(table, frame) for frame in frames], key=key, selection_mode="single-row", hide_index=True,
+                     height=320, on_select=lambda: _choose(run, [frames[k] for k in st.session_state[key].selection.rows]))
+        st.caption("Tick the box at the left of a row, or click a point in a figure, to see that frame.")
+        columns = [values.tolist() for values in table.values()]
+        rows = (dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True))
+        st.download_button("All frames (CSV)", csv_text(rows), f"{run.run_id}.csv", "text/csv", key=f"{PAGE}.csv",
+                           icon=":material/download:")
+    with right:
+        if frames:
+            _show_frame(run, parity, table, st.session_state.get(_chosen(run), frames[0]))
+
+
+def _parity_chart(run: Run, name: str, figure: go.Figure) -> None:
+    """A parity plot in which a click on a point chooses its frame."""
+    key = f"{PAGE}.{name}"
+    st.plotly_chart(figure, key=key, config=SVG, selection_mode="points", on_select=lambda: _choose(
+        run, [int(np.ravel(point["customdata"])[0]) for point in st.session_state[key].selection.points]))
+
+
+def _choose(run: Run, frames: Sequence[int]) -> None:
+    if frames:
+        st.session_state[_chosen(run)] = frames[0]
+
+
+def _chosen(run: Run) -> str:
+    return f"{PAGE}.frame.{run.run_id}"
+
+
+def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
+    largest, mean = (table[name][frame] for name in ("largest_force_error_meV_per_A", "forces_mae_meV_per_A"))
+    return {"frame": frame, "largest force error, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
+            "force MAE, meV/Å": f"{mean:.1f}",
+            "energy error, meV/atom": f"{table['energy_error_meV_per_atom'][frame]:+.2f}"}
+
+
+def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:
+    atoms = _frames(str(run.path), (run.path / "config.json").stat().st_mtime)[frame]
+    scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
+    show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
+    st.caption(f"Frame {frame} (counted from 0): arrows are the error of the force, prediction minus label; 1 Å is "
+               f"{1e3 * scale:.3g} meV/Å. The largest is on atom {table['worst_atom'][frame]}.")
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the predictions …")
+def _loaded(folder: str, modified: float) -> tuple[Parity, dict[str, np.ndarray]]:
+    parity = load_parity(Path(folder) / PREDICTIONS)
+    return parity, frame_errors(parity)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the frames …")
+def _frames(folder: str, modified: float) -> list[Atoms]:
+    request = parse_config(EvaluateRequest, read_config(Path(folder)))
+    return labelled_frames(request.data, request.part)

@@ -1,0 +1,177 @@
+"""What the Train page edits: a configuration as a form and as YAML at once, a copy of a run, and the cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+import yaml
+
+from toolkit.config import TrainConfig, load_config, parse_config
+from toolkit.errors import ConfigError, ToolkitError
+from toolkit.jobs import launcher
+from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
+from toolkit.jobs.scripts import training_script
+from toolkit.ui.choices import check_sources, pick_source, presets, source_label
+from toolkit.ui.forms import FormField, forget_form
+from toolkit.ui.page import duration, plain, show_numbers, shown_errors
+from toolkit.ui.runs import watch
+
+PAGE = "train"
+BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
+CLONED, BUDGET = f"{PAGE}.cloned", f"{PAGE}.budget"
+SOURCES = (f"{PAGE}.source", f"{PAGE}.path", f"{PAGE}.test.source", f"{PAGE}.test.path")
+GB = 1e9
+
+
+def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
+    """What the form starts from: a preset, a copy of the run in `?clone=`, or YAML that the user wrote."""
+    known = presets()
+    clone = st.query_params.get("clone", "")
+    if clone != st.session_state.get(CLONED, ""):
+        st.session_state[CLONED] = clone
+        if clone:
+            with shown_errors():
+                _start_from(parse_config(TrainConfig, read_config(find_run(clone))), fields)
+                st.session_state[PRESET] = None
+
+    def take_preset() -> None:
+        if st.session_state[PRESET] is not None:
+            _start_from(load_config(TrainConfig, known[st.session_state[PRESET]]), fields)
+
+    index = 0 if BASE not in st.session_state else None
+    if BASE not in st.session_state:
+        _start_from(load_config(TrainConfig, next(iter(known.values()))), fields)
+    st.selectbox("Preset", list(known), index=index, key=PRESET, persist_state="session", on_change=take_preset,
+                 placeholder=f"a copy of {clone}" if clone else "your own",
+                 help="A complete configuration. Coffee break: two minutes on a CPU core. Tutorial: ten. Paper: a GPU "
+                      "and a day.")
+    return st.session_state[BASE]
+
+
+def choose_data(values: dict[str, Any]) -> dict[str, Any]:
+    """Widgets for the training and the test file; a copy of `values` with what was chosen."""
+    data = dict(values["data"])
+    split = {"Split from the data": ""}
+    left, right = st.columns(2)
+    with left:
+        source = pick_source(PAGE, first={source_label(data["train"]): data["train"]})
+    with right:
+        given = {source_label(data["test"]): data["test"]} if data["test"] and source == data["train"] else {}
+        test = pick_source(f"{PAGE}.test", "Test data", first={**given, **split})
+    if source is None:
+        raise ConfigError("found no data to train on", "choose a file")
+    if source != data["train"]:  # another file: what was said about the first does not hold
+        data |= {"train": source, "val": None, "energy_key": None, "forces_key": None, "stress_key": None}
+    data["test"] = test or None
+    return {**values, "data": data}
+
+
+def checked(values: dict[str, Any]) -> TrainConfig:
+    """The configuration. Raises ConfigError, and DataError for files outside the allowed folders."""
+    config = parse_config(TrainConfig, values)
+    check_sources(config.data)
+    return config
+
+
+def show_texts(config: TrainConfig | None, fields: Sequence[FormField]) -> bool:
+    """The configuration as YAML to edit, as a command and as a script. Returns False while the YAML is wrong.
+
+    config : None while the form is wrong; the YAML then stays as it was
+    """
+    if config and PROBLEM not in st.session_state and not _says(st.session_state.get(YAML) or "", config):
+        st.session_state[YAML] = as_yaml(config)
+    text, command, script = st.tabs(["YAML", "Command", "Python"])
+    with text:
+        st.text_area("Configuration", key=YAML, height=440, persist_state="session", on_change=_take_yaml,
+                     args=(fields,), help="Every field can be set here, also those that have no widget. Checked when "
+                                          "you leave the box or press Ctrl+Enter; the form follows.")
+        if PROBLEM in st.session_state:
+            st.error(plain(st.session_state[PROBLEM]), icon=":material/error:")
+            st.button("Back to what the form says", key=f"{PAGE}.discard", icon=":material/undo:",
+                      on_click=lambda: st.session_state.pop(PROBLEM, None))
+        elif config:
+            st.download_button("Save as a file", as_yaml(config), "my_training.yaml", "text/yaml",
+                               key=f"{PAGE}.save", icon=":material/download:")
+    if config:
+        command.code("python -m toolkit train my_training.yaml", language="bash")
+        command.caption("With the file saved from the first tab.")
+        script.code(training_script(config), language="python")
+    return PROBLEM not in st.session_state
+
+
+def as_yaml(config: TrainConfig) -> str:
+    """All that differs from the defaults, in the order of the fields."""
+    return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+
+
+def budget_section(config: TrainConfig) -> None:
+    """What the run will cost here: a button that measures it in a job, and the numbers of the last measurement."""
+    asked = config.model_dump(mode="json")
+    if st.button("Estimate the cost", key=f"{PAGE}.estimate", icon=":material/timer:",
+                 help="Does a few real steps in a process of its own: parameters, memory and time on this machine."):
+        with shown_errors():
+            st.session_state[BUDGET] = launcher.start("budget", asked).name
+    if BUDGET not in st.session_state:
+        return
+    with shown_errors():
+        run = open_run(find_run(st.session_state[BUDGET]))
+        if read_config(run.path) != asked:
+            st.caption("The form has changed since the cost was estimated.")
+        elif run.ended and (result := read_json(run.path / "result.json")):
+            show_budget(result)
+        else:
+            watch(run, _nothing_more)
+
+
+def show_budget(budget: dict[str, Any]) -> None:
+    """Parameters, memory, time of an epoch and the expected end (see `toolkit.training.budget.Budget`)."""
+    end = time.strftime("%d %b %H:%M", time.localtime(time.time() + budget["total_s"]))
+    show_numbers({"Parameters": f"{budget['num_parameters']:,}", 
+                  "Memory of a step": f"{budget['peak_bytes'] / GB:.2g} GB", "One epoch": duration(budget["epoch_s"]), "The whole run": duration(budget["total_s"])})
+    parts = " It exceeds the free memory: batches are computed in parts." if budget["in_parts"] else ""
+    st.caption(f"{budget['n_train']:,} training, {budget['n_val']:,} validation and {budget['n_test']:,} test frames; "
+               f"{budget['steps_per_epoch']:,} steps an epoch, {1e3 * budget['step_s']:.3g} ms each on "
+               f"{plain(budget['device'])}, {budget['available_bytes'] / GB:.1f} GB free. "
+               f"Started now, it would end at {end}." + parts)
+
+
+def _nothing_more(run: Run) -> None:
+    """The header says it all."""
+
+
+def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:
+    st.session_state[BASE] = config.model_dump(mode="json")
+    forget_form(PAGE, fields)
+    for key in (PROBLEM, *SOURCES):
+        st.session_state.pop(key, None)
+
+
+def _take_yaml(fields: Sequence[FormField]) -> None:
+    """Let the form follow the text; what is wrong with it is remembered and shown below."""
+    try:
+        config = _parsed(st.session_state[YAML])
+    except ToolkitError as error:
+        st.session_state[PROBLEM] = f"{error}"
+    else:
+        _start_from(config, fields)
+        st.session_state[PRESET] = None
+
+
+def _parsed(text: str) -> TrainConfig:
+    """The configuration that a text holds. Raises ConfigError, DataError."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"this is not YAML: {' '.join(str(error).split())}", "check indentation and colons") from None
+    return checked(values)
+
+
+def _says(text: str, config: TrainConfig) -> bool:
+    """True when a text means this configuration; then it stays as the user wrote it, comments included."""
+    try:
+        return _parsed(text) == config
+    except ToolkitError:
+        return False
