@@ -12,8 +12,8 @@ from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
-from toolkit.ui.runs import clone_button, pick_run, show_queue, start_job, watch
-from toolkit.ui.training import budget_section, checked, choose_data, pick_start, show_texts
+from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
+from toolkit.ui.training import checked, choose_data, pick_start, show_texts, start_section
 
 DATA = (
     FormField("data.split.method", "Split", "blocks: contiguous stretches, for one trajectory; random: for "
@@ -69,16 +69,18 @@ def _form() -> None:
     show_queue()
     with shown_errors():
         base = pick_start(FIELDS)
+        top = st.container()
         left, right = st.columns([3, 2], gap="large")
         config = None
         with left, shown_errors():
             config = checked(_widgets(base))
         with right:
             agreed = show_texts(config, FIELDS)
-        if config and agreed:
-            budget_section(config)
-            if st.button("Start training", type="primary", icon=":material/play_arrow:", key="train.start"):
-                start_job("train", config.model_dump(mode="json"))
+        with top:
+            if config and agreed:
+                start_section(config)
+            else:
+                st.warning("Something is wrong below; correct it to start.", icon=":material/arrow_downward:")
 
 
 def _widgets(values: dict[str, Any]) -> dict[str, Any]:

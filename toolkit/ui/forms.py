@@ -46,21 +46,29 @@ def forget_form(page: str, fields: Sequence[FormField]) -> None:
 
 
 def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
+    """The first value goes through the session: one given to the widget would not reach a browser that shows another."""
     options, kind = _kind(info.annotation)
     shared = {"key": key, "help": field.help, "persist_state": "session"}
     if options:
-        return st.selectbox(field.label, options, index=options.index(default), **shared)
+        st.session_state.setdefault(key, default)
+        return st.selectbox(field.label, options, **shared)
     if kind is bool:
-        return st.toggle(field.label, value=default, **shared)
+        st.session_state.setdefault(key, default)
+        return st.toggle(field.label, **shared)
     if isinstance(default, list | tuple):
-        return _parts(st.text_input(field.label, value=", ".join(map(str, default)), **shared))
+        st.session_state.setdefault(key, ", ".join(map(str, default)))
+        return _parts(st.text_input(field.label, **shared))
     if kind is str or isinstance(default, str):
-        return st.text_input(field.label, value=default or "", **shared)
+        st.session_state.setdefault(key, default or "")
+        return st.text_input(field.label, **shared)
     low, high = _bounds(info)
+    empty = {"value": None} if default is None else {}
     if kind is int:
-        return st.number_input(field.label, min_value=low, max_value=high, value=default, step=1, **shared)
-    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), value=_float(default),
-                           format="%g", step=_step(default), **shared)
+        st.session_state.setdefault(key, default)
+        return st.number_input(field.label, min_value=low, max_value=high, step=1, **empty, **shared)
+    st.session_state.setdefault(key, _float(default))
+    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), format="%g", step=_step(default),
+                           **empty, **shared)
 
 
 def _parts(text: str) -> list[str]:

@@ -17,12 +17,13 @@ from toolkit.jobs.scripts import training_script
 from toolkit.ui.choices import check_sources, pick_source, presets, source_label
 from toolkit.ui.forms import FormField, forget_form
 from toolkit.ui.page import duration, plain, show_numbers, shown_errors
-from toolkit.ui.runs import watch
+from toolkit.ui.runs import start_job, watch
 
 PAGE = "train"
 BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
 CLONED, BUDGET = f"{PAGE}.cloned", f"{PAGE}.budget"
-SOURCES = (f"{PAGE}.source", f"{PAGE}.path", f"{PAGE}.test.source", f"{PAGE}.test.path")
+PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
+SPLIT = "Split from the data"
 GB = 1e9
 
 
@@ -54,13 +55,12 @@ def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
 def choose_data(values: dict[str, Any]) -> dict[str, Any]:
     """Widgets for the training and the test file; a copy of `values` with what was chosen."""
     data = dict(values["data"])
-    split = {"Split from the data": ""}
     left, right = st.columns(2)
     with left:
         source = pick_source(PAGE, first={source_label(data["train"]): data["train"]})
     with right:
         given = {source_label(data["test"]): data["test"]} if data["test"] and source == data["train"] else {}
-        test = pick_source(f"{PAGE}.test", "Test data", first={**given, **split})
+        test = pick_source(f"{PAGE}.test", "Test data", first={**given, SPLIT: ""})
     if source is None:
         raise ConfigError("found no data to train on", "choose a file")
     if source != data["train"]:  # another file: what was said about the first does not hold
@@ -107,12 +107,14 @@ def as_yaml(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
 
 
-def budget_section(config: TrainConfig) -> None:
-    """What the run will cost here: a button that measures it in a job, and the numbers of the last measurement."""
+def start_section(config: TrainConfig) -> None:
+    """Buttons that start the run or measure what it will cost here, and the numbers of the last measurement."""
     asked = config.model_dump(mode="json")
-    if st.button("Estimate the cost", key=f"{PAGE}.estimate", icon=":material/timer:",
-                 help="Does a few real steps in a process of its own: parameters, memory and time on this machine."):
-        with shown_errors():
+    with st.container(horizontal=True), shown_errors():
+        if st.button("Start training", type="primary", icon=":material/play_arrow:", key=f"{PAGE}.start"):
+            start_job("train", asked)
+        if st.button("Estimate the cost", key=f"{PAGE}.estimate", icon=":material/timer:",
+                     help="Does a few real steps in a process of its own: parameters, memory and time on this machine."):
             st.session_state[BUDGET] = launcher.start("budget", asked).name
     if BUDGET not in st.session_state:
         return
@@ -145,8 +147,10 @@ def _nothing_more(run: Run) -> None:
 def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:
     st.session_state[BASE] = config.model_dump(mode="json")
     forget_form(PAGE, fields)
-    for key in (PROBLEM, *SOURCES):
+    for key in (PROBLEM, *PATHS):
         st.session_state.pop(key, None)
+    st.session_state[f"{PAGE}.source"] = source_label(config.data.train)
+    st.session_state[f"{PAGE}.test.source"] = source_label(config.data.test) if config.data.test else SPLIT
 
 
 def _take_yaml(fields: Sequence[FormField]) -> None:
