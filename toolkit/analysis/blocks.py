@@ -36,7 +36,8 @@ def statistical_inefficiency(series: np.ndarray) -> float:
     """g = 1 + 2 Σ ρ(t): how many correlated samples are worth one independent sample; between 1 and T/2.
 
     The sum runs over pairs ρ(2k) + ρ(2k+1) as long as they are positive (initial positive sequence: Geyer, Statist.
-    Sci. 7, 473 (1992)). A series that oscillates is cut at its first lobe, which can only make the error larger.
+    Sci. 7, 473 (1992)). A series that oscillates fast about a slow wandering is cut at its first lobe and then seems
+    less correlated than it is: take means over blocks first, as `energy_drift` does.
     Deviations from the series' own mean make every ρ too small by (1 − ρ) g/T on average; that is put back.
     series : (T,)
     """
