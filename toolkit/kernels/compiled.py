@@ -78,6 +78,13 @@ MIN_EDGES_PER_THREAD = 128
 """Below this the work is done before another thread has woken up."""
 
 
+_Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""`Operands` as NumPy arrays, the features packed."""
+
+_Range = tuple[np.uint64, np.uint64]
+"""First atom, and one beyond the last."""
+
+
 class _Table(NamedTuple):
     """The sparse couplings as arrays.
 
@@ -139,8 +146,9 @@ def _in_parallel(kernel: Callable[..., None], shared: tuple[_Table, _Walk], argu
     threads = max(1, min(torch.get_num_threads(), int(start[-1]) // MIN_EDGES_PER_THREAD))
     inner = [np.searchsorted(start, start[-1] * k // threads) for k in range(1, threads)]
     bounds = np.array([0, *inner, len(start) - 1], dtype=np.uint64)
-    others = [_pool().submit(kernel, *shared, bounds[k], bounds[k + 1], *arguments) for k in range(1, threads)]
-    kernel(*shared, bounds[0], bounds[1], *arguments)
+    ranges = [(bounds[k], bounds[k + 1]) for k in range(threads)]
+    others = [_pool().submit(kernel, *shared, atoms, *arguments) for atoms in ranges[1:]]
+    kernel(*shared, ranges[0], *arguments)
     for other in others:
         other.result()
 
@@ -155,7 +163,7 @@ def _unsigned(indices: Tensor) -> np.ndarray:
     return indices.numpy().view(np.uint64)
 
 
-def _arrays(operands: Operands) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(operands: Operands) -> _Arrays:
     return operands.harmonics.numpy(), operands.weights.numpy(), _pack(operands.features)
 
 
@@ -170,7 +178,7 @@ def _unpack(packed: Tensor, num_atoms: int, shapes: list[tuple[int, int]]) -> tu
 
 
 @compile_loops
-def _couple(table, harmonics, couplings):
+def _couple(table: _Table, harmonics: np.ndarray, couplings: np.ndarray) -> None:
     """couplings[term] = Σ value · harmonics[entry] over the term's entries."""
     couplings[:] = 0
     for n in range(np.uint64(len(table.values))):
@@ -178,12 +186,12 @@ def _couple(table, harmonics, couplings):
 
 
 @compile_loops
-def _place(entry, num_atoms, atom):
+def _place(entry: np.ndarray, num_atoms: np.uint64, atom: np.uint64) -> np.uint64:
     return num_atoms * entry[0] + atom * entry[1] + entry[2]
 
 
 @compile_loops
-def _messages(table, walk, first_atom, end_atom, operands, tangent, out):
+def _messages(table: _Table, walk: _Walk, atoms: _Range, operands: _Arrays, tangent: _Arrays | None, out: np.ndarray) -> None:
     """out: Σ over edges of weight · coupling · feature, or its derivative along the tangent, for a range of centres."""
     num_atoms = np.uint64(len(walk.start) - 1)
     harmonics, weights, features = operands[0], operands[1].ravel(), operands[2]
@@ -192,7 +200,7 @@ def _messages(table, walk, first_atom, end_atom, operands, tangent, out):
     message, message_t = np.empty(width, out.dtype), np.empty(width, out.dtype)
     if tangent is not None:
         weights_t, features_t = tangent[1].ravel(), tangent[2]
-    for atom in range(first_atom, end_atom):
+    for atom in range(atoms[0], atoms[1]):
         for position in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
             e, center, neighbor = position, atom, walk.other[position]
             _couple(table, harmonics[e], coupling)
@@ -220,7 +228,8 @@ def _messages(table, walk, first_atom, end_atom, operands, tangent, out):
 
 
 @compile_loops
-def _gradients(table, walk, first_atom, end_atom, by_neighbor, g, operands, tangent, out):
+def _gradients(table: _Table, walk: _Walk, atoms: _Range, by_neighbor: np.ndarray, g: np.ndarray, operands: _Arrays,
+               tangent: _Arrays | None, out: _Arrays) -> None:
     """out: derivatives of Σ g · messages by harmonics, weights and features, or theirs along the tangent, for a range
     of neighbours; `by_neighbor` are the edges in their order."""
     num_atoms = np.uint64(len(walk.start) - 1)
@@ -232,7 +241,7 @@ def _gradients(table, walk, first_atom, end_atom, by_neighbor, g, operands, tang
     weighted, weighted_t = np.empty(width, g.dtype), np.empty(width, g.dtype)
     if tangent is not None:
         weights_t, features_t = tangent[1].ravel(), tangent[2]
-    for atom in range(first_atom, end_atom):
+    for atom in range(atoms[0], atoms[1]):
         for position in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
             e = by_neighbor[position]
             center, neighbor = walk.other[e], atom

@@ -27,7 +27,7 @@ class NumbaSpline:
 
 
 @compile_loops
-def _locate(p, num_rows, polynomials, basis):
+def _locate(p: float, num_rows: int, polynomials: np.ndarray, basis: np.ndarray) -> np.uint64:
     """The six B-splines (or derivatives) at p; returns the first of the six rows that they multiply."""
     row = min(int(p), num_rows - 6)
     t = min(p - row, 1.0)
@@ -40,7 +40,7 @@ def _locate(p, num_rows, polynomials, basis):
 
 
 @compile_loops
-def _combine(table, start, width, basis, row):
+def _combine(table: np.ndarray, start: np.uint64, width: np.uint64, basis: np.ndarray, row: np.ndarray) -> None:
     """row[c] = Σ_q basis[q] · table[start + q · width + c]."""
     b0, b1, b2, b3, b4, b5 = basis[0], basis[1], basis[2], basis[3], basis[4], basis[5]
     s1, s2 = start + width, start + width + width
@@ -52,7 +52,7 @@ def _combine(table, start, width, basis, row):
 
 
 @compile_loops
-def _evaluate(coefficients, p, polynomials, out):
+def _evaluate(coefficients: np.ndarray, p: np.ndarray, polynomials: np.ndarray, out: np.ndarray) -> None:
     width, basis = np.uint64(out.shape[1]), np.empty(6, out.dtype)
     for e in range(len(p)):
         start = _locate(p[e], len(coefficients), polynomials, basis) * width
@@ -60,7 +60,8 @@ def _evaluate(coefficients, p, polynomials, out):
 
 
 @compile_loops
-def _contract(coefficients, p, polynomials, cotangent, out):
+def _contract(coefficients: np.ndarray, p: np.ndarray, polynomials: np.ndarray, cotangent: np.ndarray,
+              out: np.ndarray) -> None:
     width, basis, row = np.uint64(cotangent.shape[1]), np.empty(6, out.dtype), np.empty(cotangent.shape[1], out.dtype)
     flat = cotangent.ravel()
     for e in range(np.uint64(len(p))):
