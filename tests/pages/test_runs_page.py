@@ -79,6 +79,14 @@ def test_one_run_shows_log_error_config_and_environment_and_can_be_deleted(open_
     assert list(at.dataframe[0].value["run"]) == [other.name]
 
 
+def test_clone_leads_to_the_form(open_page) -> None:
+    run_dir = fake_run("train", "finished", {"data": {"train": "embedded:ethanol"}, "max_epochs": 77})
+    at = choose(open_page(PAGE), run_dir)
+    at.button(key=f"{run_dir.name}.clone").click().run()
+    assert not at.exception and at.title[0].value.endswith("Train")
+    assert at.number_input(key="train.max_epochs").value == 77
+
+
 def test_a_run_at_work_is_not_deleted() -> None:
     run_dir = train_run(0.3)
     with held_lock(run_dir / "lock"), pytest.raises(JobError, match="expected one that has ended"):

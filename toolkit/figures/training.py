@@ -34,7 +34,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], against_tim
     panels = [panel for panel in PANELS if any(row.get(field) is not None for records in rows.values()
                                                for row in records for field in panel[2].values())]
     figure = make_subplots(rows=-(-len(panels) // COLUMNS) or 1, cols=COLUMNS, horizontal_spacing=0.08,
-                           vertical_spacing=0.16, subplot_titles=[panel[0] for panel in panels])
+                           vertical_spacing=0.24, subplot_titles=[panel[0] for panel in panels])
     for i, (title, y_label, series) in enumerate(panels):
         place = {"row": i // COLUMNS + 1, "col": i % COLUMNS + 1}
         for k, (run, records) in enumerate(rows.items()):

@@ -22,7 +22,7 @@ from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.models.folders import find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
-from toolkit.ui.page import SVG, quantity, show_numbers
+from toolkit.ui.page import SVG, plain, quantity, show_numbers
 from toolkit.ui.viewer import show_scene
 
 PAGE = "evaluate"
@@ -53,8 +53,9 @@ def show_evaluation(run: Run) -> None:
     show_numbers({"Force MAE": quantity(errors["forces_mae_meV_per_A"], 1, "meV/Å"),
                   "Force RMSE": quantity(errors["forces_rmse_meV_per_A"], 1, "meV/Å"),
                   "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
-                  "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å"),
-                  "Frames": f"{errors['n_frames']:,}"})
+                  "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
+    st.caption(f"{errors['n_frames']:,} frames of {plain(read_config(run.path)['data']['train'])}, judging "
+               f"{plain(read_config(run.path)['model'])}.")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
     left, right = st.columns(2, gap="large")
     with left:

@@ -58,7 +58,8 @@ def show_run(run: Run) -> None:
     if run.status.error:
         error_box(JobError(run.status.error, run.status.hint))
     log, config, environment, result = st.tabs(["Log", "Configuration", "Environment and hashes", "Result"])
-    log.code(log_end(run) or "The log is empty.", language=None, height=320, wrap_lines=True)
+    text = log_end(run)
+    log.code(text or "The log is empty.", language=None, height=320 if len(text) > 1000 else "content", wrap_lines=True)
     config.json(read_json(run.path / "config.json") or {}, expanded=2)
     environment.json(read_json(run.path / "environment.json") or {"none": "this run has not begun, or is an old one"})
     result.json(read_json(run.path / "result.json") or {"none": "no result yet"}, expanded=1)

@@ -88,12 +88,9 @@ def show_queue() -> None:
 
 def clone_button(run: Run) -> None:
     """Open the form of the Train page with the configuration of this run."""
-
-    def clone() -> None:
-        st.query_params.from_dict({"clone": run.run_id})
-
-    st.button("Clone", key=f"{run.run_id}.clone", icon=":material/content_copy:", on_click=clone,
-              help="A new run that starts from this configuration; you can change it first.")
+    if st.button("Clone", key=f"{run.run_id}.clone", icon=":material/content_copy:",
+                 help="A new run that starts from this configuration; you can change it first."):
+        st.switch_page(RUN_PAGES["train"], query_params={"clone": run.run_id})
 
 
 def link_to(run: Run) -> None:
@@ -112,7 +109,7 @@ def start_job(task: str, config: dict[str, Any]) -> None:
     except ToolkitError as error:
         error_box(error)
         return
-    st.query_params["run"] = run_dir.name
+    st.query_params.from_dict({"run": run_dir.name})
     st.rerun()
 
 

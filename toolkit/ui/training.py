@@ -24,7 +24,7 @@ BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_prob
 CLONED, BUDGET = f"{PAGE}.cloned", f"{PAGE}.budget"
 PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
 SPLIT = "Split from the data"
-GB = 1e9
+MB, GB = 1e6, 1e9
 
 
 def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def show_budget(budget: dict[str, Any]) -> None:
     """Parameters, memory, time of an epoch and the expected end (see `toolkit.training.budget.Budget`)."""
     end = time.strftime("%d %b %H:%M", time.localtime(time.time() + budget["total_s"]))
     show_numbers({"Parameters": f"{budget['num_parameters']:,}", 
-                  "Memory of a step": f"{budget['peak_bytes'] / GB:.2g} GB", "One epoch": duration(budget["epoch_s"]), "The whole run": duration(budget["total_s"])})
+                  "Memory of a step": f"{budget['peak_bytes'] / MB:,.0f} MB", "One epoch": duration(budget["epoch_s"]), "The whole run": duration(budget["total_s"])})
     parts = " It exceeds the free memory: batches are computed in parts." if budget["in_parts"] else ""
     st.caption(f"{budget['n_train']:,} training, {budget['n_val']:,} validation and {budget['n_test']:,} test frames; "
                f"{budget['steps_per_epoch']:,} steps an epoch, {1e3 * budget['step_s']:.3g} ms each on "
