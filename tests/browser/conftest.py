@@ -24,21 +24,27 @@ CHROMIUM_ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-
 
 
 @pytest.fixture(scope="session")
-def server(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app keeps its `runs`, its log and the number of its process, `server.pid`."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def server(root: Path, app_folder: Path) -> Iterator[str]:
     """Address of the running app. Its shipped model is the real one."""
     if not (root / "trained_models" / "aspirin").is_dir():
         pytest.skip("needs the shipped model trained_models/aspirin")
     if not (root / "static" / "3Dmol-min.js").is_file():
         pytest.skip("needs static/3Dmol-min.js: run scripts/fetch_viewer.sh")
-    folder = tmp_path_factory.mktemp("app")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless",
                "true", "--server.address", "127.0.0.1"]
-    with open(folder / "server.log", "wb") as log:
+    with open(app_folder / "server.log", "wb") as log:
         process = subprocess.Popen(command, cwd=root, stdout=log, stderr=subprocess.STDOUT,
-                                   env={**os.environ, "TOOLKIT_RUNS": str(folder / "runs")})
+                                   env={**os.environ, "TOOLKIT_RUNS": str(app_folder / "runs")})
+    (app_folder / "server.pid").write_text(str(process.pid))
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_up(address)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -220,7 +219,7 @@ def test_unknown_and_hostile_runs_in_the_address_are_refused(page: str, name: st
     assert not at.exception and "found no" in at.error[0].value
 
 
-# --- Molecular dynamics and trajectory ------------------------------------------------------------------------------
+# --- Molecular dynamics ---------------------------------------------------------------------------------------------
 
 
 def test_md_starts_what_the_form_says(open_page, started: list[Path]) -> None:
@@ -244,21 +243,6 @@ def test_md_shows_results_and_offers_to_go_on(open_page, md_run: Path, started: 
     at.button(key="md.start").click().run()
     config = json.loads((started[0] / "config.json").read_text())
     assert (config["structure"], config["frame"]) == (f"run:{md_run.name}", -1)
-
-
-def test_trajectory_shows_the_newest_run(open_page, md_run: Path) -> None:
-    at = open_page("pages/4_Trajectory.py")
-    assert not at.exception and not at.error
-    assert len(at.get("bidi_component")) == 1 and len(at.get("plotly_chart")) == 4
-    at.number_input(key=f"trajectory.replica.{md_run.name}").set_value(1).run()
-    at.multiselect(key="trajectory.pairs").set_value(["C-H"]).run()
-    assert not at.exception and len(at.get("plotly_chart")) == 4
-
-
-def test_a_damaged_trajectory_ends_in_a_red_box(open_page, md_run: Path) -> None:
-    (md_run / "trajectory.h5").write_bytes(np.random.default_rng(0).bytes(1000))
-    at = open_page("pages/4_Trajectory.py", run=md_run.name)
-    assert not at.exception and "cannot read the trajectory" in at.error[0].value
 
 
 @pytest.mark.slow

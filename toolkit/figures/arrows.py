@@ -35,6 +35,4 @@ def arrows_scene(atoms: Atoms, starts: np.ndarray, scale: float, found: np.ndarr
 
 
 def _arrows(starts: np.ndarray, vectors: np.ndarray, color: str, radius: float, *, heads: bool = True) -> Arrows:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)[None]
-    starts = np.ascontiguousarray(np.broadcast_to(starts, vectors.shape), dtype=np.float32)
-    return Arrows(starts, vectors, color, radius, heads)
+    return Arrows(np.broadcast_to(starts, vectors.shape)[None], vectors[None], color, radius, heads)

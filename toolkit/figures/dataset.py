@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from ase import Atoms
 
 from toolkit.figures.plots import HEIGHT, PALETTE, SKY
-from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step
+from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step, vector_coloring
 
 MOST_BINS = 60
 MAX_POINTS = 6000
@@ -49,23 +49,21 @@ def along_file(series: Mapping[str, tuple[np.ndarray, np.ndarray]], y_label: str
     return _finish(figure, "frame in the file", y_label, legend=len(series) > 1).update_layout(dragmode="select")
 
 
-def frames_with_forces(frames: Sequence[Atoms], labels: Sequence[str],
+def frames_with_forces(frames: Sequence[Atoms], places: np.ndarray,
                        forces: Sequence[np.ndarray] | None) -> tuple[Scene, float]:
     """A scene of frames of the same atoms with arrows for forces, and how many eV/Å one Å of arrow stands for.
 
-    labels : one text a frame;  forces : (N, 3) for each frame, eV/Å, or None for no arrows (scale 0 then)
-    Raises DataError when the frames hold different atoms.
+    places : (T,), where the frames stand in their file;  forces : (N, 3) for each frame, eV/Å, or None for no arrows
+    (scale 0 then). Raises DataError when the frames hold different atoms.
     """
-    chosen = range(0, len(frames), thinning_step(len(frames), len(frames[0])))
-    scene = replace(frames_scene([frames[t] for t in chosen], [labels[t] for t in chosen]),
-                    frames_left_out=len(frames) - len(chosen))
+    scene = frames_scene(frames, "frame #", places)
     if forces is None:
         return scene, 0.0
-    vectors = np.stack([forces[t] for t in chosen])
-    long = float(np.percentile(np.linalg.norm(vectors, axis=-1), 99.0))
-    scale = LONG_ARROW_A / long if long > 0.0 else 1.0
-    arrows = Arrows(scene.positions, np.ascontiguousarray(scale * vectors, dtype=np.float32), SKY)
-    return replace(scene, arrows=(arrows,)), 1.0 / scale
+    vectors = np.stack(forces[::thinning_step(len(frames), len(frames[0]))])
+    coloring = vector_coloring("force", "eV/Å", vectors)
+    scale = LONG_ARROW_A / coloring.top
+    arrows = Arrows(scene.positions, scale * vectors, SKY)
+    return replace(scene, arrows=(arrows,), colorings=(coloring,)), 1.0 / scale
 
 
 def _finish(figure: go.Figure, x_label: str, y_label: str, *, legend: bool) -> go.Figure:

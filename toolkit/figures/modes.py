@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from ase import Atoms
 
 from toolkit.figures.plots import BLUE, GREY, HEIGHT, PALETTE, VERMILION
-from toolkit.figures.structures import Scene, trajectory_scene
+from toolkit.figures.structures import Scene, atoms_scene
 
 FRAMES_PER_PERIOD = 24
 LARGEST_MOVE_A = 0.35
@@ -20,7 +20,7 @@ def mode_scene(atoms: Atoms, displacements: np.ndarray, name: str) -> Scene:
     """One period of a vibration, enlarged to be seen. displacements : (N, 3), of any length;  name : shown beside it"""
     moves = displacements * (LARGEST_MOVE_A / np.linalg.norm(displacements, axis=1).max())
     phases = np.sin(2.0 * np.pi * np.arange(FRAMES_PER_PERIOD) / FRAMES_PER_PERIOD)
-    return trajectory_scene(atoms, atoms.positions + phases[:, None, None] * moves, [name] * FRAMES_PER_PERIOD)
+    return atoms_scene(atoms, atoms.positions + phases[:, None, None] * moves, name)
 
 
 def sticks(frequencies_cm1: np.ndarray, heights: np.ndarray, y_label: str, chosen: int | None = None) -> go.Figure:

@@ -1,17 +1,20 @@
 """Structures as pictures: a compact scene for the 3D viewer of the app, and a self-contained page for a notebook.
 
-A scene is one block of bytes: the length of the header (4 bytes, little endian), the header as JSON padded to a
-multiple of 4, then float32 positions (T, N, 3) in Å and, for periodic systems, float32 cells (T or 1, 3, 3) in Å with
-lattice vectors as rows, then for each set of arrows its starts (T, K, 3) and its vectors (T, K, 3). T frames, N atoms,
+A scene travels as one block of bytes: the length of the header (4 bytes, little endian), the header as JSON padded to a
+multiple of 4, then T records of float32, one a frame. The records of a long scene stay in a file of their own, from
+which the browser fetches what it shows (see `toolkit.ui.viewer`). A record holds, in this order, a number to show
+beside the slider, positions (N, 3) in Å, for periodic systems the cell (3, 3) in Å with lattice vectors as rows, for
+each set of arrows its starts (K, 3) and its vectors (K, 3), and for each coloring its values (N,). T frames, N atoms,
 K arrows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import py3Dmol
@@ -21,8 +24,8 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from toolkit.errors import DataError
 
-MAX_FRAMES = 2000
-MAX_COORDINATES = 15_000_000
+MAX_FRAMES = 20_000
+MAX_COORDINATES = 30_000_000
 BOND_TOLERANCE = 1.15
 """Two atoms are drawn bonded when closer than this times the sum of their covalent radii."""
 MAX_ATOMS_WITH_BONDS = 5000
@@ -44,6 +47,22 @@ class Arrows:
 
 
 @dataclass(frozen=True)
+class Coloring:
+    """A quantity that atoms can be coloured by. values : array, (T, N), ≥ 0;  top : value of the brightest colour"""
+
+    name: str
+    unit: str
+    values: np.ndarray
+    top: float
+
+
+def vector_coloring(name: str, unit: str, vectors: np.ndarray) -> Coloring:
+    """Colours for the lengths of vectors (T, N, 3), in `unit`, up to their 99th percentile."""
+    lengths = np.linalg.norm(vectors, axis=-1)
+    return Coloring(name, unit, lengths, float(np.percentile(lengths, 99.0)) or 1.0)
+
+
+@dataclass(frozen=True)
 class Scene:
     """Frames of one set of atoms for the viewer.
 
@@ -51,8 +70,9 @@ class Scene:
     positions : array, (T, N, 3), float32, Å
     cells : array, (T or 1, 3, 3), float32, Å, or None when nothing is periodic
     bonds : pairs of atom indices
-    labels : T texts shown beside the slider, or empty
-    arrows : sets of arrows
+    label : text beside the slider, in which # stands for the number of the frame; "" counts the frames
+    numbers : array, (T,), such as the times of the frames, fs, or None for 0, 1, …
+    arrows, colorings : sets of arrows; what atoms can be coloured by
     frames_left_out : how many frames of the source were thinned out
     """
 
@@ -60,59 +80,77 @@ class Scene:
     positions: np.ndarray
     cells: np.ndarray | None = None
     bonds: tuple[tuple[int, int], ...] = ()
-    labels: tuple[str, ...] = ()
+    label: str = ""
+    numbers: np.ndarray | None = None
     arrows: tuple[Arrows, ...] = ()
+    colorings: tuple[Coloring, ...] = ()
     frames_left_out: int = field(default=0, compare=False)
 
-    def pack(self, settings: dict[str, str]) -> bytes:
-        """The scene as bytes, with `settings` (addresses, names) in its header."""
-        header = {**settings, "symbols": self.symbols, "frames": len(self.positions), "bonds": self.bonds,
-                  "labels": self.labels, "cells": 0 if self.cells is None else len(self.cells),
-                  "arrows": [{"color": a.color, "radius": a.radius, "heads": a.heads, "count": a.starts.shape[1]}
-                             for a in self.arrows]}
+    @property
+    def record_size(self) -> int:
+        """How many numbers stand for a frame."""
+        cell = 0 if self.cells is None else 9
+        arrows = sum(6 * arrows.starts.shape[1] for arrows in self.arrows)
+        return 1 + cell + arrows + len(self.symbols) * (3 + len(self.colorings))
+
+    def records(self) -> np.ndarray:
+        """The numbers of all frames, (T, F), float32, as described at the top."""
+        frames = len(self.positions)
+        parts = [np.arange(frames) if self.numbers is None else self.numbers, self.positions]
+        if self.cells is not None:
+            parts.append(np.broadcast_to(self.cells, (frames, 3, 3)))
+        parts += [part for arrows in self.arrows for part in (arrows.starts, arrows.vectors)]
+        parts += [coloring.values for coloring in self.colorings]
+        return np.concatenate([np.reshape(part, (frames, -1)) for part in parts], axis=1, dtype=np.float32)
+
+    def pack(self, settings: Mapping[str, Any], records: np.ndarray | None = None) -> bytes:
+        """The scene as bytes.
+
+        settings : goes into the header (addresses, names)
+        records : (T, F), float32, instead of those of this scene; those in a file are left out with an empty array
+        """
+        records = self.records() if records is None else records
+        header = {"symbols": self.symbols, "bonds": self.bonds, "label": self.label, "periodic": self.cells is not None,
+                  "frames": len(records), "arrows": [{"color": a.color, "radius": a.radius, "heads": a.heads,
+                                                      "count": a.starts.shape[1]} for a in self.arrows],
+                  "colorings": [{"name": c.name, "unit": c.unit, "top": c.top} for c in self.colorings], **settings}
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 4)
-        numbers = [self.positions, *([] if self.cells is None else [self.cells])]
-        numbers += [part for arrows in self.arrows for part in (arrows.starts, arrows.vectors)]
-        return b"".join([len(text).to_bytes(4, "little"), text, *(part.tobytes() for part in numbers)])
+        return b"".join([len(text).to_bytes(4, "little"), text, records.tobytes()])
 
 
 def thinning_step(num_frames: int, num_atoms: int) -> int:
-    """Every how many frames one is shown, so that a browser plays them smoothly: 1 shows all."""
+    """Every how many frames one is shown, so that they stay within reasonable bounds: 1 shows all."""
     limit = max(1, min(MAX_FRAMES, MAX_COORDINATES // max(3 * num_atoms, 1)))
     return max(1, -(-num_frames // limit))
 
 
-def trajectory_scene(atoms: Atoms, positions: np.ndarray, labels: Sequence[str] = (),
-                     frames_left_out: int = 0) -> Scene:
-    """A scene from a trajectory that was thinned when it was read (see `thinning_step`).
+def atoms_scene(atoms: Atoms, positions: np.ndarray, label: str = "") -> Scene:
+    """A scene from positions of the same atoms.
 
     atoms : elements, cell and bonds (from its positions)
     positions : array, (T, N, 3), Å
-    labels : T texts, one a frame
-    frames_left_out : frames of the trajectory that are not among them
     """
-    return Scene(symbols=tuple(atoms.get_chemical_symbols()),
-                 positions=np.ascontiguousarray(positions, dtype=np.float32),
+    return Scene(symbols=tuple(atoms.get_chemical_symbols()), positions=np.asarray(positions, dtype=np.float32),
                  cells=np.asarray(atoms.cell.array[None], dtype=np.float32) if atoms.pbc.any() else None,
-                 bonds=find_bonds(atoms), labels=tuple(labels), frames_left_out=frames_left_out)
+                 bonds=find_bonds(atoms), label=label)
 
 
-def frames_scene(frames: Sequence[Atoms], labels: Sequence[str] = ()) -> Scene:
-    """A scene from frames that all hold the same atoms in the same order; long series are thinned.
+def frames_scene(frames: Sequence[Atoms], label: str = "", numbers: np.ndarray | None = None) -> Scene:
+    """A scene from frames that all hold the same atoms in the same order; very long series are thinned.
 
+    label, numbers : see `Scene`
     Raises DataError when the frames hold different atoms.
     """
     first = frames[0]
-    chosen = range(0, len(frames), thinning_step(len(frames), len(first)))
+    chosen = np.arange(0, len(frames), thinning_step(len(frames), len(first)))
     if any(not np.array_equal(frames[i].numbers, first.numbers) for i in chosen):
         raise DataError("the frames hold different atoms, expected the same atoms in every frame",
                         "show one frame at a time")
-    cells = np.stack([frames[i].cell.array for i in chosen]).astype(np.float32) if first.pbc.any() else None
-    return Scene(symbols=tuple(first.get_chemical_symbols()),
-                 positions=np.stack([frames[i].positions for i in chosen]).astype(np.float32), cells=cells,
-                 bonds=find_bonds(first), labels=tuple(labels[i] for i in chosen) if labels else (),
-                 frames_left_out=len(frames) - len(chosen))
+    scene = atoms_scene(first, np.stack([frames[i].positions for i in chosen]), label)
+    cells = None if scene.cells is None else np.stack([frames[i].cell.array for i in chosen]).astype(np.float32)
+    return replace(scene, cells=cells, numbers=chosen if numbers is None else np.asarray(numbers)[chosen],
+                   frames_left_out=len(frames) - len(chosen))
 
 
 def find_bonds(atoms: Atoms) -> tuple[tuple[int, int], ...]:

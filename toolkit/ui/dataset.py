@@ -88,7 +88,7 @@ def show_frames(inspection: Inspection) -> None:
 def _scene(frames: Sequence[Atoms], places: np.ndarray, view: str, with_forces: bool) -> None:
     forces = [label(atoms, "forces") for atoms in frames] if with_forces else [None]
     known = all(f is not None for f in forces)
-    scene, scale = frames_with_forces(frames, [f"frame {place}" for place in places], forces if known else None)
+    scene, scale = frames_with_forces(frames, places, forces if known else None)
     show_scene(scene, key="dataset.viewer", view=view, height=420)
     if with_forces:
         text = f"1 Å of an arrow is a force of {scale:.2g} eV/Å." if known else "Some of these frames have no forces."

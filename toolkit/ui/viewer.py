@@ -1,17 +1,26 @@
-"""The 3D viewer of the app: structures and trajectories in one component, with 3Dmol.js served by the app itself."""
+"""The 3D viewer of the app: structures, trajectories, modes and arrows in one component, drawn by 3Dmol.js.
+
+The app serves 3Dmol.js itself; where it was not installed, the browser asks a content network and says so.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
 
 from toolkit.figures.structures import Scene
+from toolkit.ui.frame_store import store
 
+INLINE_BYTES = 256 << 10
+"""Frames up to this size travel with the page; more stay in a file, from which the browser fetches pieces."""
+LIBRARIES = ("app/static/3Dmol-min.js", "https://cdn.jsdelivr.net/npm/3dmol@2.5.5/build/3Dmol-min.js")
 _ASSETS = Path(__file__).with_name("assets")
-_LIBRARY = Path(__file__).resolve().parents[2] / "static" / "3Dmol-min.js"
-_LOCAL = "app/static/3Dmol-min.js"
-_REMOTE = "https://cdn.jsdelivr.net/npm/3dmol@2.5.5/build/3Dmol-min.js"
+_SCRIPTS = ("frames.js", "export.js", "viewer.js")
 
 
 def _asset(name: str) -> str:
@@ -19,7 +28,22 @@ def _asset(name: str) -> str:
 
 
 _component = st.components.v2.component("toolkit_viewer", html=_asset("viewer.html"), css=_asset("viewer.css"),
-                                        js=_asset("viewer.js"))
+                                        js="\n".join(_asset(name) for name in _SCRIPTS))
+
+
+@dataclass(frozen=True)
+class Movie:
+    """Frames of one set of atoms that stay where they are until somebody looks at them.
+
+    scene : at least one frame, with what all have in common
+    identity : names the content, see `frame_store.store`
+    read : (first, stop) -> `Scene.records` of these frames
+    """
+
+    scene: Scene
+    num_frames: int
+    identity: str
+    read: Callable[[int, int], np.ndarray]
 
 
 def show_scene(scene: Scene, key: str, view: str, height: int = 460, group: str = "") -> None:
@@ -30,12 +54,30 @@ def show_scene(scene: Scene, key: str, view: str, height: int = 460, group: str 
     height : of the drawing, pixels
     group : views of one group have one camera: they turn, move and zoom together
     """
-    settings = {"view": view, "height": str(height), "library": _LOCAL, "group": group}
-    if not _LIBRARY.is_file():
-        settings["library"] = _REMOTE
-        settings["notice"] = ("3Dmol.js is not installed here and is fetched from the internet; "
-                              "scripts/fetch_viewer.sh installs it.")
-    if scene.frames_left_out:
-        total = len(scene.positions) + scene.frames_left_out
-        st.caption(f"Showing {len(scene.positions):,} of {total:,} frames, evenly thinned for smooth play.")
-    _component(key=key, data=scene.pack(settings))
+    records = scene.records()
+    identity = blake2b(records).hexdigest() if records.nbytes > INLINE_BYTES else ""
+    movie = Movie(scene, len(records), identity, lambda first, stop: records[first:stop])
+    _draw(movie, key, {"view": view, "height": height, "group": group})
+
+
+def show_movie(movie: Movie, key: str, view: str, height: int = 460, go_to: tuple[int, str] | None = None) -> None:
+    """As `show_scene`, for frames that are read only when the browser does not have them yet.
+
+    go_to : a frame to move to, and a name of this wish; the same wish moves the view only once
+    Raises StorageError when there is no room to keep the frames.
+    """
+    _draw(movie, key, {"view": view, "height": height, "group": "", "goTo": go_to})
+
+
+def _draw(movie: Movie, key: str, settings: dict[str, object]) -> None:
+    left_out = movie.scene.frames_left_out
+    if left_out:
+        st.caption(f"Showing {movie.num_frames:,} of {movie.num_frames + left_out:,} frames, evenly thinned.")
+    size = movie.scene.record_size
+    if 4 * size * movie.num_frames <= INLINE_BYTES:
+        records, address = movie.read(0, movie.num_frames), ""
+    else:
+        address = store(movie.identity, movie.num_frames, 4 * size, movie.read)
+        records = np.empty((0, size), dtype=np.float32)
+    settings |= {"address": address, "frames": movie.num_frames, "libraries": LIBRARIES}
+    _component(key=key, data=movie.scene.pack(settings, records))

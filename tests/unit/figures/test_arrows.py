@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
 
+from tests.packed_scene import unpack
 from toolkit.figures.arrows import LONGEST_A, SLEEVE_LENGTH, arrow_scale, arrows_scene
 from toolkit.figures.plots import ORANGE, SKY
 from toolkit.figures.structures import Scene, frames_scene
@@ -15,18 +14,8 @@ from toolkit.figures.structures import Scene, frames_scene
 
 def arrows_in(scene: Scene) -> list[tuple[dict, np.ndarray, np.ndarray]]:
     """Header, starts and vectors of each set, read from the bytes as viewer.js reads them."""
-    data = scene.pack({})
-    length = int.from_bytes(data[:4], "little")
-    header, numbers = json.loads(data[4:4 + length]), np.frombuffer(data[4 + length:], dtype="<f4")
-    offset = 3 * header["frames"] * len(header["symbols"]) + 9 * header["cells"]
-    found = []
-    for arrows in header["arrows"]:
-        size = 3 * header["frames"] * arrows["count"]
-        parts = numbers[offset:offset + 2 * size].reshape(2, arrows["count"], 3)
-        found.append((arrows, *parts))
-        offset += 2 * size
-    assert offset == numbers.size
-    return found
+    header, found = unpack(scene.pack({}))
+    return [(look, *(part[0] for part in parts)) for look, parts in zip(header["arrows"], found["arrows"], strict=True)]
 
 
 def test_forces_start_at_the_atoms_of_a_crystal() -> None:

@@ -2,55 +2,65 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from tests.packed_scene import unpack
 from toolkit.errors import DataError
-from toolkit.figures.structures import (MAX_FRAMES, cell_edges, find_bonds, frames_scene, structure_html, thinning_step,
-                                        trajectory_scene)
+from toolkit.figures.structures import (MAX_FRAMES, atoms_scene, cell_edges, find_bonds, frames_scene, structure_html,
+                                        thinning_step, vector_coloring)
 
 
-def unpack(data: bytes) -> tuple[dict, np.ndarray]:
-    length = int.from_bytes(data[:4], "little")
-    return json.loads(data[4:4 + length]), np.frombuffer(data[4 + length:], dtype="<f4")
-
-
-def test_packed_scene_holds_header_positions_and_cells() -> None:
+def test_packed_scene_holds_header_numbers_positions_and_cells() -> None:
     atoms = bulk("NaCl", "rocksalt", a=5.6)
     moved = atoms.copy()
     moved.positions += 0.1
     moved.set_cell(atoms.cell * 1.1)
-    data = frames_scene([atoms, moved], ["first", "zweiter Å"]).pack({"view": "x"})
-    header, numbers = unpack(data)
-    assert (header["view"], header["symbols"], header["frames"], header["cells"]) == ("x", ["Na", "Cl"], 2, 2)
-    assert header["labels"] == ["first", "zweiter Å"] and (len(data) - numbers.nbytes) % 4 == 0
-    positions, cells = numbers[:12].reshape(2, 2, 3), numbers[12:].reshape(2, 3, 3)
-    np.testing.assert_allclose(positions[1], moved.positions, atol=1e-6)
-    np.testing.assert_allclose(cells[1], moved.cell.array, atol=1e-6)
+    scene = frames_scene([atoms, moved], "# Å", np.array([3, 9]))
+    header, found = unpack(scene.pack({"view": "ä"}))
+    assert (header["view"], header["symbols"], header["frames"], header["label"]) == ("ä", ["Na", "Cl"], 2, "# Å")
+    assert found["numbers"].tolist() == [3.0, 9.0] and scene.records().shape == (2, scene.record_size)
+    np.testing.assert_allclose(found["positions"][1], moved.positions, atol=1e-6)
+    np.testing.assert_allclose(found["cells"][1], moved.cell.array, atol=1e-6)
 
 
-def test_molecules_have_no_cell() -> None:
-    header, numbers = unpack(frames_scene([molecule("H2O")]).pack({}))
-    assert header["cells"] == 0 and numbers.size == 9
+def test_a_cell_that_stays_is_in_every_record_and_molecules_have_none() -> None:
+    atoms = bulk("NaCl", "rocksalt", a=5.6)
+    _, found = unpack(atoms_scene(atoms, np.stack([atoms.positions] * 3)).pack({}))
+    np.testing.assert_allclose(found["cells"], np.stack([atoms.cell.array] * 3), atol=1e-6)
+    assert unpack(frames_scene([molecule("H2O")]).pack({}))[1]["cells"] is None
 
 
-@pytest.mark.parametrize(("frames", "atoms", "step"), [(1, 3, 1), (MAX_FRAMES, 21, 1), (MAX_FRAMES + 1, 21, 2),
-                                                       (10_000, 21, 5), (1000, 100_000, 20), (5, 10**9, 5)])
-def test_long_and_large_trajectories_are_thinned(frames: int, atoms: int, step: int) -> None:
+def test_frames_in_a_file_are_left_out() -> None:
+    scene = frames_scene([molecule("H2O")] * 5)
+    data = scene.pack({"frames": 5, "address": "x"}, scene.records()[:0])
+    assert len(data) == 4 + int.from_bytes(data[:4], "little")
+
+
+def test_colours_reach_from_nothing_to_all_but_the_largest_hundredth() -> None:
+    vectors = np.zeros((2, 100, 3))
+    vectors[0, :, 1] = np.arange(100)
+    coloring = vector_coloring("force", "eV/Å", vectors)
+    assert coloring.values.shape == (2, 100) and coloring.values[0, 7] == 7.0
+    assert coloring.top == np.percentile(coloring.values, 99.0)
+    assert vector_coloring("force", "eV/Å", np.zeros((1, 2, 3))).top == 1.0
+
+
+@pytest.mark.parametrize(("frames", "atoms", "step"), [
+    (1, 3, 1), (10_000, 21, 1), (10_000, 1000, 1), (MAX_FRAMES, 21, 1), (MAX_FRAMES + 1, 21, 2), (1000, 100_000, 10),
+    (5, 10**9, 5)])
+def test_very_long_and_large_trajectories_are_thinned(frames: int, atoms: int, step: int) -> None:
     assert thinning_step(frames, atoms) == step and len(range(0, frames, step)) <= MAX_FRAMES
 
 
-def test_thinned_frames_keep_their_labels_and_are_counted() -> None:
-    frames = [Atoms("H", [[float(k), 0.0, 0.0]]) for k in range(5000)]
-    scene = frames_scene(frames, [str(k) for k in range(5000)])
-    assert scene.frames_left_out == 5000 - len(scene.positions) > 0
-    assert [float(label) for label in scene.labels] == scene.positions[:, 0, 0].tolist()
-    scene = trajectory_scene(frames[0], np.zeros((4, 1, 3)), ["a", "b", "c", "d"], frames_left_out=3)
-    assert scene.positions.shape == (4, 1, 3) and scene.frames_left_out == 3
+def test_thinned_frames_keep_their_numbers_and_are_counted() -> None:
+    count = MAX_FRAMES + 10
+    frames = [Atoms("H", [[float(k), 0.0, 0.0]]) for k in range(count)]
+    scene = frames_scene(frames, "frame #", np.arange(count))
+    assert scene.frames_left_out == count - len(scene.positions) > 0
+    assert scene.numbers.tolist() == scene.positions[:, 0, 0].tolist()
 
 
 def test_bonds_of_known_molecules() -> None:

@@ -7,9 +7,14 @@ const everyone = new Set();
 const icon = (path) => `<svg viewBox="0 0 16 16" width="14" height="14" fill="currentColor"><path d="${path}"/></svg>`;
 const PLAY = icon("M3 1l11 7-11 7z");
 const PAUSE = icon("M3 1h4v14H3zM9 1h4v14H9z");
-const BALL_AND_STICK = { stick: { radius: 0.14, colorscheme: "Jmol" }, sphere: { scale: 0.26, colorscheme: "Jmol" } };
-const SLENDER = { stick: { radius: 0.08, colorscheme: "Jmol" }, sphere: { scale: 0.18, colorscheme: "Jmol" } };
-const BALLS = { sphere: { scale: 0.45, colorscheme: "Jmol" } };
+const CAMERA = icon("M5 3l1-2h4l1 2h4v11H1V3zM8 5a3.5 3.5 0 100 7 3.5 3.5 0 000-7z");
+const FILM = icon("M1 3h10v3.5L15 4v8l-4-2.5V13H1z");
+const BALL_AND_STICK = { stick: { radius: 0.14 }, sphere: { scale: 0.26 } };
+const SLENDER = { stick: { radius: 0.08 }, sphere: { scale: 0.18 } };
+const BALLS = { sphere: { scale: 0.45 } };
+const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]]; // dark is small
+const PARTS = ["stage", "notice", "tools", "coloring", "picture", "movie", "legend", "bar", "top", "controls", "play",
+  "frame", "label", "speed"];
 
 export default function ({ parentElement, data }) {
   let player = players.get(parentElement);
@@ -24,38 +29,26 @@ export default function ({ parentElement, data }) {
   };
 }
 
-// The layout is described in toolkit/figures/structures.py.
-function unpack(bytes) {
-  const copy = bytes.slice().buffer; // starts at 0, so that the float arrays are aligned
-  const headerLength = new DataView(copy).getUint32(0, true);
-  const scene = JSON.parse(new TextDecoder().decode(new Uint8Array(copy, 4, headerLength)));
-  let offset = 4 + headerLength;
-  const take = (count) => {
-    const numbers = new Float32Array(copy, offset, count);
-    offset += 4 * count;
-    return numbers;
-  };
-  scene.positions = take(scene.frames * scene.symbols.length * 3);
-  scene.cellVectors = take(scene.cells * 9);
-  for (const arrows of scene.arrows) {
-    arrows.starts = take(scene.frames * arrows.count * 3);
-    arrows.vectors = take(scene.frames * arrows.count * 3);
-  }
-  return scene;
-}
-
-function loadLibrary(address) {
-  window.toolkit3Dmol ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = new URL(address, document.baseURI);
-    script.onload = () => resolve(window.$3Dmol);
-    script.onerror = () => {
-      window.toolkit3Dmol = undefined;
-      reject(new Error(`The 3D library could not be loaded from ${script.src}. Run scripts/fetch_viewer.sh once.`));
-    };
-    document.head.append(script);
+// Our own copy of the library, else that of the content network. Returns its address too.
+function loadLibrary(addresses) {
+  window.toolkit3Dmol ??= addresses.reduce(
+    (earlier, address) => earlier.catch(() => loadScript(address)), Promise.reject(new Error("not tried"))
+  ).catch(() => {
+    window.toolkit3Dmol = undefined;
+    throw new Error("The 3D library is not installed here and could not be fetched from the internet. "
+      + "Run scripts/fetch_viewer.sh once on the server.");
   });
   return window.toolkit3Dmol;
+}
+
+function loadScript(address) {
+  return new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL(address, document.baseURI);
+    script.onload = () => resolve({ library: window.$3Dmol, address });
+    script.onerror = reject;
+    document.head.append(script);
+  });
 }
 
 function hasWebGL() {
@@ -67,16 +60,27 @@ function hasWebGL() {
 class Player {
   constructor(root) {
     this.root = root;
-    for (const name of ["stage", "notice", "controls", "play", "frame", "label", "speed"]) {
-      this[name] = root.querySelector(`.${name}`);
-    }
+    for (const name of PARTS) this[name] = root.querySelector(`.${name}`);
     everyone.add(this);
     this.current = 0;
     this.playing = false;
     this.play.innerHTML = PLAY;
+    this.picture.innerHTML = CAMERA;
+    this.movie.innerHTML = FILM;
+    this.bar.style.background = `linear-gradient(90deg, ${VIRIDIS.map((c) => `rgb(${c})`)})`;
+    this.listen();
+  }
+
+  listen() {
     this.play.onclick = () => this.toggle();
-    this.frame.oninput = () => this.draw(Number(this.frame.value));
+    this.frame.oninput = () => this.soon(Number(this.frame.value));
     this.frame.onchange = () => this.remember();
+    this.coloring.onchange = () => {
+      this.draw(this.current);
+      this.remember();
+    };
+    this.picture.onclick = () => save(this.viewer.pngURI(), `${this.scene.view}-${this.current}.png`);
+    this.movie.onclick = () => this.record();
     this.stage.addEventListener("pointerup", () => this.remember());
     this.stage.addEventListener("wheel", () => this.remember(), { passive: true });
     this.onKey = (event) => this.key(event);
@@ -85,46 +89,66 @@ class Player {
 
   async show(scene) {
     this.scene = scene;
-    this.say(scene.notice);
     this.stage.style.setProperty("--stage-height", `${scene.height}px`);
-    this.controls.hidden = scene.frames < 2;
-    this.frame.max = scene.frames - 1;
     try {
       if (!this.viewer && !hasWebGL()) {
         throw new Error("This browser offers no WebGL 2, so structures cannot be drawn. Switch on hardware "
           + "acceleration, or use a recent Firefox, Chrome, Edge or Safari.");
       }
-      const library = await loadLibrary(scene.library);
+      const { library, address } = await loadLibrary(scene.libraries);
       if (this.disposed || scene !== this.scene) return; // a newer rerun took over while the library loaded
+      this.say(address === scene.libraries[0] ? "" : "3Dmol.js is not installed on the server and was fetched from the "
+        + "internet; scripts/fetch_viewer.sh installs it.");
       if (!this.viewer) {
         this.viewer = library.createViewer(this.stage, { backgroundAlpha: 0, disableFog: true, antialias: true });
         this.viewer.setViewChangeCallback((camera) => this.lead(camera));
       }
+      await this.rebuild(scene);
     } catch (error) {
       this.say(error.message ?? String(error));
-      return;
     }
-    this.rebuild();
   }
 
-  rebuild() {
-    const { scene, viewer } = this;
+  async rebuild(scene) {
     const identity = `${scene.view} ${scene.symbols.join(" ")}`;
-    if (identity !== this.identity) {
-      const kept = recall(scene.view);
-      viewer.clear();
-      this.model = viewer.addModel();
-      this.model.addAtoms(this.atomList());
-      this.atoms = this.model.selectedAtoms({});
-      this.current = Math.min(kept.frame ?? 0, scene.frames - 1);
-      this.draw(this.current);
-      viewer.zoomTo();
-      viewer.zoom(1.1);
-      if (kept.camera) viewer.setView(kept.camera);
+    const isNew = identity !== this.identity;
+    const kept = recall(scene.view);
+    if (isNew || !scene.address || this.frames?.address !== scene.address) this.frames = new Frames(scene);
+    else this.frames.grow(scene);
+    let first = Math.min(isNew ? kept.frame ?? 0 : this.current, scene.frames - 1);
+    if (scene.goTo && scene.goTo[1] !== kept.wish) first = Math.min(scene.goTo[0], scene.frames - 1);
+    await this.frames.load(first);
+    if (this.disposed || scene !== this.scene) return;
+    this.offer(scene, kept);
+    if (isNew) this.populate();
+    this.shapesOf = undefined;
+    this.draw(first);
+    if (isNew) {
+      this.viewer.zoomTo();
+      this.viewer.zoom(1.1);
+      if (kept.camera) this.viewer.setView(kept.camera);
       this.identity = identity;
     }
-    this.cellShown = undefined;
-    this.draw(Math.min(this.current, scene.frames - 1));
+    if (scene.goTo) this.remember();
+  }
+
+  // The controls that make sense for this scene.
+  offer(scene, kept) {
+    this.controls.hidden = this.movie.hidden = scene.frames < 2;
+    this.tools.hidden = false;
+    this.frame.max = scene.frames - 1;
+    const names = ["element", ...scene.colorings.map(({ name }) => name)];
+    const chosen = this.coloring.value || kept.coloring;
+    this.coloring.replaceChildren(...names.map((name) => new Option(`by ${name}`, name)));
+    this.coloring.value = names.includes(chosen) ? chosen : "element";
+    this.coloring.hidden = names.length < 2;
+  }
+
+  populate() {
+    this.viewer.clear();
+    this.model = this.viewer.addModel();
+    this.model.addAtoms(this.atomList());
+    this.atoms = this.model.selectedAtoms({});
   }
 
   atomList() {
@@ -137,50 +161,81 @@ class Player {
       { elem, x: 0, y: 0, z: 0, bonds: bonds[i], bondOrder: bonds[i].map(() => 1) }));
   }
 
+  // Draw at the next occasion; while a slider is dragged, only the last wish counts.
+  soon(frame) {
+    if (this.wanted === undefined) {
+      requestAnimationFrame(() => {
+        this.draw(this.wanted);
+        this.wanted = undefined;
+      });
+    }
+    this.wanted = frame;
+  }
+
   draw(frame) {
-    if (!this.atoms) return;
-    const { positions, labels, frames, symbols, bonds, arrows } = this.scene;
-    const start = frame * symbols.length * 3;
-    this.atoms.forEach((atom, i) => {
-      atom.x = positions[start + 3 * i];
-      atom.y = positions[start + 3 * i + 1];
-      atom.z = positions[start + 3 * i + 2];
-    });
-    const bonded = arrows.length ? SLENDER : BALL_AND_STICK; // room for the arrows
-    this.model.setStyle({}, bonds.length ? bonded : BALLS); // also tells 3Dmol to build the model anew
-    this.drawShapes(frame);
-    this.viewer.render();
+    if (!this.atoms || this.disposed) return;
     this.current = frame;
+    const { frames } = this;
+    const record = frames.get(frame);
+    this.waiting = !record;
+    if (!record) {
+      const late = () => frames === this.frames && frame === this.current && this.draw(frame);
+      frames.load(frame).then(late, (error) => this.say(error.message));
+      return;
+    }
+    if (frames.address) frames.load(frame + frames.chunkFrames).catch(() => {}); // ahead; if it fails, it is asked again
+    const { positionsAt, label } = this.scene;
+    this.atoms.forEach((atom, i) => {
+      [atom.x, atom.y, atom.z] = record.subarray(positionsAt + 3 * i, positionsAt + 3 * i + 3);
+    });
+    this.model.setStyle({}, this.style(record)); // also tells 3Dmol to build the model anew
+    this.drawShapes(record);
+    this.viewer.render();
+    this.recorder?.add();
     this.frame.value = frame;
-    this.label.textContent = labels[frame] ?? `frame ${frame + 1} of ${frames}`;
+    const number = record[0].toLocaleString("en-US", { maximumFractionDigits: 1 });
+    this.label.textContent = label ? label.replace("#", number) : `frame ${frame + 1} of ${this.scene.frames}`;
     this.root.dataset.frame = frame;
   }
 
-  // The cell and the arrows. A cell that stays is not drawn again: that would slow down long trajectories.
-  drawShapes(frame) {
-    const { cells, arrows } = this.scene;
-    const cell = Math.min(frame, cells - 1);
-    if (!arrows.length && cell === this.cellShown) return;
-    this.viewer.removeAllShapes();
-    if (cells) this.drawCell(cell);
-    for (const set of arrows) this.drawArrows(set, frame);
-    this.cellShown = cell;
+  // Balls and sticks, slender where arrows need room; coloured by element, or by a number of each atom.
+  style(record) {
+    const { scene } = this;
+    const shape = !scene.bonds.length ? BALLS : scene.arrows.length ? SLENDER : BALL_AND_STICK;
+    const coloring = scene.colorings.find(({ name }) => name === this.coloring.value);
+    this.legend.hidden = !coloring;
+    if (coloring) this.top.textContent = `${Number(coloring.top.toPrecision(2))} ${coloring.unit}`;
+    const paint = coloring
+      ? { colorfunc: (atom) => viridis(record[coloring.valuesAt + atom.index] / coloring.top) }
+      : { colorscheme: "Jmol" };
+    return Object.fromEntries(Object.entries(shape).map(([name, look]) => [name, { ...look, ...paint }]));
   }
 
-  drawCell(which) {
-    const row = (k) => Array.from(this.scene.cellVectors.subarray(9 * which + 3 * k, 9 * which + 3 * k + 3));
-    for (const [start, end] of boxEdges(row(0), row(1), row(2))) {
+  // The cell and the arrows. A cell that stays is not drawn again: that would slow down long trajectories.
+  drawShapes(record) {
+    const { arrows, periodic, cellAt } = this.scene;
+    const cell = periodic ? record.subarray(cellAt, cellAt + 9) : [];
+    if (!arrows.length && String(cell) === this.shapesOf) return;
+    this.viewer.removeAllShapes();
+    if (periodic) this.drawCell(cell);
+    for (const set of arrows) this.drawArrows(set, record);
+    this.shapesOf = String(cell);
+  }
+
+  drawCell(cell) {
+    const [a, b, c] = [0, 3, 6].map((k) => Array.from(cell.subarray(k, k + 3)));
+    for (const [start, end] of boxEdges(a, b, c)) {
       this.viewer.addCylinder({ start, end, radius: 0.04, color: "#7F8C99" });
     }
   }
 
-  drawArrows({ starts, vectors, count, color, radius, heads }, frame) {
+  drawArrows({ startsAt, vectorsAt, count, color, radius, heads }, record) {
     const shape = this.viewer.addShape({ color });
-    for (let k = 3 * count * frame; k < 3 * count * (frame + 1); k += 3) {
-      const [x, y, z] = starts.subarray(k, k + 3);
-      const [u, v, w] = vectors.subarray(k, k + 3);
+    for (let k = 0; k < 3 * count; k += 3) {
+      const [x, y, z] = record.subarray(startsAt + k, startsAt + k + 3);
+      const [u, v, w] = record.subarray(vectorsAt + k, vectorsAt + k + 3);
       const length = Math.hypot(u, v, w);
-      if (length < radius) continue; // shorter than thick
+      if (!(length >= radius)) continue; // shorter than thick
       const line = { start: { x, y, z }, end: { x: x + u, y: y + v, z: z + w }, radius, color };
       const head = Math.min(4 * radius, 0.6 * length);
       if (heads) shape.addArrow({ ...line, radiusRatio: 2.2, mid: 1 - head / length });
@@ -191,14 +246,18 @@ class Player {
   toggle() {
     this.playing = !this.playing;
     this.play.innerHTML = this.playing ? PAUSE : PLAY;
-    if (!this.playing) return this.remember();
+    if (!this.playing) {
+      this.endRecording();
+      return this.remember();
+    }
     this.due = performance.now();
     const tick = (now) => {
       if (!this.playing || this.disposed) return;
       const period = 1000 / Number(this.speed.value);
       if (now >= this.due) {
         this.due = Math.max(this.due + period, now);
-        this.step(1);
+        if (!this.waiting) this.step(1);
+        if (this.recorder && this.current === this.recordedFrom) return this.toggle();
       }
       requestAnimationFrame(tick);
     };
@@ -222,6 +281,26 @@ class Player {
     this.draw((this.current + by + this.scene.frames) % this.scene.frames);
   }
 
+  // A movie from this frame on, until it comes round again, or is paused.
+  record() {
+    if (this.recorder) return this.toggle();
+    const background = getComputedStyle(this.stage).backgroundColor;
+    this.recorder = Recorder.create(this.stage.querySelector("canvas"), background, this.scene.view);
+    if (!this.recorder) {
+      return this.say("This browser cannot record movies (MediaRecorder for WebM is missing). Firefox, Chrome and Edge "
+        + "can; pictures can be saved here.");
+    }
+    this.recordedFrom = this.current;
+    this.movie.classList.add("recording");
+    if (!this.playing) this.toggle();
+  }
+
+  endRecording() {
+    this.recorder?.stop();
+    this.recorder = undefined;
+    this.movie.classList.remove("recording");
+  }
+
   say(text) {
     this.notice.textContent = text ?? "";
     this.notice.hidden = !text;
@@ -238,12 +317,14 @@ class Player {
 
   remember() {
     if (!this.viewer) return;
-    const kept = { camera: this.viewer.getView(), frame: this.current };
+    const kept = { camera: this.viewer.getView(), frame: this.current, coloring: this.coloring.value,
+      wish: this.scene.goTo?.[1] ?? recall(this.scene.view).wish };
     sessionStorage.setItem(`toolkit.${this.scene.view}`, JSON.stringify(kept));
   }
 
   dispose() {
     this.remember();
+    this.endRecording();
     this.disposed = true;
     everyone.delete(this);
     document.removeEventListener("keydown", this.onKey);
@@ -254,6 +335,13 @@ class Player {
 
 function recall(view) {
   return JSON.parse(sessionStorage.getItem(`toolkit.${view}`) ?? "{}");
+}
+
+function viridis(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (VIRIDIS.length - 1);
+  const k = Math.min(Math.floor(place), VIRIDIS.length - 2);
+  const mixed = VIRIDIS[k].map((low, c) => Math.round(low + (place - k) * (VIRIDIS[k + 1][c] - low)));
+  return 65536 * mixed[0] + 256 * mixed[1] + mixed[2];
 }
 
 function boxEdges(a, b, c) {
