@@ -14,7 +14,7 @@ from PIL import Image
 from tests.browser.conftest import Browser, playwright
 
 pytestmark = pytest.mark.browser
-PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory", "Equivariance")
+PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory", "Equivariance", "Spectra", "Study", "Runs", "Evaluate")
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:
