@@ -23,6 +23,8 @@ from toolkit.ui.viewer import Movie, show_movie
 MANY_FRAMES = 20_000
 SPEED_SAMPLES = 50
 BIN_WIDTH_A = 0.03
+CLICKABLE = 150
+"""Points of a line that answer to a click."""
 _SYSTEM_FILE = re.compile(r"trajectory\.(\d+)\.h5")
 ENERGY = "trajectory.energy"
 
@@ -160,9 +162,15 @@ def _clicked_time() -> float | None:
 
 
 def _clickable(figure: go.Figure) -> go.Figure:
-    """Plotly selects markers only: give lines invisible ones, of which the chosen one is seen."""
-    return figure.update_traces(mode="lines+markers", marker={"size": 9, "opacity": 0.0},
-                                selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": 0.0}})
+    """Plotly selects markers only: put some on each line, unseen until one is chosen. Thousands would be slow."""
+    for line in figure.data:
+        some = slice(None, None, -(-len(line.x) // CLICKABLE))
+        figure.add_trace(go.Scatter(x=line.x[some], y=line.y[some], mode="markers", showlegend=False,
+                                    hovertemplate=line.hovertemplate,
+                                    marker={"color": line.line.color, "size": 9, "opacity": 0.0},
+                                    selected={"marker": {"opacity": 1.0}}, unselected={"marker": {"opacity": 0.0}}))
+        line.update(hoverinfo="skip", hovertemplate=None)  # else a click finds the line, which cannot be selected
+    return figure
 
 
 def _csv(path: Path, replica: int, frames: int) -> str:
