@@ -22,7 +22,8 @@ LIBRARY, NETWORK = "**/app/static/3Dmol-min.js", "https://cdn.jsdelivr.net/**"
 
 COME_BACK = """() => new Promise((done) => {
   const start = performance.now();
-  const drawn = () => [...document.querySelectorAll("*")].some((each) => each.shadowRoot?.querySelector("[data-frame]"));
+  const drawn = () => [...document.querySelectorAll("*")].some(
+    (each) => each.shadowRoot?.querySelector("[data-frame]"));
   const arrived = () => document.querySelector("h1")?.innerText.includes("Trajectory") && drawn();
   const look = () => arrived() || performance.now() - start > 30_000
     ? done(performance.now() - start) : requestAnimationFrame(look);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 from ase import Atoms
@@ -9,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from toolkit.figures.arrows import arrow_scale, arrows_scene
 from toolkit.figures.plots import BLUE, GREY, HEIGHT, PALETTE
-from toolkit.figures.structures import Scene
+from toolkit.figures.structures import Scene, vector_coloring
 
 MAX_POINTS, ALWAYS_SHOWN = 4000, 200
 """Of more points an even choice is drawn, and always those with the largest errors."""
@@ -59,7 +61,8 @@ def magnitude_plot(force_eV_per_A: np.ndarray, mae_meV_per_A: np.ndarray, stderr
 def force_error_scene(atoms: Atoms, errors_eV_per_A: np.ndarray) -> tuple[Scene, float]:
     """A frame with an arrow for the error of each force, (N, 3), and how many eV/Å one Å of arrow stands for."""
     scale = arrow_scale(errors_eV_per_A)
-    return arrows_scene(atoms, atoms.positions, scale, errors_eV_per_A), 1.0 / scale
+    scene = arrows_scene(atoms, atoms.positions, scale, errors_eV_per_A)
+    return replace(scene, colorings=(vector_coloring("force error", "eV/Å", errors_eV_per_A[None]),)), 1.0 / scale
 
 
 def _shown(error: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def pick_file(run: Run) -> Path | None:
         path = run.path / "trajectory.h5"
         return path if path.is_file() else None
     number = st.selectbox("System", sorted(systems), format_func=lambda n: f"{n + 1} of {len(systems)}",
-                          key=f"trajectory.system.{run.run_id}", help="In the order of the frames the run started from.")
+                          key=f"trajectory.system.{run.run_id}", help="In the order of the frames it started from.")
     return systems[number]
 
 

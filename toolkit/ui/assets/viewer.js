@@ -183,7 +183,7 @@ class Player {
       frames.load(frame).then(late, (error) => this.say(error.message));
       return;
     }
-    if (frames.address) frames.load(frame + frames.chunkFrames).catch(() => {}); // ahead; if it fails, it is asked again
+    if (frames.address) frames.load(frame + frames.chunkFrames).catch(() => {}); // ahead; asked again if it fails
     const { positionsAt, label } = this.scene;
     this.atoms.forEach((atom, i) => {
       [atom.x, atom.y, atom.z] = record.subarray(positionsAt + 3 * i, positionsAt + 3 * i + 3);
