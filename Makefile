@@ -25,5 +25,7 @@ app: setup
 test: .venv/installed-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not browser" -n 2 --dist loadfile
 
+# BROWSER_TESTS="browser and not slow" is the short form that CI runs.
+BROWSER_TESTS = browser
 browser: .venv/installed-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(BROWSER_TESTS)" tests/browser

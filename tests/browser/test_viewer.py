@@ -141,6 +141,7 @@ def test_picture_and_movie_are_saved(browser: Browser, long_runs: list[str]) -> 
     assert data.startswith(b"\x1a\x45\xdf\xa3") and len(data) > 10_000
 
 
+@pytest.mark.slow
 def test_pages_change_fast_and_memory_stays_bounded(browser: Browser, app_folder: Path, long_runs: list[str]) -> None:
     sizes = []
     for name in long_runs:
@@ -166,6 +167,7 @@ def test_a_browser_without_webgl_is_told_so(browser: Browser, long_runs: list[st
     browser.picture(tab, "viewer-no-webgl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("online", [True, False])
 def test_a_missing_library_comes_from_the_network_or_is_named(online: bool, browser: Browser, root: Path,
                                                               long_runs: list[str]) -> None:
