@@ -155,7 +155,7 @@ def test_pages_change_fast_and_memory_stays_bounded(browser: Browser, app_folder
     tab.get_by_role("heading", level=1).filter(has_text="Equivariance").wait_for()
     arrived_ms = tab.evaluate(COME_BACK)
     print("resident MB", [round(size / 1e6) for size in sizes], "page change, ms", arrived_ms)
-    assert arrived_ms < 5000.0  # under 1 s on an idle machine; tests share theirs
+    assert arrived_ms < 5000.0  # the target is 1 s; beside other work it took 1.5 to 2.9 s
 
 
 def test_a_browser_without_webgl_is_told_so(browser: Browser, long_runs: list[str]) -> None:
