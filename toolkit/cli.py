@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from toolkit.commands import analyze, bench, data, imports, modes, study, trajectory
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
 from toolkit.errors import ConfigError
@@ -86,7 +86,7 @@ def evaluate(
 def md(
     context: typer.Context,
     model: Model,
-    structure: Annotated[str, typer.Argument(help="a file, embedded:NAME …; --frame N chooses the frame")],
+    structure: Structure,
     output: Annotated[Path | None, typer.Option("-o", metavar="TRAJ", help="default: in a new folder under ./runs")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the restart point beside TRAJ")] = False,
     json_file: JsonFile = None,

@@ -15,7 +15,6 @@ from scipy.stats import chi2, kstest, norm
 
 from md_systems import (
     ExternalField,
-    Field,
     advance,
     argon,
     argon_potential,

@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from toolkit.analysis.blocks import block_mean
 from toolkit.analysis.normal_modes import NormalModes, center_of_mass
 from toolkit.analysis.peaks import spectrum_peaks
+from toolkit.analysis.shape import superposition_rotations
 from toolkit.analysis.spectra import power_density, require_nyquist, verlet_corrected_cm1
 from toolkit.analysis.streaming import BlockSums
 from toolkit.errors import DataError
@@ -136,12 +137,10 @@ def eckart_rotations(modes: NormalModes, positions: np.ndarray) -> np.ndarray:
     """
     arms = positions - center_of_mass(positions, modes.masses)
     reference = modes.positions - center_of_mass(modes.positions, modes.masses)
-    correlation = np.einsum("n,na,tnb->tab", modes.masses, reference, arms)
-    left, _, right = np.linalg.svd(correlation)
-    if modes.linear:
-        return _shortest_turns(right[:, 0], left[:, :, 0])
-    left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
-    return left @ right
+    if not modes.linear:
+        return superposition_rotations(arms, reference, modes.masses)
+    left, _, right = np.linalg.svd(np.einsum("n,na,tnb->tab", modes.masses, reference, arms))
+    return _shortest_turns(right[:, 0], left[:, :, 0])
 
 
 def match_peaks(spectra: ModeSpectra, timestep_fs: float, min_height: float = 0.02,

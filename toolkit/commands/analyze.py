@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import JsonFile, guarded
+from toolkit.commands.common import JsonFile, TrajectoryFile, guarded
 from toolkit.console import show_result
 
-app = typer.Typer(no_args_is_help=True, 
+app = typer.Typer(no_args_is_help=True,
                   help="Analyse trajectories. Curves go to --json FILE, the table shows a few numbers.")
 
-TrajectoryFile = Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")]
 Skip = Annotated[float, typer.Option("--skip-ps", help="equilibration left out, ps")]
 Stride = Annotated[int, typer.Option("--stride", help="use every so-many-th frame")]
 Resolution = Annotated[float, typer.Option("--resolution-cm1", help="cm⁻¹; finer needs a longer run")]

@@ -16,6 +16,9 @@ from toolkit.errors import ConfigError, ToolkitError
 EXTRA_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="also write the result here")]
+TrajectoryFile = Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")]
+Structure = Annotated[str, typer.Argument(help="a file, embedded:NAME …; --frame N chooses the frame")]
+OutputFolder = Annotated[Path | None, typer.Option("-o", metavar="DIR", help="default: a new folder under ./runs")]
 Model = Annotated[str, typer.Argument(help="a name under trained_models/, a model folder or a run folder")]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, OutputFolder, Structure, guarded, read_options
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_result
 from toolkit.errors import ConfigError
@@ -20,8 +19,8 @@ app = typer.Typer(add_completion=False)
 def study(
     context: typer.Context,
     model: Model,
-    structure: Annotated[str, typer.Argument(help="a file, embedded:NAME …; --frame N chooses the frame")],
-    output: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="default: a new folder under ./runs")] = None,
+    structure: Structure,
+    output: OutputFolder = None,
     preset: Annotated[str, typer.Option(help="coffee-break, tutorial or paper")] = "paper",
     json_file: JsonFile = None,
 ) -> int:

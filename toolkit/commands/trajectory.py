@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import JsonFile, guarded
+from toolkit.commands.common import JsonFile, TrajectoryFile, guarded
 from toolkit.console import ConsoleReporter, show_result
 
 app = typer.Typer(no_args_is_help=True, help="Trajectories for other programs.")
@@ -21,7 +21,7 @@ def _group() -> None:
 @app.command("export")
 @guarded
 def trajectory_export(
-    trajectory: Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")],
+    trajectory: TrajectoryFile,
     output: Annotated[Path, typer.Option("-o", metavar="FILE", help="*.xyz, *.extxyz (extended XYZ) or *.traj (ASE)")],
     replica: Annotated[int, typer.Option("--replica")] = 0,
     start: Annotated[int | None, typer.Option("--start", help="first frame")] = None,

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import py3Dmol
 from ase import Atoms
-from ase.data import chemical_symbols
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
 from toolkit.errors import DataError

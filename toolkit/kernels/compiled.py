@@ -20,6 +20,7 @@ from e3nn import o3
 from torch import Tensor
 
 from toolkit.kernels.edges import EdgeList
+from toolkit.kernels.flat import flatten, shapes, size_per_atom, unflatten
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.trilinear import Operands, convolve
 
@@ -50,28 +51,27 @@ class NumbaKernels:
 
     def __init__(self, table: PathTable) -> None:
         self._table = _build_table(table)
-        self._shapes_in = [(m.ir.dim, m.mul) for m in table.irreps_in]
-        self._shapes_out = [(m.ir.dim, m.mul) for m in table.irreps_out]
+        self._shapes_in, self._shapes_out = shapes(table.irreps_in), shapes(table.irreps_out)
 
     def messages(self, operands: Operands, edges: EdgeList, tangent: Operands | None = None) -> tuple[Tensor, ...]:
         """See `TrilinearKernels`."""
-        out = operands.weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_out))
+        out = operands.weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_out))
         arguments = (_arrays(operands), None if tangent is None else _arrays(tangent), out.numpy())
         walk = _Walk(edges.center_start.numpy(), _unsigned(edges.neighbor))
         _in_parallel(_messages, (self._table, walk), arguments)
-        return _unpack(out, edges.num_atoms, self._shapes_out)
+        return unflatten(out, edges.num_atoms, self._shapes_out)
 
     def gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, edges: EdgeList,
                   tangent: Operands | None = None) -> Operands:
         """See `TrilinearKernels`."""
         harmonics, weights = torch.zeros_like(operands.harmonics), torch.zeros_like(operands.weights)
-        features = weights.new_zeros(edges.num_atoms * sum(d * c for d, c in self._shapes_in))
-        arguments = (_unsigned(edges.by_neighbor), _pack(cotangent), _arrays(operands),
+        features = weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_in))
+        arguments = (_unsigned(edges.by_neighbor), flatten(cotangent).numpy(), _arrays(operands),
                      None if tangent is None else _arrays(tangent),
                      (harmonics.numpy(), weights.numpy(), features.numpy()))
         walk = _Walk(edges.neighbor_start.numpy(), _unsigned(edges.center))
         _in_parallel(_gradients, (self._table, walk), arguments)
-        return Operands(harmonics, weights, _unpack(features, edges.num_atoms, self._shapes_in))
+        return Operands(harmonics, weights, unflatten(features, edges.num_atoms, self._shapes_in))
 
 
 MIN_EDGES_PER_THREAD = 128
@@ -126,8 +126,7 @@ def _build_table(table: PathTable) -> _Table:
 
 
 def _starts(irreps: o3.Irreps) -> list[int]:
-    sizes = [m.ir.dim * m.mul for m in irreps]
-    return [sum(sizes[:index]) for index in range(len(sizes))]
+    return [size_per_atom(shapes(irreps)[:index]) for index in range(len(irreps))]
 
 
 class _Walk(NamedTuple):
@@ -164,17 +163,7 @@ def _unsigned(indices: Tensor) -> np.ndarray:
 
 
 def _arrays(operands: Operands) -> _Arrays:
-    return operands.harmonics.numpy(), operands.weights.numpy(), _pack(operands.features)
-
-
-def _pack(features: tuple[Tensor, ...]) -> np.ndarray:
-    """One (N, 2l+1, C) per irrep -> (N · D,)."""
-    return torch.cat([x.flatten() for x in features]).numpy()
-
-
-def _unpack(packed: Tensor, num_atoms: int, shapes: list[tuple[int, int]]) -> tuple[Tensor, ...]:
-    parts = packed.split([num_atoms * dim * channels for dim, channels in shapes])
-    return tuple(part.view(num_atoms, *shape) for part, shape in zip(parts, shapes, strict=True))
+    return operands.harmonics.numpy(), operands.weights.numpy(), flatten(operands.features).numpy()
 
 
 @compile_loops

@@ -14,10 +14,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER = 32, 32, 32
+from toolkit.kernels.flat import Shape, size_per_atom
 
-Shape = tuple[int, int]
-"""(2l+1, channels) of an irrep."""
+BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_INNER = 32, 32, 32
 
 
 class GroupedLinear:
@@ -75,7 +74,7 @@ class FusedGate:
             entries.append((2, place_in, channels, place_out, channels, dim, gate))
             place_in, place_out, gate = place_in + dim * channels, place_out + dim * channels, gate + channels
         self.table = torch.tensor(entries, dtype=torch.int64, device=device)
-        self.size_in, self.size_out, self.head, self.scales = place_in, place_out, head, scales
+        self.size_out, self.head, self.scales = place_out, head, scales
         self.lanes = triton.next_power_of_2(max(entry[4] for entry in entries))
 
     def __call__(self, x: Tensor, num_atoms: int) -> Tensor:
@@ -89,7 +88,7 @@ _Plan = tuple[Tensor, Tensor, int, int, int, int]
 
 def _plan(shapes_in: Sequence[Shape], shapes_out: Sequence[Shape], sources: Sequence[int | None],
           weights: Sequence[Tensor | None], like: Tensor) -> _Plan:
-    starts_in = [sum(d * c for d, c in shapes_in[:k]) for k in range(len(shapes_in))]
+    starts_in = [size_per_atom(shapes_in[:k]) for k in range(len(shapes_in))]
     entries, flat, y_start, w_start = [], [], 0, 0
     for (dim, width), source, weight in zip(shapes_out, sources, weights, strict=True):
         inner = 0 if source is None else shapes_in[source][1]
@@ -169,11 +168,17 @@ def _grouped_linear(x, w, y, base, table, species, num_atoms, NUM_SPECIES: tl.co
 
 
 @triton.jit
+def _gate_entry(table, num_atoms):
+    """One row of the table: kind; start and width in the input, start and channels in the output, 2l+1, first gate."""
+    entry = table + tl.program_id(1) * 7
+    return (tl.load(entry), tl.load(entry + 1) * num_atoms, tl.load(entry + 2), tl.load(entry + 3) * num_atoms,
+            tl.load(entry + 4), tl.load(entry + 5), tl.load(entry + 6))
+
+
+@triton.jit
 def _gate_forward(x, out, table, num_atoms, head, silu_scale, tanh_scale, LANES: tl.constexpr):
-    atom, entry = tl.program_id(0).to(tl.int64), table + tl.program_id(1) * 7
-    kind, x_start, x_width = tl.load(entry), tl.load(entry + 1) * num_atoms, tl.load(entry + 2)
-    out_start, channels = tl.load(entry + 3) * num_atoms, tl.load(entry + 4)
-    dim, gate_start = tl.load(entry + 5), tl.load(entry + 6)
+    atom = tl.program_id(0).to(tl.int64)
+    kind, x_start, x_width, out_start, channels, dim, gate_start = _gate_entry(table, num_atoms)
     lane = tl.arange(0, LANES)
     inside = lane < channels
     if kind == 2:
@@ -193,10 +198,8 @@ def _gate_forward(x, out, table, num_atoms, head, silu_scale, tanh_scale, LANES:
 
 @triton.jit
 def _gate_backward(x, g, by_x, table, num_atoms, head, silu_scale, tanh_scale, LANES: tl.constexpr):
-    atom, entry = tl.program_id(0).to(tl.int64), table + tl.program_id(1) * 7
-    kind, x_start, x_width = tl.load(entry), tl.load(entry + 1) * num_atoms, tl.load(entry + 2)
-    g_start, channels = tl.load(entry + 3) * num_atoms, tl.load(entry + 4)
-    dim, gate_start = tl.load(entry + 5), tl.load(entry + 6)
+    atom = tl.program_id(0).to(tl.int64)
+    kind, x_start, x_width, g_start, channels, dim, gate_start = _gate_entry(table, num_atoms)
     lane = tl.arange(0, LANES)
     inside = lane < channels
     if kind == 2:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from e3nn import o3
 from torch import Tensor
 
-from toolkit.kernels.fused_nodes import FusedGate, GroupedLinear, Shape
+from toolkit.kernels.flat import flatten, shapes, unflatten
+from toolkit.kernels.fused_nodes import FusedGate, GroupedLinear
 from toolkit.nn.gate import activation_scales
 
 if TYPE_CHECKING:
@@ -43,25 +43,14 @@ class FusedNodes:
 
     def before(self, features: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The features, flat, and what the convolution takes."""
-        flat = torch.cat([x.flatten() for x in features])
+        flat = flatten(features)
         num_atoms = len(features[0])
-        return flat, unflatten(self.linear_1(flat, num_atoms), num_atoms, self._shapes_in)
+        return flat, list(unflatten(self.linear_1(flat, num_atoms), num_atoms, self._shapes_in))
 
     def after(self, messages: list[Tensor], flat: Tensor, species: Tensor) -> list[Tensor]:
         """Linear map of the messages, plus self-connection of the features, gated. species : (N,) int64."""
         num_atoms = len(messages[0])
-        mixed = self.linear_2(torch.cat([x.flatten() for x in messages]), num_atoms)
+        mixed = self.linear_2(flatten(messages), num_atoms)
         if self.self_connection is not None:
             mixed = self.self_connection(flat, num_atoms, species, mixed)
-        return unflatten(self.gate(mixed, num_atoms), num_atoms, self._shapes_out)
-
-
-def shapes(irreps: o3.Irreps) -> list[Shape]:
-    """(2l+1, channels) of each irrep."""
-    return [(mul_ir.ir.dim, mul_ir.mul) for mul_ir in irreps]
-
-
-def unflatten(flat: Tensor, num_atoms: int, irreps: list[Shape]) -> list[Tensor]:
-    """(N · D,) -> one (N, 2l+1, C) per irrep."""
-    parts = flat.split([num_atoms * dim * channels for dim, channels in irreps])
-    return [part.view(num_atoms, *shape) for part, shape in zip(parts, irreps, strict=True)]
+        return list(unflatten(self.gate(mixed, num_atoms), num_atoms, self._shapes_out))

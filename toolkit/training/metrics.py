@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor

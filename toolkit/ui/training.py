@@ -131,7 +131,7 @@ def start_section(config: TrainConfig) -> None:
 def show_budget(budget: dict[str, Any]) -> None:
     """Parameters, memory, time of an epoch and the expected end (see `toolkit.training.budget.Budget`)."""
     end = time.strftime("%d %b %H:%M", time.localtime(time.time() + budget["total_s"]))
-    show_numbers({"Parameters": f"{budget['num_parameters']:,}", 
+    show_numbers({"Parameters": f"{budget['num_parameters']:,}",
                   "Memory of a step": f"{budget['peak_bytes'] / MB:,.0f} MB", "One epoch": duration(budget["epoch_s"]), "The whole run": duration(budget["total_s"])})
     parts = " It exceeds the free memory: batches are computed in parts." if budget["in_parts"] else ""
     st.caption(f"{budget['n_train']:,} training, {budget['n_val']:,} validation and {budget['n_test']:,} test frames; "

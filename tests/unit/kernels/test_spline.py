@@ -50,12 +50,12 @@ def test_derivatives_are_those_of_the_table(radial):
 def test_a_potential_reads_tables_in_float32_only_and_its_hessian_uses_the_network(ethanol):
     config = ModelConfig(species=("H", "C", "O"), num_features=8, l_max=1, num_layers=2, r_max=4.0, avg_num_neighbors=6.0)
     exact = build_potential(config, dtype="float64", backend="reference").predict(ethanol)
-    for dtype, tabulated in (("float32", True), ("float64", False)):
+    for dtype, is_tabulated in (("float32", True), ("float64", False)):
         potential = build_potential(config, dtype=dtype, backend="compiled")
-        assert potential._prepared.tabulated is tabulated
+        assert potential._prepared.tabulated is is_tabulated
         assert not potential.model.tabulated
         error = abs(potential.predict(ethanol)["forces"] - exact["forces"]).max()
-        assert error < (1e-5 if tabulated else 1e-12) * abs(exact["forces"]).max()
+        assert error < (1e-5 if is_tabulated else 1e-12) * abs(exact["forces"]).max()
 
 
 def test_cutoffs_by_pair_of_species_are_computed_not_tabulated(ethanol):
