@@ -15,7 +15,7 @@ from toolkit.jobs.run_dir import Status, create_run_dir, list_runs, open_run, ru
 
 PAGES = ("app.py", "pages/1_Dataset.py", "pages/2_Train.py", "pages/3_Molecular_Dynamics.py", "pages/4_Trajectory.py",
          "pages/5_Equivariance.py", "pages/6_Spectra.py", "pages/7_Study.py", "pages/8_Runs.py",
-         "pages/9_Evaluate.py")
+         "pages/9_Evaluate.py", "pages/11_Theory.py")
 EPOCH = {"kind": "epoch", "train_loss": 0.5, "val_loss": 0.4, "learning_rate": 0.01, "val_forces_mae_meV_per_A": 81.5,
          "val_energy_mae_meV_per_atom": 2.25, "frames_per_s": 33.0}
 

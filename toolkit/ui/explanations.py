@@ -1,0 +1,144 @@
+"""What each control does to the physics, in a sentence or two, and where its equation stands on the Theory page."""
+
+from __future__ import annotations
+
+THEORY = "Theory"
+"""Address of the page, relative to every other page; a link from a tooltip opens it beside the form."""
+
+EXPLANATIONS: dict[str, tuple[str, str]] = {
+    # choices that several pages share
+    "model": ("It knows only the elements and the kind of structures it was trained on.", "energy"),
+    "structure": ("Where the atoms are. Embedded sets come with the app: molecules sampled at 500 K, labelled with "
+                  "GFN2-xTB, a fast quantum method.", "energy"),
+    "data": ("Frames: positions of the atoms with energy and forces. Embedded sets come with the app: molecules sampled "
+             "at 500 K, labelled with GFN2-xTB, a fast quantum method.", "units"),
+    "test_data": ("Frames that the model must never learn from. Looked at once, at the end.", "splits"),
+    "labelled_data": ("Frames with known energies and forces, with which predictions are compared.", "errors"),
+    "frame": ("Which of the frames to take: 0 is the first, -1 the last.", "replicas"),
+    "run": ("What was started here before, newest first. The address of the page names it, so a reload finds it.",
+            "precision"),
+    "upload": ("Units and signs are found from the numbers, and shown on the Dataset page.", "units"),
+    "path": ("Extended XYZ, npz (MD17, rMD17, sGDML), or anything that ASE reads.", "units"),
+    "dtype": ("float32 keeps 7 digits and is faster. float64 keeps 16: for symmetries and second derivatives.",
+              "precision"),
+    "energy_unit": ("Of the file, when it cannot be told from the numbers. A wrong one scales all forces.", "units"),
+    "length_unit": ("Of the file, when it cannot be told from the numbers. A wrong one moves all atoms apart.", "units"),
+    "energy_key": ("Name of the energy in the file; empty: found automatically.", "units"),
+    "forces_key": ("Name of the forces in the file, minus the slope of the energy; empty: found automatically.", "units"),
+    "stress_key": ("Name of the stress in the file, positive under tension; empty: found automatically.", "energy"),
+    # Dataset
+    "dataset.forces": ("Each arrow is the force on one atom: the direction in which its energy falls.", "energy"),
+    # Train
+    "train.preset": ("A complete configuration to start from; every field can be changed below.", "layers"),
+    "train.yaml": ("Every field can be set here, also those that have no widget. Checked when you leave the box or press "
+                   "Ctrl+Enter; the form follows.", "loss"),
+    "train.data.split.method": ("blocks: contiguous stretches, for one trajectory. random: for independent frames. "
+                                "indices: from a file.", "splits"),
+    "train.data.split.num_train": ("The model learns from these. Ten times more frames make the error several times "
+                                   "smaller.", "splits"),
+    "train.data.split.num_val": ("They judge the model after each epoch; the best epoch is kept.", "splits"),
+    "train.data.split.num_test": ("Looked at once, at the end: the honest error.", "splits"),
+    "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
+    "train.model.r_max": ("Atoms further apart exchange no messages. Too small misses physics; the cost grows as the "
+                          "cube.", "cutoff"),
+    "train.model.num_layers": ("Each layer carries information one cutoff further and correlates more atoms.", "layers"),
+    "train.model.l_max": ("How finely directions are told apart: 0 sees distances only, 1 arrows, 2 ellipsoids.",
+                          "spherical-harmonics"),
+    "train.model.num_features": ("Features of each kind on every atom: capacity, and cost. One number, or one for each "
+                                 "l: 64, 32, 16.", "layers"),
+    "train.model.parity": ("Also keep features that change sign under inversion the other way. Twice the cost; rarely "
+                           "needed for energies.", "parity"),
+    "train.max_epochs": ("How often every training frame is seen. The learning rate falls over this time.",
+                         "learning-rate"),
+    "train.batch_size": ("Frames in each step of the optimiser. Small learns more per epoch, large is faster on a GPU.",
+                         "learning-rate"),
+    "train.optimizer.learning_rate": ("How far each step moves the weights. Too large diverges, too small does not "
+                                      "arrive.", "learning-rate"),
+    "train.loss.energy_weight": ("What squared errors of the energy, (eV/atom)², count in the loss.", "loss"),
+    "train.loss.forces_weight": ("What squared errors of the forces, (eV/Å)², count in the loss. They teach the shape of "
+                                 "the energy.", "loss"),
+    "train.device": ("auto takes the GPU where there is one. Or write cpu, cuda, cuda:1.", "precision"),
+    "train.dtype": ("Numbers of the network: float32 is faster and enough for training.", "precision"),
+    "train.seed": ("Of the order of the frames. The same seed on the same machine repeats the run.", "precision"),
+    # Molecular dynamics
+    "md.preset": ("Settings that answer one question; every field can be changed below.", "nve"),
+    "md.ensemble": ("nve: constant energy. Heat baths: langevin pushes every atom and relaxes fast, csvr scales all "
+                    "velocities and disturbs the motion least, nose-hoover is deterministic. npt: constant pressure, for "
+                    "crystals.", "nve"),
+    "md.temperature_K": ("Of the heat bath and of the first velocities. At constant energy, of the first velocities "
+                         "only.", "initial-velocities"),
+    "md.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen, 1 to 2 fs without.", "timestep"),
+    "md.friction_per_fs": ("How tightly the bath holds: 0.01 per fs is a memory of 100 fs. Strong friction slows all "
+                           "motion.", "langevin"),
+    "md.thermostat_fs": ("How fast the bath corrects the temperature: 100 fs is tight, 1000 fs gentle.", "csvr"),
+    "md.pressure_GPa": ("Pressure on the crystal. For a crystal, 0 is the same as the atmosphere (0.0001 GPa).",
+                        "barostat"),
+    "md.barostat_fs": ("How fast the cell answers to the pressure; slower than the heat bath.", "barostat"),
+    "md.cell_change": ("isotropic keeps the shape of the cell; anisotropic lets all lengths and angles change.",
+                       "barostat"),
+    "md.steps": ("Number of time steps. The more, the smaller the error bars of all averages.", "error-bars"),
+    "md.save_every": ("Steps between stored frames. Spectra need a frame every 4 fs or less, averages only rare ones.",
+                      "replicas"),
+    "md.replicas": ("Independent copies at once, with their own velocities and noise: smaller error bars.", "replicas"),
+    "md.seed": ("Of velocities and noise. The same seed on the same machine repeats the trajectory.", "precision"),
+    # Trajectory
+    "trajectory.system": ("One of the structures that were simulated, in the order of the frames they started from.",
+                          "replicas"),
+    "trajectory.replica": ("One of the independent copies. They differ in first velocities and noise.", "replicas"),
+    "trajectory.r_max": ("Longest distance that is counted.", "rdf"),
+    "trajectory.pairs": ("Pairs of elements. Bonds are the first sharp peaks: C-H near 1.09 Å, C-C near 1.4 to 1.5 Å.",
+                         "rdf"),
+    "trajectory.measure": ("Many frames take a while. All of them are counted.", "rdf"),
+    # Equivariance
+    "equivariance.turn": ("Turns all atoms about this axis of space, not of the molecule.", "equivariance"),
+    "equivariance.mirror": ("x → −x: the mirror image, which no turning brings back.", "parity"),
+    "equivariance.invert": ("x, y, z → −x, −y, −z: a mirror followed by half a turn.", "parity"),
+    "equivariance.shift": ("All atoms by the same vector, (1.5, −1.0, 0.5) Å. Nothing may change.", "equivariance"),
+    "equivariance.shuffle": ("The same atoms, listed in another order. Each keeps its own force.", "passport"),
+    "equivariance.fault": ("The copy takes distances along one direction of space for longer by this much, which breaks "
+                           "the symmetry. 0: no fault.", "equivariance"),
+    "equivariance.layer": ("Features of an atom after this layer: what it knows of its surroundings so far.", "layers"),
+    "equivariance.atom": ("Whose features are compared. The number counts from 0, as in the file.", "equivariance"),
+    "equivariance.vectors": ("Features of degree 1 are arrows in space and turn as forces do.", "spherical-harmonics"),
+    # Spectra
+    "spectra.temperature": ("Of the ideal gas whose free energy is given.", "thermochemistry"),
+    "spectra.symmetry": ("Rotations that leave the molecule as it is: 1 for aspirin, 2 for water, 12 for benzene. Enters "
+                         "the free energy only.", "thermochemistry"),
+    "spectra.supercell": ("Crystals only: repetitions along each vector, until forces fade inside. 1: modes at Γ alone.",
+                          "phonons"),
+    "spectra.simulation": ("Its velocities are projected on the modes: at which frequency each really moves.", "vdos"),
+    # Study
+    "study.preset": ("How long everything is simulated. Longer runs: smaller error bars, finer spectra.", "error-bars"),
+    "study.temperature_K": ("Of the heat bath and of all first velocities.", "initial-velocities"),
+    "study.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
+    "study.seed": ("The same seed on the same machine repeats the study.", "precision"),
+    "study.nve_ps": ("Length of the runs at constant energy, one in float64 and one in float32: drift and spectra.",
+                     "nve"),
+    "study.nvt_ps": ("Length of each replica in the heat bath: distances, torsions, temperature of each mode.",
+                     "langevin"),
+    "study.nvt_replicas": ("Independent copies in the heat bath: smaller error bars.", "replicas"),
+    "study.resolution_cm1": ("Of spectra: 33 ps divided by this is the length of a segment.", "vdos"),
+    # Runs and Evaluate
+    "runs.tasks": ("Show only these kinds of runs; none chosen: all.", "precision"),
+    "runs.against": ("epoch compares how much is learned from the same data, wall time what it costs.", "learning-rate"),
+    "evaluate.judged": ("What makes a frame bad: one atom with a large force error, all atoms a little, or the energy.",
+                        "errors"),
+    # Theory
+    "theory.num_bessels": ("How many radial functions a distance is turned into.", "radial-basis"),
+    "theory.r_max": ("Beyond this distance a neighbour is not seen.", "cutoff"),
+    "theory.p": ("A larger power keeps messages strong until close to the cutoff.", "cutoff"),
+    "theory.degree": ("Degree of the harmonic; it has 2l + 1 components.", "spherical-harmonics"),
+    "theory.order": ("Which of the components, −l to l.", "spherical-harmonics"),
+}
+"""Name of a control, as in its widget key or the path of its field -> what it does, and its anchor in docs/theory.md."""
+
+
+def explained(control: str) -> str:
+    """Help text of a control: what it does, and a link to its equation."""
+    text, anchor = EXPLANATIONS[control]
+    return f"{text} {equation(anchor)}"
+
+
+def equation(anchor: str) -> str:
+    """A Markdown link to a section of the Theory page."""
+    return f"[Equation →]({THEORY}#{anchor})"
