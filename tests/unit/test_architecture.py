@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-LEVELS = [{"units", "errors", "storage", "progress", "config_base", "config_md", "config"}, {"data", "kernels"}, {"nn"}, {"models"},
+LEVELS = [{"units", "errors", "storage", "progress", "config_base", "config_md", "config_model", "config"},
+          {"data", "kernels"}, {"nn"}, {"models"},
           {"training", "md", "checks", "interfaces"}, {"jobs", "bench"}, {"api", "console"}, {"commands"}, {"ui", "cli", "__main__"}]
 FREE = {"analysis", "figures"}
 LEVEL_OF = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -3,6 +3,7 @@
 import pytest
 
 from toolkit.config import MDConfig, ModelConfig, TrainConfig, load_config, parse_config, save_config
+from toolkit.config_model import ARCHITECTURE_DEFAULTS, ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, StorageError
 
 MINIMAL = {"data": {"train": "embedded:aspirin"}}
@@ -62,3 +63,11 @@ def test_missing_file_and_unwritable_folder(tmp_path):
 def test_configurations_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         MDConfig().steps = 3
+
+
+def test_a_field_of_another_architecture_is_refused(monkeypatch):
+    monkeypatch.setitem(ARCHITECTURE_FIELDS, "pairwise", frozenset({"num_layers"}))
+    monkeypatch.setitem(ARCHITECTURE_DEFAULTS, "pairwise", {"zbl": True})
+    assert parse_config(ModelConfig, {"architecture": "pairwise", "num_layers": 2}).zbl
+    with pytest.raises(ConfigError, match="l_max is not a field of the architecture 'pairwise'"):
+        parse_config(ModelConfig, {"architecture": "pairwise", "l_max": 1})

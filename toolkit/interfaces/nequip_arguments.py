@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from toolkit.config import MODEL_PRESETS, ModelConfig, parse_config
+from toolkit.config import ModelConfig, parse_config
+from toolkit.config_model import MODEL_PRESETS
 from toolkit.errors import ConfigError
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from toolkit.cli import app
-from toolkit.config import MODEL_PRESETS, ModelConfig, parse_config
+from toolkit.config import ModelConfig, parse_config
+from toolkit.config_model import MODEL_PRESETS
 from toolkit.errors import ModelError
 from toolkit.interfaces.nequip_arguments import architecture, parse_arguments
 from toolkit.interfaces.nequip_import import import_nequip

@@ -7,7 +7,8 @@ import pytest
 import torch
 from ase import Atoms
 
-from toolkit.config import MODEL_PRESETS, ModelConfig, parse_config
+from toolkit.config import ModelConfig, parse_config
+from toolkit.config_model import MODEL_PRESETS
 from toolkit.errors import ConfigError
 from toolkit.models.derivatives import hessian
 from toolkit.models.potential import build_potential
