@@ -15,6 +15,7 @@ from toolkit.data.inspection import Inspection, frame_table, inspect_sources
 from toolkit.figures.plots import bar_chart
 from toolkit.ui.choices import pick_source
 from toolkit.ui.dataset import show_distributions, show_findings, show_frames, show_references
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import begin, show_numbers, shown_errors
 
 Options = tuple[tuple[str, str], ...]
@@ -52,12 +53,15 @@ def _options() -> Options:
     with st.expander("The file means something else: set units or names of fields"):
         columns = st.columns(5)
         chosen = {
-            "energy_unit": columns[0].selectbox("Energy unit", get_args(EnergyUnit), key="dataset.energy_unit"),
-            "length_unit": columns[1].selectbox("Length unit", get_args(LengthUnit), key="dataset.length_unit"),
+            "energy_unit": columns[0].selectbox("Energy unit", get_args(EnergyUnit), key="dataset.energy_unit",
+                                                help=explained("dataset.energy_unit")),
+            "length_unit": columns[1].selectbox("Length unit", get_args(LengthUnit), key="dataset.length_unit",
+                                                help=explained("dataset.length_unit")),
         }
         for column, label in zip(columns[2:], ("Energy", "Forces", "Stress"), strict=True):
             name = f"{label.lower()}_key"
-            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="found automatically")
+            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="found automatically",
+                                            help=explained(f"dataset.{name}"))
     return tuple((name, value) for name, value in chosen.items() if value and value != "auto")
 
 

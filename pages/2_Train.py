@@ -16,31 +16,30 @@ from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
 from toolkit.ui.training import checked, choose_data, pick_start, show_texts, start_section
 
 DATA = (
-    FormField("data.split.method", "Split", "blocks: contiguous stretches, for one trajectory; random: for "
-                                            "independent frames."),
-    FormField("data.split.num_train", "Training frames", "The model learns from these; more of them, less error."),
-    FormField("data.split.num_val", "Validation frames", "Judge the model after each epoch; the best epoch is kept."),
-    FormField("data.split.num_test", "Test frames", "Looked at once, at the end: the honest error."),
-    FormField("data.split.seed", "Split seed", "The same seed gives the same split."),
+    FormField("data.split.method", "Split"),
+    FormField("data.split.num_train", "Training frames"),
+    FormField("data.split.num_val", "Validation frames"),
+    FormField("data.split.num_test", "Test frames"),
+    FormField("data.split.seed", "Split seed"),
 )
 MODEL = (
-    FormField("model.r_max", "Cutoff radius, Å", "Atoms further apart exchange no messages. Cost grows as its cube."),
-    FormField("model.num_layers", "Layers", "Each layer carries information one cutoff further and adds body order."),
-    FormField("model.l_max", "l max", "Angular resolution of features: 0 sees distances only, 1 vectors, 2 more."),
-    FormField("model.num_features", "Channels", "Features of each kind on every atom: capacity, and cost."),
-    FormField("model.parity", "Both parities", "Also keep features that change sign under inversion the other way."),
+    FormField("model.r_max", "Cutoff radius, Å"),
+    FormField("model.num_layers", "Layers"),
+    FormField("model.l_max", "l max"),
+    FormField("model.num_features", "Channels"),
+    FormField("model.parity", "Both parities"),
 )
 LEARNING = (
-    FormField("max_epochs", "Epochs", "How often every training frame is seen."),
-    FormField("batch_size", "Batch size", "Frames a step. Small is better per epoch, large is faster on a GPU."),
-    FormField("optimizer.learning_rate", "Learning rate", "Too large diverges, too small does not arrive."),
-    FormField("loss.energy_weight", "Weight of energies", "In the loss: squared error, (eV/atom)², times this."),
-    FormField("loss.forces_weight", "Weight of forces", "In the loss: squared error, (eV/Å)², times this."),
+    FormField("max_epochs", "Epochs"),
+    FormField("batch_size", "Batch size"),
+    FormField("optimizer.learning_rate", "Learning rate"),
+    FormField("loss.energy_weight", "Weight of energies"),
+    FormField("loss.forces_weight", "Weight of forces"),
 )
 MACHINE = (
-    FormField("device", "Device", "auto takes the GPU where there is one. Or cpu, cuda, cuda:1."),
-    FormField("dtype", "Precision", "float32 is faster; float64 for Hessians and checks of symmetry."),
-    FormField("seed", "Seed", "Of the batch order. The same seed on the same machine gives the same run."),
+    FormField("device", "Device"),
+    FormField("dtype", "Precision"),
+    FormField("seed", "Seed"),
 )
 SECTIONS = (
     ("Data", r"Test frames are looked at once, at the end.", DATA),

@@ -16,30 +16,28 @@ from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 PHYSICS = (
-    FormField("ensemble", "Ensemble", "nve conserves energy. Heat baths: langevin (noise on every atom, relaxes fast), "
-              "csvr (scales all velocities, disturbs the motion least), nose-hoover (deterministic). npt: constant "
-              "pressure, for crystals."),
-    FormField("temperature_K", "Temperature, K", "Of the heat bath, and of the first velocities."),
-    FormField("timestep_fs", "Time step, fs", "A tenth of the fastest vibration or less: 0.5 fs with hydrogen."),
+    FormField("ensemble", "Ensemble"),
+    FormField("temperature_K", "Temperature, K"),
+    FormField("timestep_fs", "Time step, fs"),
 )
 BATHS = {
     "nve": (),
-    "langevin": (FormField("friction_per_fs", "Friction, 1/fs", "How tightly the bath holds: 0.01 is 100 fs."),),
-    "csvr": (FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),),
+    "langevin": (FormField("friction_per_fs", "Friction, 1/fs"),),
+    "csvr": (FormField("thermostat_fs", "Relaxation, fs"),),
     "npt": (
-        FormField("thermostat_fs", "Relaxation, fs", "How fast the bath corrects the temperature."),
-        FormField("pressure_GPa", "Pressure, GPa", "0 is, for a crystal, the same as the atmosphere."),
-        FormField("barostat_fs", "Cell relaxation, fs", "How fast the cell answers to the pressure."),
-        FormField("cell_change", "Cell", "isotropic keeps the shape; anisotropic lets all lengths and angles change."),
+        FormField("thermostat_fs", "Relaxation, fs"),
+        FormField("pressure_GPa", "Pressure, GPa"),
+        FormField("barostat_fs", "Cell relaxation, fs"),
+        FormField("cell_change", "Cell"),
     ),
 }
 BATHS["nose-hoover"] = BATHS["csvr"]
 DRIFT = "energy_drift_meV_per_atom_per_ps"
 LENGTH = (
-    FormField("steps", "Steps", "Number of time steps."),
-    FormField("save_every", "Save every", "Steps between stored frames."),
-    FormField("replicas", "Replicas", "Independent copies at once, with their own velocities and noise."),
-    FormField("seed", "Seed", "The same seed on the same machine gives the same trajectory."),
+    FormField("steps", "Steps"),
+    FormField("save_every", "Save every"),
+    FormField("replicas", "Replicas"),
+    FormField("seed", "Seed"),
 )
 
 

@@ -8,6 +8,7 @@ from toolkit.checks.features import break_symmetry
 from toolkit.errors import DataError
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.equivariance import Scenario, show_answers, show_features
+from toolkit.ui.explanations import explained
 from toolkit.ui.loading import cached_potential, cached_structure
 from toolkit.ui.motions import pick_motion
 from toolkit.ui.page import begin, shown_errors
@@ -55,7 +56,7 @@ def main() -> None:
             frame = pick_frame("equivariance", source)
         dtype = last.segmented_control("Precision", ["float64", "float32"], default="float64", required=True,
                                        key="equivariance.dtype", persist_state="session",
-                                       help="Rounding leaves relative errors near 1e-15 in float64, 1e-6 in float32.")
+                                       help=explained("equivariance.dtype"))
         if source is None:
             st.info("Choose a structure to turn.")
             return
@@ -75,9 +76,9 @@ def _scenario(model: str, dtype: str, source: str, frame: int) -> Scenario:
         with left:
             motion = pick_motion("equivariance")
         percent = right.slider("Fault of the broken copy, %", 0, 20, 10, key="equivariance.fault",
-                               persist_state="session")
-        right.caption("It has the same weights, but takes distances along one direction of space for longer by this "
-                      "much, and the other way round for shorter.")
+                               persist_state="session", help=explained("equivariance.fault"))
+        right.caption("A copy with the same weights that takes distances along one direction of space for longer: what "
+                      "a network without the symmetry does.")
     return Scenario(f"{source}:{frame}", potential, break_symmetry(potential, percent / 100), atoms, motion)
 
 

@@ -8,6 +8,7 @@ from toolkit.config import parse_config
 from toolkit.jobs.modes import ModesRequest
 from toolkit.jobs.run_dir import Run, read_json
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 from toolkit.ui.spectra import show_modes
@@ -43,11 +44,11 @@ def _form() -> None:
             frame = pick_frame("spectra", structure)
         with st.container(horizontal=True):
             temperature = st.number_input("Temperature of the free energy, K", 1.0, 5000.0, 298.15,
-                                          key="spectra.temperature")
+                                          key="spectra.temperature", help=explained("spectra.temperature"))
             symmetry = st.number_input("Symmetry number", 1, 60, 1, key="spectra.symmetry",
-                                       help="Rotations that leave the molecule as it is: 2 for water, 12 for benzene.")
+                                       help=explained("spectra.symmetry"))
             repeats = st.number_input("Supercell for phonons", 1, 8, 1, key="spectra.supercell",
-                                      help="Crystals only: repetitions along each vector. 1 gives the modes at Γ.")
+                                      help=explained("spectra.supercell"))
         if structure is None:
             st.info("Choose a structure.")
         elif st.button("Compute the normal modes", type="primary", icon=":material/graphic_eq:", key="spectra.start"):

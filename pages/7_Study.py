@@ -10,21 +10,22 @@ from toolkit.config import parse_config
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
+from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 from toolkit.ui.study import show_study
 
 CONDITIONS = (
-    FormField("temperature_K", "Temperature, K", "Of the heat bath and of all first velocities."),
-    FormField("timestep_fs", "Time step, fs", "0.5 fs where there is hydrogen."),
-    FormField("seed", "Seed", "The same seed on the same machine gives the same study."),
+    FormField("temperature_K", "Temperature, K"),
+    FormField("timestep_fs", "Time step, fs"),
+    FormField("seed", "Seed"),
 )
 LENGTHS = (
-    FormField("nve_ps", "Constant energy, ps", "Once in float64 and once in float32: energy drift and spectra."),
-    FormField("nvt_ps", "Heat bath, ps", "Of each replica: distances, torsions, temperature of each mode."),
-    FormField("nvt_replicas", "Replicas", "Independent copies in the heat bath."),
-    FormField("resolution_cm1", "Resolution, cm⁻¹", "Of spectra: 33 ps / resolution is the length of a segment."),
+    FormField("nve_ps", "Constant energy, ps"),
+    FormField("nvt_ps", "Heat bath, ps"),
+    FormField("nvt_replicas", "Replicas"),
+    FormField("resolution_cm1", "Resolution, cm⁻¹"),
 )
 STAGES = ("relaxation and normal modes → equilibration → constant energy in float64 and float32 → heat bath → "
           "distances, vibrational spectrum, modes in motion, torsions → report")
@@ -55,7 +56,7 @@ def _form() -> None:
             frame = pick_frame("study", structure)
         preset = st.segmented_control("Size", list(PRESETS), default="coffee-break", required=True, key="study.preset",
                                       format_func=lambda name: name.replace("-", " "),
-                                      help="Minutes, half an hour, or hours on a CPU core for a molecule like aspirin.")
+                                      help=explained("study.preset"))
         values = {**StudyConfig().model_dump(mode="json"), **PRESETS[preset]}
         with st.container(horizontal=True):
             values = draw_form("study", StudyConfig, CONDITIONS, values)

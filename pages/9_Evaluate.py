@@ -12,16 +12,17 @@ from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.scripts import evaluation_script
 from toolkit.ui.choices import pick_model, pick_source
 from toolkit.ui.evaluation import show_evaluation, tested_on
+from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
 TESTED = "its own test frames"
 READING = (
-    FormField("energy_unit", "Energy unit", "Of the file, when it cannot be told from the numbers."),
-    FormField("length_unit", "Length unit", "Of the file, when it cannot be told from the numbers."),
-    FormField("energy_key", "Energy field", "Name in the file; empty: found automatically."),
-    FormField("forces_key", "Forces field", "Name in the file; empty: found automatically."),
+    FormField("energy_unit", "Energy unit"),
+    FormField("length_unit", "Length unit"),
+    FormField("energy_key", "Energy field"),
+    FormField("forces_key", "Forces field"),
 )
 
 
@@ -57,7 +58,7 @@ def _form() -> None:
             data, part = _reading(source), "all"
             st.caption("All frames of the file. Frames that it was trained on look better than they should.")
         dtype = st.segmented_control("Precision", ["float32", "float64"], default="float32", required=True,
-                                     key="evaluate.dtype")
+                                     key="evaluate.dtype", help=explained("evaluate.dtype"))
         if st.button("Evaluate", type="primary", icon=":material/target:", key="evaluate.start"):
             request = EvaluateRequest(model=model, data=data, part=part, dtype=dtype)
             start_job("evaluate", request.model_dump(mode="json"))

@@ -151,7 +151,7 @@ def test_train_starts_what_the_form_says(open_page, started: list[Path]) -> None
 def test_train_takes_channels_per_degree_from_a_preset(open_page, started: list[Path]) -> None:
     at = open_page("pages/2_Train.py")
     at.selectbox(key="train.preset").select("aspirin rmd17 cpu").run()
-    assert not at.exception and at.text_input(key="train.model.num_features").value == "32, 24, 16"
+    assert not at.exception and at.text_input(key="train.model.num_features").value == "64, 32, 32"
     at.text_input(key="train.model.num_features").input("8, 4, x").run()
     assert "unable to parse string as an integer" in at.error[0].value
     at.text_input(key="train.model.num_features").input("8, 4, 2").run()

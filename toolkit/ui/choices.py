@@ -16,6 +16,7 @@ from toolkit.errors import DataError
 from toolkit.jobs.run_dir import list_runs, runs_root
 from toolkit.models.folders import shipped_models
 from toolkit.storage import replacing
+from toolkit.ui.explanations import explained
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
@@ -41,7 +42,7 @@ def pick_model(page: str) -> str | None:
         st.page_link("pages/2_Train.py", label="Go to training", icon=":material/model_training:")
         return None
     return models[st.selectbox("Model", list(models), key=f"{page}.model", persist_state="session",
-                               help="It knows only the elements and the kind of structures it was trained on.")]
+                               help=explained("model"))]
 
 
 def pick_structure(page: str) -> str | None:
@@ -55,7 +56,7 @@ def pick_frame(page: str, structure: str | None) -> int:
     """Which frame of a structure's source: by default the first, of an earlier run the last."""
     is_run = (structure or "").startswith("run:")
     return int(st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"{page}.frame.{is_run}",
-                               help="0 is the first, -1 the last."))
+                               help=explained("frame")))
 
 
 def presets() -> dict[str, Path]:
@@ -89,12 +90,12 @@ def pick_source(page: str, label: str = "Data", first: Mapping[str, str] | None 
     embedded = {f"Embedded {name}": PREFIX + name for name in embedded_names()}
     sources = {**(first or {}), **embedded, **(more or {})}
     choice = st.selectbox(label, [*sources, UPLOADED, ON_SERVER], key=f"{page}.source", persist_state="session",
-                          help="Embedded sets come with the app: molecules sampled at 500 K with GFN2-xTB.")
+                          help=explained(f"{page}.source"))
     if choice == UPLOADED:
         return _pick_upload(page)
     if choice == ON_SERVER:
         path = st.text_input("Path on the server", key=f"{page}.path", persist_state="session",
-                             help="Allowed folders: " + ", ".join(map(str, data_folders())))
+                             help="Allowed folders: " + ", ".join(map(str, data_folders())) + ". " + explained("path"))
         return str(allowed_path(path)) if path else None
     return sources[choice]
 
@@ -130,7 +131,7 @@ def save_upload(name: str, content: memoryview | bytes) -> Path:
 
 def _pick_upload(page: str) -> str | None:
     file = st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=DATA_TYPES,
-                            key=f"{page}.upload")
+                            key=f"{page}.upload", help=explained("upload"))
     if file is not None:
         kept = st.session_state.get(f"{page}.kept")
         if kept is None or kept[0] != file.file_id:
@@ -141,5 +142,5 @@ def _pick_upload(page: str) -> str | None:
     if not earlier:
         return None
     chosen = st.selectbox("or a file uploaded earlier", earlier, index=None, key=f"{page}.earlier",
-                          persist_state="session")
+                          persist_state="session", help=explained("upload"))
     return str(folder / chosen) if chosen else None

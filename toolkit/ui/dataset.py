@@ -15,6 +15,7 @@ from toolkit.data.detective.findings import Finding, count, some
 from toolkit.data.detective.references import ReferenceEnergies
 from toolkit.data.inspection import Inspection
 from toolkit.figures.dataset import along_file, distributions, frames_with_forces
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import plain, quantity
 from toolkit.ui.viewer import show_scene
 
@@ -76,11 +77,11 @@ def show_frames(inspection: Inspection) -> None:
         st.button("All frames again", key="dataset.all", icon=":material/undo:", on_click=_choose, args=("", "", ()))
     else:
         chosen = np.arange(len(data.frames))
-    forces = st.toggle("Forces as arrows", value=True, key="dataset.forces")
+    forces = st.toggle("Forces as arrows", value=True, key="dataset.forces", help=explained("dataset.forces"))
     view = f"{data.name}:{title}:{some(places)}"
     if any(not np.array_equal(data.frames[t].numbers, data.frames[chosen[0]].numbers) for t in chosen):
         place = st.selectbox("Frame", data.indices[chosen].tolist(), key=f"dataset.frame.{view}",
-                             help="Frames of different atoms are shown one at a time.")
+                             help=explained("dataset.frame"))
         chosen, view = usable_frames(data, [place]), f"{view}:{place}"
     _scene([data.frames[t] for t in chosen], data.indices[chosen], view, forces)
 

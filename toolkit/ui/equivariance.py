@@ -16,6 +16,7 @@ from toolkit.errors import ModelError
 from toolkit.figures.arrows import LONGEST_A, arrow_scale, arrows_scene
 from toolkit.figures.plots import BLUE, VERMILION, agreement
 from toolkit.models.potential import Potential
+from toolkit.ui.explanations import explained
 from toolkit.ui.viewer import show_scene
 
 PAGE = "equivariance"
@@ -78,7 +79,7 @@ def show_features(scenario: Scenario) -> None:
     st.caption("Parity says what an inversion does beyond turning: an odd feature changes its sign, an even one does "
                "not. The last layer keeps only l = 0, from which the energy is made.")
     if "1o" in features and st.toggle("Draw the l = 1 features of this atom as arrows", key=f"{PAGE}.vectors",
-                                      persist_state="session"):
+                                      persist_state="session", help=explained("equivariance.vectors")):
         vectors = {name: followed.transposed() for name, followed in features["1o"].items()}
         _views(scenario, "vectors", scenario.atoms.positions[atom], vectors, arrow_scale(vectors[MODEL].before))
 
@@ -86,9 +87,9 @@ def show_features(scenario: Scenario) -> None:
 def _pick_place(num_layers: int, symbols: list[str]) -> tuple[int, int]:
     left, right = st.columns([1, 2])
     layer = left.segmented_control("After layer", range(1, num_layers + 1), default=max(1, num_layers - 1),
-                                   required=True, key=f"{PAGE}.layer.{num_layers}")
+                                   required=True, key=f"{PAGE}.layer.{num_layers}", help=explained("equivariance.layer"))
     atom = right.selectbox("Of atom", range(len(symbols)), format_func=lambda i: f"{symbols[i]} {i}",
-                           key=f"{PAGE}.atom.{len(symbols)}")
+                           key=f"{PAGE}.atom.{len(symbols)}", help=explained("equivariance.atom"))
     return layer, atom
 
 

@@ -22,6 +22,7 @@ from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.models.folders import find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, plain, quantity, show_numbers
 from toolkit.ui.viewer import show_scene
 
@@ -117,7 +118,7 @@ def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray]) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         column = st.segmented_control("Judged by", list(JUDGED), default=next(iter(JUDGED)), required=True,
-                                      key=f"{PAGE}.judged", format_func=JUDGED.get)
+                                      key=f"{PAGE}.judged", format_func=JUDGED.get, help=explained("evaluate.judged"))
         frames = worst_frames(table, column, WORST).tolist()
         key = f"{PAGE}.table.{run.run_id}.{column}"
         st.dataframe([_row(table, frame) for frame in frames], key=key, selection_mode="single-row", hide_index=True,

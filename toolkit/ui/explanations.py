@@ -8,12 +8,9 @@ THEORY = "Theory"
 EXPLANATIONS: dict[str, tuple[str, str]] = {
     # choices that several pages share
     "model": ("It knows only the elements and the kind of structures it was trained on.", "energy"),
-    "structure": ("Where the atoms are. Embedded sets come with the app: molecules sampled at 500 K, labelled with "
-                  "GFN2-xTB, a fast quantum method.", "energy"),
-    "data": ("Frames: positions of the atoms with energy and forces. Embedded sets come with the app: molecules sampled "
-             "at 500 K, labelled with GFN2-xTB, a fast quantum method.", "units"),
-    "test_data": ("Frames that the model must never learn from. Looked at once, at the end.", "splits"),
-    "labelled_data": ("Frames with known energies and forces, with which predictions are compared.", "errors"),
+    "source": ("Positions of atoms, and energies and forces where they are known. Embedded sets come with the app: "
+               "molecules sampled at 500 K, labelled with GFN2-xTB, a fast quantum method.", "units"),
+    "test.source": ("Frames to be kept away from training, so that the error on them is honest.", "splits"),
     "frame": ("Which of the frames to take: 0 is the first, -1 the last.", "replicas"),
     "run": ("What was started here before, newest first. The address of the page names it, so a reload finds it.",
             "precision"),
@@ -130,11 +127,14 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "theory.degree": ("Degree of the harmonic; it has 2l + 1 components.", "spherical-harmonics"),
     "theory.order": ("Which of the components, −l to l.", "spherical-harmonics"),
 }
-"""Name of a control, as in its widget key or the path of its field -> what it does, and its anchor in docs/theory.md."""
+"""Name of a control -> what it does, and its anchor in docs/theory.md. The name is the key of the widget, without its
+first parts where pages share it."""
 
 
 def explained(control: str) -> str:
-    """Help text of a control: what it does, and a link to its equation."""
+    """Help text of a control such as "train.model.r_max" or "md.model": what it does, and a link to its equation."""
+    while control not in EXPLANATIONS and "." in control:
+        control = control.partition(".")[2]
     text, anchor = EXPLANATIONS[control]
     return f"{text} {equation(anchor)}"
 

@@ -11,14 +11,15 @@ import streamlit as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from toolkit.ui.explanations import explained
+
 
 @dataclass(frozen=True)
 class FormField:
-    """One field on a form. path : dotted, such as "model.r_max"; help : what it does to the physics or the cost."""
+    """One field on a form. path : dotted, such as "model.r_max"; what it does is said in `explanations`."""
 
     path: str
     label: str
-    help: str
 
 
 def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormField],
@@ -35,7 +36,9 @@ def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormFie
         for parent in parents:
             group = group.setdefault(parent, {})
         default = group.get(last, info.get_default(call_default_factory=True))
-        group[last] = _widget(f"{page}.{field.path}", field, info, default)
+        shared = {"label": field.label, "key": f"{page}.{field.path}", "persist_state": "session",
+                  "help": explained(f"{page.partition('.')[0]}.{field.path}")}
+        group[last] = _widget(shared, info, default)
     return result
 
 
@@ -45,29 +48,29 @@ def forget_form(page: str, fields: Sequence[FormField]) -> None:
         st.session_state.pop(f"{page}.{field.path}", None)
 
 
-def _widget(key: str, field: FormField, info: FieldInfo, default: Any) -> Any:
+def _widget(shared: dict[str, str], info: FieldInfo, default: Any) -> Any:
     """The first value goes through the session: one given to the widget would not reach a browser that shows another."""
     options, kind = _kind(info.annotation)
-    shared = {"key": key, "help": field.help, "persist_state": "session"}
+    key = shared["key"]
     if options:
         st.session_state.setdefault(key, default)
-        return st.selectbox(field.label, options, **shared)
+        return st.selectbox(options=options, **shared)
     if kind is bool:
         st.session_state.setdefault(key, default)
-        return st.toggle(field.label, **shared)
+        return st.toggle(**shared)
     if isinstance(default, list | tuple):
         st.session_state.setdefault(key, ", ".join(map(str, default)))
-        return _parts(st.text_input(field.label, **shared))
+        return _parts(st.text_input(**shared))
     if kind is str or isinstance(default, str):
         st.session_state.setdefault(key, default or "")
-        return st.text_input(field.label, **shared)
+        return st.text_input(**shared)
     low, high = _bounds(info)
     empty = {"value": None} if default is None else {}
     if kind is int:
         st.session_state.setdefault(key, default)
-        return st.number_input(field.label, min_value=low, max_value=high, step=1, **empty, **shared)
+        return st.number_input(min_value=low, max_value=high, step=1, **empty, **shared)
     st.session_state.setdefault(key, _float(default))
-    return st.number_input(field.label, min_value=_float(low), max_value=_float(high), format="%g", step=_step(default),
+    return st.number_input(min_value=_float(low), max_value=_float(high), format="%g", step=_step(default),
                            **empty, **shared)
 
 

@@ -13,6 +13,7 @@ from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.jobs.summary import key_result, subject
 from toolkit.ui.downloads import csv_text
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, duration, error_box, plain, shown_errors
 from toolkit.ui.runs import RUN_PAGES, clone_button, link_to
 
@@ -36,7 +37,7 @@ def show_curves(runs: Sequence[Run]) -> None:
     """Learning curves of training runs over each other, with their numbers as CSV."""
     records = {run.run_id: epoch_records(read_metrics(run.path)) for run in runs}
     against = st.segmented_control("Against", ["epoch", "wall time"], default="epoch", required=True,
-                                   key=f"{PAGE}.against")
+                                   key=f"{PAGE}.against", help=explained("runs.against"))
     st.plotly_chart(training_curves(records, against == "wall time"), key=f"{PAGE}.curves", config=SVG)
     if len(runs) > 1:
         st.caption("Solid: validation; dotted: training. One colour a run.")

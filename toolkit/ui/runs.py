@@ -11,6 +11,7 @@ import streamlit as st
 from toolkit.errors import JobError, ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, list_runs, open_run
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import PAGES, duration, error_box, plain, shown_errors
 
 NEW = "new"
@@ -44,7 +45,7 @@ def pick_run(page: str, task: str, new_label: str | None = None) -> Run | None:
         else:
             st.query_params["run"] = st.session_state[key]
 
-    chosen = st.selectbox("Run", options, key=key, on_change=remember,
+    chosen = st.selectbox("Run", options, key=key, on_change=remember, help=explained("run"),
                           format_func=lambda name: new_label if name == NEW else run_label(runs[name]))
     return runs.get(chosen)
 

@@ -18,6 +18,7 @@ from toolkit.jobs.mode_analysis import spectra_of_modes
 from toolkit.jobs.modes import load_modes
 from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.md.trajectory import Trajectory
+from toolkit.ui.explanations import explained
 from toolkit.ui.page import show_numbers
 from toolkit.ui.runs import run_label
 from toolkit.ui.viewer import show_scene
@@ -89,7 +90,8 @@ def _pick_simulation(modes: NormalModes) -> tuple[str, float] | None:
     if not runs:
         st.caption("A simulation of the same atoms could be compared with the modes; there is none yet.")
         return None
-    chosen = st.selectbox("Compare with a simulation", ["none", *runs], key=f"{PAGE}.simulation")
+    chosen = st.selectbox("Compare with a simulation", ["none", *runs], key=f"{PAGE}.simulation",
+                          help=explained("spectra.simulation"))
     return None if chosen == "none" else (str(runs[chosen]), runs[chosen].stat().st_mtime)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -15,6 +18,7 @@ from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
 from toolkit.jobs.scripts import training_script
 from toolkit.ui.choices import check_sources, pick_source, presets, source_label
+from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, forget_form
 from toolkit.ui.page import duration, plain, show_numbers, shown_errors
 from toolkit.ui.runs import start_job, watch
@@ -46,9 +50,9 @@ def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
     if BASE not in st.session_state:
         _start_from(load_config(TrainConfig, next(iter(known.values()))), fields)
     st.selectbox("Preset", list(known), index=index, key=PRESET, persist_state="session", on_change=take_preset,
-                 placeholder=f"a copy of {clone}" if clone else "your own",
-                 help="A complete configuration. Coffee break: two minutes on a CPU core. Tutorial: ten. Paper: a GPU "
-                      "and a day.")
+                 placeholder=f"a copy of {clone}" if clone else "your own", help=explained("train.preset"))
+    if st.session_state[PRESET] in known:
+        st.caption(_lesson(known[st.session_state[PRESET]]))
     return st.session_state[BASE]
 
 
@@ -86,8 +90,7 @@ def show_texts(config: TrainConfig | None, fields: Sequence[FormField]) -> bool:
     text, command, script = st.tabs(["YAML", "Command", "Python"])
     with text:
         st.text_area("Configuration", key=YAML, height=440, persist_state="session", on_change=_take_yaml,
-                     args=(fields,), help="Every field can be set here, also those that have no widget. Checked when "
-                                          "you leave the box or press Ctrl+Enter; the form follows.")
+                     args=(fields,), help=explained("train.yaml"))
         if PROBLEM in st.session_state:
             st.error(plain(st.session_state[PROBLEM]), icon=":material/error:")
             st.button("Back to what the form says", key=f"{PAGE}.discard", icon=":material/undo:",
@@ -142,6 +145,12 @@ def show_budget(budget: dict[str, Any]) -> None:
 
 def _nothing_more(run: Run) -> None:
     """The header says it all."""
+
+
+def _lesson(path: Path) -> str:
+    """What a ready-made configuration teaches and costs: the comment at its head, up to the command."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return plain(" ".join(line[2:] for line in takewhile(lambda line: re.match("# [^ ]", line), lines)))
 
 
 def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:

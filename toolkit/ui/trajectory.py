@@ -18,6 +18,7 @@ from toolkit.figures.structures import Coloring, atoms_scene, thinning_step
 from toolkit.jobs.analyses import trajectory_rdf
 from toolkit.jobs.run_dir import Run
 from toolkit.md.trajectory import Trajectory
+from toolkit.ui.explanations import explained
 from toolkit.ui.viewer import Movie, show_movie
 
 MANY_FRAMES = 20_000
@@ -37,7 +38,7 @@ def pick_file(run: Run) -> Path | None:
         path = run.path / "trajectory.h5"
         return path if path.is_file() else None
     number = st.selectbox("System", sorted(systems), format_func=lambda n: f"{n + 1} of {len(systems)}",
-                          key=f"trajectory.system.{run.run_id}", help="In the order of the frames it started from.")
+                          key=f"trajectory.system.{run.run_id}", help=explained("trajectory.system"))
     return systems[number]
 
 
@@ -46,7 +47,7 @@ def pick_replica(run: Run, trajectory: Trajectory) -> int:
     replica = 0
     if trajectory.num_replicas > 1:
         replica = int(st.number_input("Replica", 0, trajectory.num_replicas - 1, 0,
-                                      key=f"trajectory.replica.{run.run_id}"))
+                                      key=f"trajectory.replica.{run.run_id}", help=explained("trajectory.replica")))
     for event in trajectory.breaks:
         if event.replica == replica:
             st.warning(f"This replica left the physics at {event.time_fs:.1f} fs: {event.reason}")
@@ -120,13 +121,16 @@ def show_distances(trajectory: Trajectory) -> None:
     st.subheader("How far atoms are from each other")
     total = trajectory.num_frames * trajectory.num_replicas
     question = f"Measure all {total:,} frames (this takes a while)"
-    if total > MANY_FRAMES and not st.toggle(question, key="trajectory.measure"):
+    if total > MANY_FRAMES and not st.toggle(question, key="trajectory.measure",
+                                              help=explained("trajectory.measure")):
         return
     left, right = st.columns([1, 2], gap="large")
     with left:
-        r_max = st.slider("Up to, Å", 2.0, 12.0, 6.0, 0.5, key="trajectory.r_max", persist_state="session")
+        r_max = st.slider("Up to, Å", 2.0, 12.0, 6.0, 0.5, key="trajectory.r_max", persist_state="session",
+                          help=explained("trajectory.r_max"))
         found = _distribution(str(trajectory.path), trajectory.path.stat().st_mtime, r_max)
-        pairs = st.multiselect("Pairs", list(found["pairs"]), list(found["pairs"])[1:4], key="trajectory.pairs")
+        pairs = st.multiselect("Pairs", list(found["pairs"]), list(found["pairs"])[1:4], key="trajectory.pairs",
+                               help=explained("trajectory.pairs"))
         st.caption("Sharp peaks are bonds; their width is thermal vibration. In a liquid the curve tends to 1, in a "
                    f"single molecule to 0. Averaged over {found['n_frames']:,} frames.")
     with right:
