@@ -60,7 +60,7 @@ def infer_row(where: Where, *, batch: int = 1, atoms: int | None = None) -> dict
         "eager": timing.to_dict(),
     }
     if potential.device.type == "cuda":
-        timing = time_calls(_recorded(potential, graph), potential.device, seconds=where.seconds)
+        timing = time_calls(recorded_call(potential, graph), potential.device, seconds=where.seconds)
         row["recorded"] = timing.to_dict()
     return {**row, "ms": 1e3 * timing.median_s, "frames_per_s": graph.num_structures / timing.median_s,
             "atom_steps_per_s": graph.num_atoms / timing.median_s, **_end(potential)}
@@ -134,7 +134,7 @@ def _potential(where: Where, energy_scales: dict[str, float] | None = None) -> P
     return potential
 
 
-def _recorded(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:
+def recorded_call(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:
     """The evaluation as one CUDA graph, as molecular dynamics replays it."""
     def energy_and_forces(positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
         output = potential.evaluate(graph.with_positions(positions))

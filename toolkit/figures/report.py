@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import isfinite
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -35,6 +36,14 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[go.Figure] = ()
+
+
+def plus_minus(value: float | None, error: float | None, digits: int) -> str:
+    """A number with its error bar, where one is known; a dash for what is not known."""
+    if value is None:
+        return "—"
+    known = error is not None and isfinite(error)
+    return f"{value:.{digits}f} ± {error:.{digits}f}" if known else f"{value:.{digits}f}"
 
 
 def html_page(title: str, sections: Sequence[Section]) -> str:

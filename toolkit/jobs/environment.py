@@ -24,7 +24,7 @@ from toolkit.storage import write_json
 from toolkit.training.card import device_name, software_versions
 
 FILE = "environment.json"
-SOURCES = ("train", "val", "test", "index_file", "structure", "model")
+SOURCES = ("train", "val", "test", "index_file", "structure", "model", "models")
 """Fields of a configuration that name data or a model."""
 BLOCK_BYTES = 1 << 20
 
@@ -71,8 +71,8 @@ def named_sources(config: dict[str, Any]) -> Iterator[str]:
     for name, value in config.items():
         if isinstance(value, dict):
             yield from named_sources(value)
-        elif name in SOURCES and isinstance(value, str):
-            yield value
+        elif name in SOURCES:
+            yield from (part for part in (value if isinstance(value, list) else [value]) if isinstance(part, str))
 
 
 def source_file(source: str) -> Path | None:

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from toolkit.analysis.thermochemistry import rrho
-from toolkit.config import MDConfig, parse_config, save_config
+from toolkit.config import MDConfig, StrictModel, parse_config, save_config
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.relaxation import relax, vibrations
 from toolkit.jobs.analyses import trajectory_bonds, trajectory_rdf
@@ -163,7 +163,7 @@ def run_study(request: StudyRequest, folder: str | Path, reporter: Reporter | No
     """
     folder, reporter = Path(folder), reporter or SilentReporter()
     make_folder(folder / "stages")
-    _keep_request(request, folder)
+    keep_request(request, folder / "study.json")
     write_text_atomic(folder / "study.py", script(request))
     results: dict[str, Result] = {}
     for number, (name, (title, stage)) in enumerate(STAGES.items(), 1):
@@ -214,9 +214,11 @@ def _start(study: Study) -> Atoms:
     return read(study.folder / START_FILE, format="extxyz")
 
 
-def _keep_request(request: StudyRequest, folder: Path) -> None:
-    kept = read_json(folder / "study.json")
+def keep_request(request: StrictModel, file: Path) -> None:
+    """Write what was asked for, or check that it is what was asked for before. Raises ConfigError when it is not."""
+    kept = read_json(file)
     if kept is None:
-        save_config(request, folder / "study.json")
-    elif parse_config(StudyRequest, kept) != request:
-        raise ConfigError(f"{folder} holds a study with other settings", "choose another folder, or the same settings")
+        save_config(request, file)
+    elif parse_config(type(request), kept) != request:
+        raise ConfigError(f"{file.parent} holds a {file.stem} with other settings",
+                          "choose another folder, or the same settings")

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit.figures.modes import mode_temperatures, spectra_against_modes, sticks
 from toolkit.figures.plots import curves
-from toolkit.figures.report import Section, Table, html_page, markdown_page
+from toolkit.figures.report import Section, Table, html_page, markdown_page, plus_minus
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.storage import write_text_atomic
 
@@ -60,11 +60,11 @@ def report_sections(request: StudyRequest, results: Results) -> list[Section]:
 def _summary(request: StudyRequest, results: Results) -> Section:
     modes, bath = results["modes"], results["nvt"]
     shifts = [row["shift_cm1"] for row in results["mode_comparison"]["modes"] if row["band_share"] > 0.5]
+    temperature = plus_minus(bath["temperature_mean_K"], bath["temperature_sem_K"], 1)
     rows = [
         ["Energy drift, float64", _drift(results["nve_float64"]["energy"])],
         ["Energy drift, float32", _drift(results["nve_float32"]["energy"])],
-        ["Mean temperature in the heat bath", f"{_pm(bath['temperature_mean_K'], bath['temperature_sem_K'], 1)} K, "
-                                              f"asked for {request.study.temperature_K:g} K"],
+        ["Mean temperature in the heat bath", f"{temperature} K, asked for {request.study.temperature_K:g} K"],
         ["Replicas that stayed intact", f"{100 * bath['stable_fraction']:.0f} %"],
         ["Vibrations", f"{len(modes['frequencies_cm1'])} modes, {modes['n_imaginary']} imaginary, "
                        f"{modes['frequencies_cm1'][0]:.1f} … {modes['frequencies_cm1'][-1]:.1f} cm⁻¹"],
@@ -93,7 +93,7 @@ def _distances(structure: dict[str, Any]) -> Section:
     figure = curves(r, {name: np.array(structure["pairs"][name]["values"]) for name in pairs}, "distance, Å",
                     structure["quantity"])
     peaks = [[pair, f"{peak:.3f}"] for pair, found in structure["bond_peaks_A"].items() for peak in found]
-    bonds = [[name, _pm(bond["mean"], bond["stderr"], 4), f"{bond['std']:.4f}"]
+    bonds = [[name, plus_minus(bond["mean"], bond["stderr"], 4), f"{bond['std']:.4f}"]
              for name, bond in structure["bonds_A"].items()]
     return Section("Distances", [DISTANCES.format(**structure)],
                    [Table(["pair", "peak below 2 Å"], peaks), Table(["bond", "mean length, Å", "spread, Å"], bonds)],
@@ -131,9 +131,10 @@ def _spectrum(results: Results) -> Section:
 
 def _mode_table(request: StudyRequest, results: Results) -> Section:
     found = results["mode_comparison"]["modes"]
-    rows = [[str(row["mode"]), f"{row['harmonic_cm1']:.1f}", _pm(row["centre_cm1"], row["centre_stderr_cm1"], 1),
+    rows = [[str(row["mode"]), f"{row['harmonic_cm1']:.1f}", plus_minus(row["centre_cm1"], row["centre_stderr_cm1"], 1),
              f"{row['shift_cm1']:+.1f}", f"{row['width_cm1']:.1f}", f"{row['band_share']:.2f}",
-             _pm(row["kinetic_K"], row["kinetic_stderr_K"], 0), _pm(row["bath_K"], row["bath_stderr_K"], 0)]
+             plus_minus(row["kinetic_K"], row["kinetic_stderr_K"], 0),
+             plus_minus(row["bath_K"], row["bath_stderr_K"], 0)]
             for row in found]
     columns = {name: np.array([row[name] for row in found]) for name in ("harmonic_cm1", "bath_K", "bath_stderr_K")}
     figure = mode_temperatures(columns["harmonic_cm1"], columns["bath_K"], columns["bath_stderr_K"],
@@ -174,14 +175,6 @@ def _method(request: StudyRequest, results: Results) -> Section:
 def _drift(energy: dict[str, float]) -> str:
     return (f"{energy['slope_meV_per_atom_per_ps']:.2e} ± {energy['stderr_meV_per_atom_per_ps']:.1e} meV/atom/ps over "
             f"{energy['length_ps']:.3g} ps")
-
-
-def _pm(value: float | None, error: float | None, digits: int) -> str:
-    """A number with its error bar, where one is known."""
-    if value is None:
-        return "—"
-    known = error is not None and np.isfinite(error)
-    return f"{value:.{digits}f} ± {error:.{digits}f}" if known else f"{value:.{digits}f}"
 
 
 def _largest(values: list[float]) -> float:

@@ -15,8 +15,9 @@ def subject(run: Run) -> str:
     config = read_json(run.path / "config.json") or {}
     data = config.get("data")
     source = data.get("train") if isinstance(data, dict) else config.get("structure")
-    parts = [text.rstrip("/").removesuffix("/model").rsplit("/", 1)[-1]
-             for text in (config.get("model"), source) if isinstance(text, str)]
+    models = config.get("models")
+    named = [*(models if isinstance(models, list) else [config.get("model")]), source]
+    parts = [text.rstrip("/").removesuffix("/model").rsplit("/", 1)[-1] for text in named if isinstance(text, str)]
     return " · ".join(parts)
 
 
@@ -57,5 +58,6 @@ _RESULTS: dict[str, Callable[[Values], str]] = {
     "md": lambda result: _number("mean temperature", result, "temperature_mean_K", ".0f", "K"),
     "study": lambda result: _number("energy drift", result.get("nve_float64", {}), "energy_drift_meV_per_atom_per_ps",
                                     ".1e", "meV/atom/ps"),
+    "compare": lambda result: f"{len(result.get('models', {}))} models compared",
     "modes": lambda result: _number("zero-point energy", result, "zero_point_energy_eV", ".3f", "eV"),
 }

@@ -35,10 +35,11 @@ def show_study(run: Run) -> None:
                                key=f"study.{run.run_id}.{name}", icon=":material/download:")
     request = StudyRequest.model_validate(read_config(run.path))
     for section in report_sections(request, results):
-        _show(section, f"study.{section.title}")
+        show_section(section, f"study.{section.title}")
 
 
-def _show(section: Section, key: str) -> None:
+def show_section(section: Section, key: str) -> None:
+    """One section of a report on a page. key : of its figures, unique on the page"""
     st.subheader(section.title)
     for text in section.paragraphs:
         st.markdown(plain(text))

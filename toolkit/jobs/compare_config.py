@@ -1,0 +1,50 @@
+"""What a comparison of models is made of."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.jobs.requests import Part
+
+FS_PER_PS = 1000.0
+SAVE_EVERY_FS = 5.0
+
+
+class CompareRequest(StrictModel):
+    """Several models on the same frames.
+
+    models : names under trained_models/, or paths of model or training run folders
+    data, part : all frames of the file `data.train`, or one set of the split that `data` describes
+    frames : so many at most are judged, evenly spaced in the file
+    speed_s : how long each timing of each model repeats
+    md_ps, replicas, temperature_K, timestep_fs, seed : Langevin dynamics from the first frame; 0 ps leaves it out
+    """
+
+    models: tuple[str, ...] = Field(min_length=2, max_length=8)
+    data: DataConfig
+    part: Part = "all"
+    frames: int = Field(200, ge=4)
+    speed_s: float = Field(1.0, gt=0.0, le=600.0)
+    md_ps: float = Field(1.0, ge=0.0)
+    replicas: int = Field(4, ge=1, le=4096)
+    temperature_K: float = Field(300.0, gt=0.0)
+    timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    backend: str = "auto"
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _from_source(cls, value: Any) -> Any:
+        """A source alone means the file with its detected units."""
+        return {"train": value} if isinstance(value, str) else value
+
+    def md(self) -> MDConfig:
+        """The simulation that every model has to survive."""
+        return MDConfig(ensemble="langevin", temperature_K=self.temperature_K, timestep_fs=self.timestep_fs,
+                        steps=max(1, round(self.md_ps * FS_PER_PS / self.timestep_fs)), replicas=self.replicas,
+                        save_every=max(1, round(SAVE_EVERY_FS / self.timestep_fs)), seed=self.seed)

@@ -1,0 +1,81 @@
+"""What is known about a model before it is asked anything: size, passport, training data, frames it has seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from toolkit.config import TrainConfig, parse_config
+from toolkit.data.datasets import load_splits
+from toolkit.data.detective.copies import leakage
+from toolkit.errors import ToolkitError
+from toolkit.jobs.environment import sha256, source_file
+from toolkit.jobs.run_dir import read_json
+from toolkit.models.folders import find_model
+from toolkit.models.potential import Potential
+
+MAX_TRAINING_BYTES = 200_000_000
+"""Larger training files are not read to look for frames that a model has seen."""
+
+Facts = dict[str, Any]
+
+
+def model_labels(models: Sequence[str]) -> list[str]:
+    """A short name for each model: that of a shipped one, or of its run or folder; repeated ones numbered."""
+    names = [model.rstrip("/").removesuffix("/model").rsplit("/", 1)[-1] for model in models]
+    seen: Counter[str] = Counter()
+    labels = []
+    for name in names:
+        seen[name] += 1
+        labels.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return labels
+
+
+def model_facts(model: str, potential: Potential, frames: Sequence[Atoms]) -> Facts:
+    """Size, precision and backend of a loaded model, its passport, its training data, and which `frames` were in it."""
+    folder, config = find_model(model), potential.config
+    metrics = read_json(folder / "metrics.json") or {}
+    return {"model": model, "architecture": config.architecture, "species": list(config.species),
+            "num_parameters": potential.num_parameters, "num_layers": config.num_layers, "r_max_A": config.r_max,
+            "dtype": str(potential.dtype).removeprefix("torch."), "backend": potential.backend,
+            "passport": passport_facts(folder), "training": training_facts(metrics),
+            "seen": seen_frames(metrics, frames)}
+
+
+def passport_facts(folder: Path) -> Facts | None:
+    """Checks made and passed, whether all were made, and whether on these very weights; None without a passport."""
+    stored = read_json(folder / "passport.json")
+    if stored is None or not isinstance(stored.get("checks"), dict):
+        return None
+    passed = [isinstance(entry, dict) and entry.get("passed") is True for entry in stored["checks"].values()]
+    return {"n_passed": sum(passed), "n_checks": len(passed), "complete": stored.get("complete") is True,
+            "stale": stored.get("weights_sha256") != sha256(folder / "weights.safetensors")}
+
+
+def training_facts(metrics: Facts) -> Facts | None:
+    """Sources, number of frames and split that `metrics.json` tells of; None where it says nothing."""
+    data, config = metrics.get("data"), metrics.get("train_config")
+    if not isinstance(data, dict) or not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        return None
+    return {"sources": [str(source) for source in data.get("sources", [])], "n_train": data.get("n_train"),
+            "split": config["data"].get("split")}
+
+
+def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
+    """How many of `frames` are, or nearly are, training frames of the model; None when these are not on this disk.
+
+    Copies to 1e-5 Å and conformations within 0.02 Å (RMS of distances) are counted, see `leakage`.
+    """
+    try:
+        data = parse_config(TrainConfig, metrics.get("train_config") or {}).data
+        files = [source_file(source) for source in (data.train, data.val, data.test) if source is not None]
+        if None in files or sum(file.stat().st_size for file in files) > MAX_TRAINING_BYTES:
+            return None
+        found = leakage(load_splits(data).train, frames)
+    except ToolkitError:
+        return None
+    return {name: found[name] for name in ("n_copies", "n_near_copies")}

@@ -1,0 +1,157 @@
+"""The numbers of a comparison: errors with error bars, speed of all models in turn, what they differ by in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from torch import Tensor
+
+from toolkit.analysis.energy_drift import MEV_PER_EV
+from toolkit.analysis.paired import FrameStatistic, composition_offset_eV, frame_statistics, mean_of
+from toolkit.analysis.parity import Parity
+from toolkit.bench.measure import time_calls
+from toolkit.bench.memory import peak_tensor_bytes
+from toolkit.bench.rows import recorded_call
+from toolkit.data.graph import AtomicGraph
+from toolkit.jobs.evaluation import PredictionRecorder
+from toolkit.models.base import ModelOutput
+from toolkit.models.potential import Potential
+from toolkit.progress import Reporter
+from toolkit.training.metrics import evaluate_potential
+
+Numbers = dict[str, Any]
+ROUNDS = 5
+"""Each model is timed in turn so many times; a neighbour that disturbs one round disturbs all models alike."""
+BATCH_ATOMS, MAX_BATCH = 1000, 64
+PAIRED = ("forces_mae_meV_per_A", "forces_rmse_meV_per_A", "energy_mae_meV_per_atom",
+          "energy_mae_meV_per_atom_without_offset", "stress_mae_meV_per_A3")
+"""Errors that are compared model by model."""
+OFFSET_RATIO, OFFSET_MEV_PER_ATOM = 5.0, 10.0
+"""An energy offset this much larger than what is left of the error, and than this, is another zero of energy."""
+
+
+class StressRecorder:
+    """Keeps the stress errors of each batch that `evaluate_potential` tells of; call it, then take `statistic()`."""
+
+    def __init__(self) -> None:
+        self._total: list[np.ndarray] = []
+        self._count: list[np.ndarray] = []
+
+    def __call__(self, graph: AtomicGraph, output: ModelOutput) -> None:
+        label = graph.labels["stress"]
+        error: Tensor = (output.get("stress", label) - label).abs()
+        known = ~label.isnan()
+        self._total.append(MEV_PER_EV * error.where(known, error.new_zeros(())).sum(dim=(1, 2)).cpu().numpy())
+        self._count.append(known.sum(dim=(1, 2)).cpu().numpy())
+
+    def statistic(self) -> FrameStatistic | None:
+        """Mean absolute error of the components, meV/Å³; None without labels."""
+        return mean_of(np.concatenate(self._total), np.concatenate(self._count))
+
+
+def judged(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) -> Numbers | None:
+    """What `evaluate_potential` finds, standard errors under the same names with `_stderr`, the energy offset, and
+    `influences`, from which paired differences are taken; None when it was asked to stop.
+
+    Raises DataError for species that the model does not know and for predictions that are not finite.
+    """
+    record, stress = PredictionRecorder(), StressRecorder()
+
+    def each(graph: AtomicGraph, output: ModelOutput) -> None:
+        record(graph, output)
+        stress(graph, output)
+
+    errors = evaluate_potential(potential, frames, reporter=reporter, each=each)
+    if errors["n_frames"] < len(frames):
+        return None
+    parity = record.parity()
+    statistics = frame_statistics(parity)
+    if stress_statistic := stress.statistic():
+        statistics["stress_mae_meV_per_A3"] = stress_statistic
+    result = {**errors, **_offset(parity)}
+    for name, found in statistics.items():
+        group, _, symbol = name.partition(".")
+        place = result["per_species"][symbol] if symbol else result
+        place |= {group: found.value, f"{group}_stderr": found.stderr}
+    result["influences"] = {name: {"value": found.value, "influence": found.influence.tolist()}
+                            for name, found in statistics.items()}
+    return result
+
+
+def paired_differences(models: Mapping[str, Numbers]) -> list[Numbers]:
+    """One row for each two models and each of PAIRED: first − second, its standard error, and how many of these it is.
+
+    models : label -> what `judged` returned, all on the same frames
+    """
+    rows = []
+    for (first, a), (second, b) in combinations(models.items(), 2):
+        for name in PAIRED:
+            if name in a["influences"] and name in b["influences"]:
+                difference = _statistic(a, name) - _statistic(b, name)
+                stderr = difference.stderr
+                rows.append({"first": first, "second": second, "quantity": name, "difference": difference.value,
+                             "stderr": stderr, "sigmas": difference.value / stderr if stderr else None})
+    return rows
+
+
+def has_other_zero(errors: Numbers) -> bool:
+    """Whether the energy error is mostly an offset by composition: another level of theory or zero of energy."""
+    offset, rest = errors["energy_offset_meV_per_atom"], errors.get("energy_mae_meV_per_atom_without_offset")
+    return offset is not None and rest is not None and abs(offset) > max(OFFSET_MEV_PER_ATOM, OFFSET_RATIO * rest)
+
+
+def median_frame(frames: Sequence[Atoms]) -> Atoms:
+    """The frame of middle size; of equally large ones the first."""
+    return sorted(frames, key=len)[(len(frames) - 1) // 2]
+
+
+def speeds(potentials: Mapping[str, Potential], atoms: Atoms, seconds: float,
+           reporter: Reporter) -> dict[str, Numbers] | None:
+    """Energies and forces of one structure and of a batch of copies: medians over rounds in which every model is timed
+    once, and the quartiles of these; memory of the tensors of the batch. None when asked to stop.
+
+    Raises DeviceError when the batch does not fit into memory.
+    """
+    batch = max(1, min(MAX_BATCH, BATCH_ATOMS // len(atoms)))
+    calls = {(label, size): _call(potential, potential.graph([atoms] * size))
+             for label, potential in potentials.items() for size in dict.fromkeys((1, batch))}
+    rounds: dict[tuple[str, int], list[float]] = {key: [] for key in calls}
+    for number in range(ROUNDS):
+        for step, (label, size) in enumerate(calls):
+            if reporter.should_stop():
+                return None
+            reporter.update(number * len(calls) + step, ROUNDS * len(calls), f"{label}, {size} at once")
+            timing = time_calls(calls[label, size], potentials[label].device, seconds=seconds / ROUNDS, min_repeats=3)
+            rounds[label, size].append(1e3 * timing.median_s)
+    return {label: _speed(potential, atoms, batch, rounds[label, 1], rounds[label, batch])
+            for label, potential in potentials.items()}
+
+
+def _speed(potential: Potential, atoms: Atoms, batch: int, single_ms: list[float], batch_ms: list[float]) -> Numbers:
+    low, median, high = np.percentile(single_ms, [25, 50, 75]).tolist()
+    graph = potential.graph([atoms] * batch)
+    peak = peak_tensor_bytes(lambda: potential.evaluate(graph), potential.device)
+    return {"num_atoms": len(atoms), "ms": median, "ms_low": low, "ms_high": high, "batch": batch,
+            "frames_per_s": 1e3 * batch / float(np.median(batch_ms)), "batch_peak_memory_MB": peak / 1e6}
+
+
+def _call(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:
+    """Energies and forces as molecular dynamics computes them: on a GPU replayed as one CUDA graph."""
+    if potential.device.type == "cuda":
+        return recorded_call(potential, graph)
+    return lambda: potential.evaluate(graph)
+
+
+def _statistic(errors: Numbers, name: str) -> FrameStatistic:
+    stored = errors["influences"][name]
+    return FrameStatistic(stored["value"], np.array(stored["influence"]))
+
+
+def _offset(parity: Parity) -> Numbers:
+    """Mean over the frames of the offset by composition, meV/atom."""
+    mean = float((composition_offset_eV(parity) / parity.num_atoms).mean())
+    return {"energy_offset_meV_per_atom": MEV_PER_EV * mean if np.isfinite(mean) else None}
