@@ -12,30 +12,14 @@ from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.models.folders import shipped_models
 from toolkit.ui.page import PAGES, begin, device_line, error_box
 from toolkit.ui.runs import RUN_PAGES, run_label
-
-STEPS = (
-    ("pages/1_Dataset.py", "1 · Data",
-     "Energies and forces from quantum chemistry: which units, how large, what is missing."),
-    ("pages/2_Train.py", "2 · Train",
-     "An equivariant neural network learns the energy surface; its gradient gives the forces."),
-    ("pages/3_Molecular_Dynamics.py", "3 · Simulate",
-     "Newton's equations with the learned forces, at constant energy or in contact with a heat bath."),
-    ("pages/4_Trajectory.py", "4 · Analyse",
-     "The molecule in 3D, energy and temperature in time, and how far atoms are from each other."),
-    ("pages/5_Equivariance.py", "5 · Check",
-     "Turn a molecule and see what follows; each model's passport of passed checks."),
-)
-
+from toolkit.ui.tour import show_groups, show_tour
 
 def main() -> None:
     """Draw the page."""
     begin("app.py", "From quantum-chemistry data to a trained machine-learning potential, to molecular dynamics and "
                     "its analysis.", title="Equivariant interatomic potentials")
     _first_run(shipped_models())
-    for column, (page, title, text) in zip(st.columns(len(STEPS)), STEPS, strict=True):
-        with column.container(border=True, height="stretch"):
-            st.page_link(page, label=f"**{title}**", icon=PAGES[page][1])
-            st.caption(text)
+    show_groups()
     left, right = st.columns([2, 1], gap="large")
     with left:
         st.subheader("Recent runs")
@@ -51,12 +35,15 @@ def main() -> None:
 def _first_run(models: list[str]) -> None:
     with st.container(border=True):
         text, button = st.columns([4, 1], vertical_alignment="center")
-        text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential. "
-                      "It starts at once and takes less than a minute on two CPU cores.")
+        text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential, a network "
+                      "that learned its energy from quantum chemistry. It takes less than a minute on two CPU cores.")
         model = "aspirin" if "aspirin" in models else None
         clicked = button.button("Start the first run", key="home.first_run", type="primary", width="stretch",
                                 icon=":material/play_arrow:", disabled=model is None,
                                 help=None if model else "No model is shipped here yet; train one first.")
+        if list_runs("md"):
+            st.markdown("**Now try**")
+            show_tour()
     if clicked and model:
         request = MDRequest(model=model, structure="embedded:aspirin", md=MDConfig(steps=1000, save_every=5, seed=1))
         try:

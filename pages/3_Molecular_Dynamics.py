@@ -11,34 +11,11 @@ from toolkit.config import MDConfig, parse_config
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
-from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
+from toolkit.ui.simulation import simulation_form
 
-PHYSICS = (
-    FormField("ensemble", "Ensemble"),
-    FormField("temperature_K", "Temperature, K"),
-    FormField("timestep_fs", "Time step, fs"),
-)
-BATHS = {
-    "nve": (),
-    "langevin": (FormField("friction_per_fs", "Friction, 1/fs"),),
-    "csvr": (FormField("thermostat_fs", "Relaxation, fs"),),
-    "npt": (
-        FormField("thermostat_fs", "Relaxation, fs"),
-        FormField("pressure_GPa", "Pressure, GPa"),
-        FormField("barostat_fs", "Cell relaxation, fs"),
-        FormField("cell_change", "Cell"),
-    ),
-}
-BATHS["nose-hoover"] = BATHS["csvr"]
 DRIFT = "energy_drift_meV_per_atom_per_ps"
-LENGTH = (
-    FormField("steps", "Steps"),
-    FormField("save_every", "Save every"),
-    FormField("replicas", "Replicas"),
-    FormField("seed", "Seed"),
-)
 
 
 def main() -> None:
@@ -63,11 +40,7 @@ def _form() -> None:
             structure = pick_structure("md")
         with right:
             frame = pick_frame("md", structure)
-        with st.container(horizontal=True):
-            values = draw_form("md", MDConfig, PHYSICS, MDConfig().model_dump(mode="json"))
-            values = draw_form("md", MDConfig, BATHS[values["ensemble"]], values)
-        with st.container(horizontal=True):
-            values = draw_form("md", MDConfig, LENGTH, values)
+        values = simulation_form()
         config = parse_config(MDConfig, values)
         st.caption(f"{config.steps:,} steps are {config.steps * config.timestep_fs / 1000:,.3g} ps; "
                    f"{config.steps // config.save_every + 1:,} frames are stored.")

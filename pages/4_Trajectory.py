@@ -9,6 +9,7 @@ from toolkit.jobs.run_dir import Run
 from toolkit.md.trajectory import Trajectory
 from toolkit.ui.page import begin, error_box
 from toolkit.ui.runs import pick_run, watch
+from toolkit.ui.tour import show_tour
 from toolkit.ui.trajectory import pick_file, pick_replica, show_distances, show_motion, show_script, show_series
 
 
@@ -22,6 +23,9 @@ def main() -> None:
         st.page_link("app.py", label="Start the first run on the home page", icon=":material/home:")
     else:
         watch(run, _trajectory, every="4s")
+        if run.ended:
+            st.subheader("Now try")
+            show_tour(first=1)
 
 
 def _trajectory(run: Run) -> None:

@@ -66,6 +66,15 @@ def test_the_first_run_starts_molecular_dynamics_and_leads_to_the_trajectory(ope
     assert "Trajectory" in at.title[0].value and at.query_params["run"] == started[0].name
 
 
+def test_home_leads_to_every_page_and_goes_on_after_the_first_run(open_page) -> None:
+    at = open_page("app.py")
+    assert {link.proto.page for link in at.main.get("page_link")} >= {link.proto.page for link in
+                                                                      at.sidebar.get("page_link")} - {""}
+    assert "Now try" not in texts(at)
+    fake_run("md", "finished", {})
+    assert "Now try" in texts(open_page("app.py"))
+
+
 def test_home_without_models_offers_training_instead(open_page, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_MODELS", str(tmp_path))
@@ -232,6 +241,18 @@ def test_md_starts_what_the_form_says(open_page, started: list[Path]) -> None:
     config = json.loads((started[0] / "config.json").read_text())
     assert (config["model"], config["structure"], config["md"]["steps"], config["md"]["ensemble"]) == \
         ("aspirin", "embedded:aspirin", 40, "nve")
+
+
+def test_md_presets_fill_the_form_and_leave_it_editable(open_page, started: list[Path]) -> None:
+    at = open_page("pages/3_Molecular_Dynamics.py")
+    at.number_input(key="md.replicas").set_value(2).run()
+    at.button_group(key="md.preset").set_value("vibrations").run()
+    assert at.selectbox(key="md.ensemble").value == "nve" and at.number_input(key="md.replicas").value == 1
+    at.number_input(key="md.steps").set_value(50).run()
+    at.button(key="md.start").click().run()
+    assert not at.exception and not at.error
+    md = json.loads((started[0] / "config.json").read_text())["md"]
+    assert (md["ensemble"], md["steps"], md["save_every"]) == ("nve", 50, 4)
 
 
 def test_md_shows_results_and_offers_to_go_on(open_page, md_run: Path, started: list[Path]) -> None:

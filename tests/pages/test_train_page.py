@@ -67,6 +67,16 @@ def test_a_preset_replaces_everything(open_page) -> None:
     assert list(at.selectbox(key="train.preset").options[:3]) == ["coffee break", "tutorial", "paper"]
 
 
+@pytest.mark.parametrize("preset", ["coffee break", "tutorial", "paper"])
+def test_presets_say_what_they_teach_and_cost(preset: str, open_page, started: list[Path]) -> None:
+    at = open_page(PAGE)
+    at.selectbox(key="train.preset").select(preset).run()
+    assert not at.exception and not at.error
+    assert [c for c in at.caption if c.value.startswith("Teaches") and "Costs" in c.value and "python" not in c.value]
+    at.button(key="train.start").click().run()
+    assert not at.exception and len(started) == 1
+
+
 def test_clone_opens_the_form_of_that_run(open_page, started: list[Path]) -> None:
     config = parse_config(TrainConfig, {**TINY, "max_epochs": 77}).model_dump(mode="json")
     run_dir = fake_run("train", "finished", config)

@@ -1,0 +1,59 @@
+"""The pages by what they are for, and a first tour through them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from toolkit.ui.page import PAGES
+
+GROUPS: dict[str, dict[str, str]] = {
+    "Data": {
+        "pages/1_Dataset.py": "Energies and forces from quantum chemistry: in which units, how large, and what is wrong.",
+    },
+    "Train": {
+        "pages/2_Train.py": "A neural network learns the energy of atoms; the slope of the energy gives the forces.",
+        "pages/8_Runs.py": "Everything that was started here: states, learning curves, logs.",
+    },
+    "Evaluate": {
+        "pages/9_Evaluate.py": "Predictions beside labels, and the worst frames in 3D.",
+        "pages/5_Equivariance.py": "Turn a molecule and see what follows; the model's passport of checks.",
+    },
+    "Simulate": {
+        "pages/3_Molecular_Dynamics.py": "Newton's equations with the learned forces, alone or in a heat bath.",
+        "pages/4_Trajectory.py": "Watch it in 3D; energies, temperature and distances in time.",
+    },
+    "Understand": {
+        "pages/6_Spectra.py": "How a molecule vibrates, mode by mode.",
+        "pages/7_Study.py": "Everything about one molecule in one job, with a report.",
+        "pages/11_Theory.py": "The equation behind every control.",
+    },
+}
+"""Group -> page -> what one does there."""
+
+TOUR = (
+    ("pages/4_Trajectory.py", "Watch it move", "Space plays and pauses. Which bonds vibrate fastest? Which groups turn?"),
+    ("pages/5_Equivariance.py", "Turn it", "The forces turn along, to the last digit. Why, is written there."),
+    ("pages/6_Spectra.py", "Hear it", "Compute the normal modes (seconds) and see each of them move."),
+    ("pages/2_Train.py", "Train your own", "Preset *coffee break*: 100 seconds on a CPU core. Then simulate with it."),
+)
+"""Page, what to do there, and what to look at."""
+
+
+def show_groups() -> None:
+    """A tile for each group, with links to its pages."""
+    for column, (group, pages) in zip(st.columns(len(GROUPS)), GROUPS.items(), strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"**{group}**")
+            for page, text in pages.items():
+                name, icon = PAGES[page]
+                st.page_link(page, label=f"**{name}**", icon=icon)
+                st.caption(text)
+
+
+def show_tour(first: int = 0) -> None:
+    """The steps of the tour side by side, from number `first` on."""
+    steps = TOUR[first:]
+    for column, (page, title, text) in zip(st.columns(len(steps)), steps, strict=True):
+        with column:
+            st.page_link(page, label=f"**{title}**", icon=PAGES[page][1])
+            st.caption(text)
