@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from toolkit.figures.plots import MAX_POINTS, PALETTE, curves
+from toolkit.figures.plots import PALETTE, curves, outline
 
 BAND_OPACITY = 0.25
 
@@ -19,8 +19,8 @@ def banded_curves(x: np.ndarray, ys: Mapping[str, tuple[np.ndarray, np.ndarray]]
     ys : name -> (values, standard errors), (T,); a standard error of NaN draws no band;  labels with their units
     """
     figure = curves(x, {name: values for name, (values, _) in ys.items()}, x_label, y_label)
-    shown = slice(None, None, max(1, -(-len(x) // MAX_POINTS)))
     for i, (values, stderr) in enumerate(ys.values()):
+        shown = outline(values)
         low, high = np.asarray(values) - np.nan_to_num(stderr), np.asarray(values) + np.nan_to_num(stderr)
         for part in _known(high[shown]):
             around = np.concatenate([np.asarray(x)[shown][part], np.asarray(x)[shown][part][::-1]])

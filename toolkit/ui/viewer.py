@@ -20,7 +20,7 @@ INLINE_BYTES = 256 << 10
 """Frames up to this size travel with the page; more stay in a file, from which the browser fetches pieces."""
 LIBRARIES = ("app/static/3Dmol-min.js", "https://cdn.jsdelivr.net/npm/3dmol@2.5.5/build/3Dmol-min.js")
 _ASSETS = Path(__file__).with_name("assets")
-_SCRIPTS = ("frames.js", "export.js", "viewer.js")
+_SCRIPTS = ("frames.js", "export.js", "surfaces.js", "viewer.js")
 
 
 def _asset(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram,
+from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram, outline,
                                    with_reference)
 
 
@@ -21,6 +21,16 @@ def test_curves_are_thinned_and_labelled() -> None:
     assert np.array_equal(figure.data[1].y, -np.asarray(figure.data[1].x))
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("time, fs", "energy, eV")
     assert [line.line.color for line in figure.data] == list(PALETTE[:2])
+
+
+def test_an_outline_keeps_ends_peaks_and_gaps() -> None:
+    values = np.random.default_rng(0).normal(size=20 * MAX_POINTS + 7)
+    values[[12_345, 20_001]] = 50.0, -50.0
+    values[30_000:31_000] = np.nan
+    shown = outline(values)
+    assert 0.9 * MAX_POINTS < len(shown) <= MAX_POINTS and np.all(np.diff(shown) > 0)
+    assert {0, 12_345, 20_001, len(values) - 1} <= set(shown.tolist()) and np.isnan(values[shown]).any()
+    assert np.array_equal(outline(values[:MAX_POINTS]), np.arange(MAX_POINTS))
 
 
 def test_reference_line_says_what_it_is() -> None:

@@ -51,12 +51,6 @@ function loadScript(address) {
   });
 }
 
-function hasWebGL() {
-  const context = document.createElement("canvas").getContext("webgl2");
-  context?.getExtension("WEBGL_lose_context")?.loseContext();
-  return Boolean(context);
-}
-
 class Player {
   constructor(root) {
     this.root = root;
@@ -91,16 +85,13 @@ class Player {
     this.scene = scene;
     this.stage.style.setProperty("--stage-height", `${scene.height}px`);
     try {
-      if (!this.viewer && !hasWebGL()) {
-        throw new Error("This browser offers no WebGL 2, so structures cannot be drawn. Switch on hardware "
-          + "acceleration, or use a recent Firefox, Chrome, Edge or Safari.");
-      }
       const { library, address } = await loadLibrary(scene.libraries);
       if (this.disposed || scene !== this.scene) return; // a newer rerun took over while the library loaded
       this.say(address === scene.libraries[0] ? "" : "3Dmol.js is not installed on the server and was fetched from the "
         + "internet; scripts/fetch_viewer.sh installs it.");
       if (!this.viewer) {
-        this.viewer = library.createViewer(this.stage, { backgroundAlpha: 0, disableFog: true, antialias: true });
+        this.surface = takeSurface(this.stage, library);
+        this.viewer = this.surface.viewer;
         this.viewer.setViewChangeCallback((camera) => this.lead(camera));
       }
       await this.rebuild(scene);
@@ -122,13 +113,10 @@ class Player {
     this.offer(scene, kept);
     if (isNew) this.populate();
     this.shapesOf = undefined;
+    this.arrange(this.frames.get(first));
+    if (isNew) this.aim(kept.camera);
     this.draw(first);
-    if (isNew) {
-      this.viewer.zoomTo();
-      this.viewer.zoom(1.1);
-      if (kept.camera) this.viewer.setView(kept.camera);
-      this.identity = identity;
-    }
+    this.identity = identity;
     if (scene.goTo) this.remember();
   }
 
@@ -142,6 +130,14 @@ class Player {
     this.coloring.replaceChildren(...names.map((name) => new Option(`by ${name}`, name)));
     this.coloring.value = names.includes(chosen) ? chosen : "element";
     this.coloring.hidden = names.length < 2;
+  }
+
+  // Before the scene is drawn for the first time: each change of the camera draws what is there.
+  aim(camera) {
+    this.viewer.setView(camera ?? this.surface.home);
+    if (camera) return;
+    this.viewer.zoomTo();
+    this.viewer.zoom(1.1);
   }
 
   populate() {
@@ -184,18 +180,23 @@ class Player {
       return;
     }
     if (frames.address) frames.load(frame + frames.chunkFrames).catch(() => {}); // ahead; asked again if it fails
-    const { positionsAt, label } = this.scene;
+    this.arrange(record);
+    this.viewer.render();
+    this.recorder?.add();
+    this.frame.value = frame;
+    const { label } = this.scene;
+    const number = record[0].toLocaleString("en-US", { maximumFractionDigits: 1 });
+    this.label.textContent = label ? label.replace("#", number) : `frame ${frame + 1} of ${this.scene.frames}`;
+    this.root.dataset.frame = frame;
+  }
+
+  arrange(record) {
+    const { positionsAt } = this.scene;
     this.atoms.forEach((atom, i) => {
       [atom.x, atom.y, atom.z] = record.subarray(positionsAt + 3 * i, positionsAt + 3 * i + 3);
     });
     this.model.setStyle({}, this.style(record)); // also tells 3Dmol to build the model anew
     this.drawShapes(record);
-    this.viewer.render();
-    this.recorder?.add();
-    this.frame.value = frame;
-    const number = record[0].toLocaleString("en-US", { maximumFractionDigits: 1 });
-    this.label.textContent = label ? label.replace("#", number) : `frame ${frame + 1} of ${this.scene.frames}`;
-    this.root.dataset.frame = frame;
   }
 
   // Balls and sticks, slender where arrows need room; coloured by element, or by a number of each atom.
@@ -328,8 +329,7 @@ class Player {
     this.disposed = true;
     everyone.delete(this);
     document.removeEventListener("keydown", this.onKey);
-    this.viewer?.clear();
-    this.stage.replaceChildren();
+    if (this.surface) giveBackSurface(this.surface);
   }
 }
 
