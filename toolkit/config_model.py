@@ -23,9 +23,14 @@ for _preset in MODEL_PRESETS.values():
 ARCHITECTURE_FIELDS: dict[str, frozenset[str]] = {
     "nequip": frozenset({"num_layers", "l_max", "parity", "type_embed_num_features", "readout_mlp_depth",
                          "readout_mlp_width"}),
+    "atom_mlp": frozenset({"l_max", "readout_mlp_depth", "readout_mlp_width"}),
+    "atom_gnn": frozenset({"num_layers", "readout_mlp_depth", "readout_mlp_width"}),
 }
 """Architecture -> those of its fields that not all architectures have; a field of others must keep its default."""
-ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {}
+ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "atom_mlp": {"zbl": True, "zbl_reach": 0.8, "readout_mlp_depth": 2, "num_features": 64},
+    "atom_gnn": {"zbl": True, "zbl_reach": 0.8, "readout_mlp_depth": 1, "num_features": 64},
+}
 """Architecture -> fields whose default differs from the one in ModelConfig."""
 
 
@@ -38,6 +43,8 @@ class ModelConfig(StrictModel):
     per_pair_r_max : smaller cutoffs (Å) for pairs such as {"H-H": 3.0}, centre first; a pair given in one order only
         counts for both
     zbl : add the Ziegler-Biersack-Littmark repulsion between nuclei, so that atoms never fuse
+    zbl_reach : where it ends, in sums of two covalent radii: below 1 it is a floor under bonded distances, which leaves
+        the bonds to the network; None means r_max, as nequip has it
     avg_num_neighbors, per_species_energy_shifts (eV), per_species_energy_scales (eV) : computed from the training
         data and stored here; None means "not computed yet" and acts as 1, 0 and 1.
     """
@@ -60,6 +67,7 @@ class ModelConfig(StrictModel):
     readout_mlp_width: int | None = Field(None, ge=1, le=1024, description="default: num_features[0]")
     per_pair_r_max: dict[str, float] | None = Field(None, description="Å")
     zbl: bool = False
+    zbl_reach: float | None = Field(None, gt=0.0, le=3.0, description="end of the repulsion, sums of covalent radii")
     avg_num_neighbors: float | None = Field(None, gt=0.0)
     per_species_energy_shifts: dict[str, float] | None = Field(None, description="eV; isolated-atom energies")
     per_species_energy_scales: dict[str, float] | None = Field(None, description="eV")

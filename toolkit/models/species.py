@@ -56,10 +56,16 @@ def _column(values: dict[str, float] | None, default: float, species: tuple[str,
     return torch.nn.Parameter(torch.tensor(column, dtype=torch.float64), requires_grad=trainable)
 
 
+def pair_cutoffs(config: ModelConfig) -> dict[tuple[str, str], float]:
+    """Cutoff of every (centre, neighbour), Å: as given, else that of the pair the other way round, else r_max."""
+    given = config.per_pair_r_max or {}
+    return {(a, b): given.get(f"{a}-{b}", given.get(f"{b}-{a}", config.r_max))
+            for a in config.species for b in config.species}
+
+
 def _cutoff_table(config: ModelConfig) -> Tensor | None:
     """(num_species, num_species), Å: row the centre, column the neighbour; None without per-pair cutoffs."""
     if config.per_pair_r_max is None:
         return None
-    given = config.per_pair_r_max
-    rows = [[given.get(f"{a}-{b}", given.get(f"{b}-{a}", config.r_max)) for b in config.species] for a in config.species]
-    return torch.tensor(rows, dtype=torch.float64)
+    cutoffs = torch.tensor(list(pair_cutoffs(config).values()), dtype=torch.float64)
+    return cutoffs.view(len(config.species), len(config.species))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from ase.data import atomic_numbers as number_of
+from ase.data import covalent_radii
 from torch import Tensor
 
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
-from toolkit.models.species import SpeciesIndex
+from toolkit.models.species import SpeciesIndex, pair_cutoffs
 from toolkit.nn.radial import polynomial_envelope
 
 COULOMB_EV_A = 14.399645
@@ -24,6 +26,7 @@ SCREENING = ((0.02817, 0.20162), (0.28022, 0.40290), (0.50986, 0.94229), (0.1817
 class ZBL(AtomisticModel):
     """V(r) = e²/4πε₀ · Z_i Z_j / r · φ(r/a), a = 0.4685 Å / (Z_i^0.23 + Z_j^0.23), times the C2 envelope of r/r_max.
 
+    With `zbl_reach` f the envelope of a pair ends at f (R_i + R_j), R the covalent radii.
     Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids (1985). No parameters are trained.
     """
 
@@ -31,7 +34,7 @@ class ZBL(AtomisticModel):
         super().__init__()
         self.r_max = config.r_max
         self.species = config.species
-        self.table = SpeciesIndex(config)
+        self.table = SpeciesIndex(_with_core_cutoffs(config))
         self.p = config.polynomial_cutoff_p
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
@@ -46,6 +49,16 @@ class ZBL(AtomisticModel):
         envelope = polynomial_envelope(lengths / (self.r_max if cutoffs is None else cutoffs), self.p)
         energies = 0.5 * COULOMB_EV_A * z_center * z_neighbor / lengths * screening * envelope
         return {"atomic_energies": vectors.new_zeros(graph.num_atoms).index_add(0, graph.edge_index[0], energies)}
+
+
+def _with_core_cutoffs(config: ModelConfig) -> ModelConfig:
+    """The same configuration with the end of the repulsion as the cutoff of each pair."""
+    if config.zbl_reach is None:
+        return config
+    radius = {symbol: covalent_radii[number_of[symbol]] for symbol in config.species}
+    given = pair_cutoffs(config)
+    ends = {(a, b): min(config.zbl_reach * (radius[a] + radius[b]), given[a, b]) for a, b in given}
+    return config.model_copy(update={"per_pair_r_max": {f"{a}-{b}": float(end) for (a, b), end in ends.items()}})
 
 
 class SumModel(AtomisticModel):

@@ -1,4 +1,4 @@
-"""One interaction layer of NequIP: self-connection, convolution over neighbours, gate."""
+"""The convolution over neighbours with radial weights, and NequIP's interaction layer around it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,46 @@ class SpeciesFeatures(NamedTuple):
     embedding: Tensor
 
 
-class InteractionLayer(torch.nn.Module):
+class NeighborConvolution(torch.nn.Module):
+    """Base of layers with a sum Σ_j R(r_ij) · x_j ⊗ Y(r̂_ij), on any backend, R computed or read from a table.
+
+    A subclass sets `table` and `radial_mlp` (num_bessels -> table.num_weights), then calls `use_backend`.
+    """
+
+    table: PathTable
+    radial_mlp: ScalarMLP
+    backend: str
+    convolution: torch.nn.Module
+    radial_table: RadialTable | None
+
+    def use_backend(self, backend: str) -> None:
+        """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
+        self.backend = backend
+        self.convolution = convolution(self.table, backend)
+        self.radial_table = None
+
+    def tabulate(self, radial_basis: BesselBasis) -> bool:
+        """Read the radial weights from a table from now on; False where the backend has no kernel for that."""
+        kernels = spline_kernels(self.backend)
+        if kernels is None:
+            self.radial_table = None
+            return False
+        exact = deepcopy(torch.nn.Sequential(radial_basis, self.radial_mlp)).double().cpu()
+        table = RadialTable(exact, radial_basis.r_max, kernels)
+        self.radial_table = table.to(self.radial_mlp.weights[0])
+        return True
+
+    def convolve(self, x: list[Tensor], edges: EdgeFeatures) -> list[Tensor]:
+        """One (N, 2l+1, C) per irrep of table.irreps_in -> one per irrep of table.irreps_out."""
+        table = self.radial_table
+        if table is not None and worth_rereading(table, edges.lengths):
+            return convolve_from_table(self.convolution.kernels, table, x, edges.edge_attrs, edges.lengths, edges.edges)
+        # radial weights: (E, num_bessels) -> (E, num_weights)
+        weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
+        return self.convolution(x, edges.edge_attrs, weights, edges.edges)
+
+
+class InteractionLayer(NeighborConvolution):
     """x' = gate( L₂[ Σ_j R(r_ij) · (L₁x)_j ⊗ Y(r̂_ij) / √avg_num_neighbors ] + self-connection(x, species) ).
 
     Batzner et al., Nat. Commun. 13, 2453 (2022), Fig. 1. The first layer has no self-connection, so that an atom
@@ -71,19 +110,16 @@ class InteractionLayer(torch.nn.Module):
         self.table = table = PathTable(irreps_in, l_max, self.gate.irreps_in)
         self.linear_1 = EquivariantLinear(irreps_in, irreps_in)
         self.radial_mlp = ScalarMLP([*radial_dims, table.num_weights])
-        self.radial_table: RadialTable | None = None
         self.nodes: FusedNodes | None = None
-        self.backend = backend
-        self.convolution = convolution(table, backend)
+        self.use_backend(backend)
         self.linear_2 = EquivariantLinear(table.irreps_out, self.gate.irreps_in)
         self.self_connection = SelfConnection(irreps_in, embedding_dim, self.gate.irreps_in) if self_connection else None
         self.norm = 1.0 / math.sqrt(avg_num_neighbors)
 
     def use_backend(self, backend: str) -> None:
         """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
-        self.backend = backend
-        self.convolution = convolution(self.table, backend)
-        self.radial_table = self.nodes = None
+        super().use_backend(backend)
+        self.nodes = None
 
     def fold(self, species_embedding: Tensor) -> None:
         """Work out once what depends on the weights alone; they must not change afterwards."""
@@ -96,17 +132,6 @@ class InteractionLayer(torch.nn.Module):
 
             self.nodes = FusedNodes(self)
 
-    def tabulate(self, radial_basis: BesselBasis) -> bool:
-        """Read the radial weights from a table from now on; False where the backend has no kernel for that."""
-        kernels = spline_kernels(self.backend)
-        if kernels is None:
-            self.radial_table = None
-            return False
-        exact = deepcopy(torch.nn.Sequential(radial_basis, self.radial_mlp)).double().cpu()
-        table = RadialTable(exact, radial_basis.r_max, kernels)
-        self.radial_table = table.to(self.radial_mlp.weights[0])
-        return True
-
     def forward(self, features: list[Tensor], species: SpeciesFeatures, edges: EdgeFeatures) -> list[Tensor]:
         """One step of message passing. features : one (N, 2l+1, C) per irrep."""
         # 1. mix channels
@@ -114,20 +139,14 @@ class InteractionLayer(torch.nn.Module):
             x = self.linear_1(features, self.norm)
         else:
             flat, x = self.nodes.before(features)
-        # 2. per-edge weights from the radial functions: (E, num_bessels) -> (E, num_weights)
-        # 3. tensor product with the harmonics, summed over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
-        table = self.radial_table
-        if table is not None and worth_rereading(table, edges.lengths):
-            x = convolve_from_table(self.convolution.kernels, table, x, edges.edge_attrs, edges.lengths, edges.edges)
-        else:
-            weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)
-            x = self.convolution(x, edges.edge_attrs, weights, edges.edges)
+        # 2. radial weights, tensor product with the harmonics, sum over neighbours: (N, 2l+1, C) -> (N, 2l+1, paths · C)
+        x = self.convolve(x, edges)
         if self.nodes is not None:
             return self.nodes.after(x, flat, species.index)
-        # 4. mix channels and paths
+        # 3. mix channels and paths
         x = self.linear_2(x)
-        # 5. self-connection
+        # 4. self-connection
         if self.self_connection is not None:
             x = [a + b for a, b in zip(x, self.self_connection(features, species.embedding, species.one_hot), strict=True)]
-        # 6. nonlinearity
+        # 5. nonlinearity
         return self.gate(x)
