@@ -14,6 +14,7 @@ import streamlit as st
 
 from toolkit.errors import ToolkitError
 from toolkit.jobs.run_dir import runs_root
+from toolkit.ui.access import require_access
 
 APP_NAME = "Toolkit"
 PAGES = {
@@ -40,11 +41,17 @@ SLOW_MODULES = ("toolkit.data.inspection", "toolkit.jobs.analyses", "toolkit.che
 def begin(page: str, lead: str, title: str = "") -> None:
     """Set up a page: browser title, sidebar, heading, and a sentence that says what the page is for.
 
+    Nothing of the page is drawn for somebody who may not see it, see `access`.
     page : a key of PAGES;  title : when it differs from the name in the sidebar
     """
     name, icon = PAGES[page]
     title = title or name
     st.set_page_config(page_title=f"{title} · {APP_NAME}", page_icon="⚛️", layout="wide")
+    try:
+        require_access()
+    except ToolkitError as error:
+        error_box(error)
+        st.stop()
     with st.sidebar:
         for page, (label, page_icon) in PAGES.items():
             st.page_link(page, label=label, icon=page_icon)
