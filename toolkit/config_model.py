@@ -25,11 +25,14 @@ ARCHITECTURE_FIELDS: dict[str, frozenset[str]] = {
                          "readout_mlp_width"}),
     "atom_mlp": frozenset({"l_max", "readout_mlp_depth", "readout_mlp_width"}),
     "atom_gnn": frozenset({"num_layers", "readout_mlp_depth", "readout_mlp_width"}),
+    "allegro": frozenset({"num_layers", "l_max", "parity", "num_scalar_features", "latent_mlp_depth", "latent_mlp_width",
+                          "readout_mlp_depth", "readout_mlp_width"}),
 }
 """Architecture -> those of its fields that not all architectures have; a field of others must keep its default."""
 ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "atom_mlp": {"zbl": True, "zbl_reach": 0.8, "readout_mlp_depth": 2, "num_features": 64},
     "atom_gnn": {"zbl": True, "zbl_reach": 0.8, "readout_mlp_depth": 1, "num_features": 64},
+    "allegro": {"num_layers": 2, "readout_mlp_depth": 1},
 }
 """Architecture -> fields whose default differs from the one in ModelConfig."""
 
@@ -39,7 +42,10 @@ class ModelConfig(StrictModel):
 
     species : element symbols; empty means "take them from the training data" (only in a TrainConfig)
     preset : "S", "M", "L" or "XL" fills the fields that are not given (see MODEL_PRESETS)
-    num_features : channels, one number for all l or one per l (0 … l_max)
+    num_features : channels, one number for all l or one per l (0 … l_max); in Allegro those of the tensors of a pair,
+        one number for all l
+    num_scalar_features, latent_mlp_depth, latent_mlp_width : Allegro's scalars of a pair, and the hidden layers of the
+        network with which each of its layers updates them; radial_mlp_* shape the network that makes the first ones
     per_pair_r_max : smaller cutoffs (Å) for pairs such as {"H-H": 3.0}, centre first; a pair given in one order only
         counts for both
     zbl : add the Ziegler-Biersack-Littmark repulsion between nuclei, so that atoms never fuse
@@ -58,13 +64,16 @@ class ModelConfig(StrictModel):
     parity: bool = Field(False, description="keep both parities of every l (full O(3) features)")
     num_features: int | tuple[int, ...] = 32
     type_embed_num_features: int | None = Field(None, ge=1, le=1024, description="default: num_features[0]")
+    num_scalar_features: int = Field(64, ge=2, le=1024, description="scalars of each pair of atoms")
+    latent_mlp_depth: int = Field(1, ge=0, le=6)
+    latent_mlp_width: int | None = Field(None, ge=1, le=1024, description="default: num_scalar_features")
     num_bessels: int = Field(8, ge=1, le=64)
     bessel_trainable: bool = False
     polynomial_cutoff_p: int = Field(6, ge=3, le=32)
     radial_mlp_depth: int = Field(1, ge=0, le=6)
     radial_mlp_width: int = Field(64, ge=1, le=1024)
     readout_mlp_depth: int = Field(0, ge=0, le=4)
-    readout_mlp_width: int | None = Field(None, ge=1, le=1024, description="default: num_features[0]")
+    readout_mlp_width: int | None = Field(None, ge=1, le=1024, description="default: width of what is read")
     per_pair_r_max: dict[str, float] | None = Field(None, description="Å")
     zbl: bool = False
     zbl_reach: float | None = Field(None, gt=0.0, le=3.0, description="end of the repulsion, sums of covalent radii")
@@ -99,6 +108,8 @@ class ModelConfig(StrictModel):
         features = self.num_features
         if isinstance(features, tuple) and len(features) != self.l_max + 1:
             raise ValueError(f"num_features has {len(features)} entries, expected l_max + 1 = {self.l_max + 1}")
+        if self.architecture == "allegro" and len(set(self.channels)) > 1:
+            raise ValueError(f"num_features is {features}, expected one number: Allegro's products pair equal channels")
         if any(not 1 <= n <= 1024 for n in self.channels):
             raise ValueError(f"num_features must lie in 1 … 1024, found {features}")
         for name in ("per_species_energy_shifts", "per_species_energy_scales"):

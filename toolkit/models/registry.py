@@ -8,18 +8,21 @@ import torch
 
 from toolkit.config import ModelConfig
 from toolkit.errors import ConfigError
+from toolkit.models.allegro import Allegro
 from toolkit.models.atom_gnn import AtomGNN
 from toolkit.models.atom_mlp import AtomMLP
 from toolkit.models.base import AtomisticModel
 from toolkit.models.nequip import NequIP
 from toolkit.models.species import SpeciesIndex
 from toolkit.models.zbl import ZBL, SumModel
+from toolkit.nn.allegro import AllegroLayer
 from toolkit.nn.convolution import NeighborConvolution
 
 ARCHITECTURES: dict[str, Callable[[ModelConfig, str], AtomisticModel]] = {
     "nequip": NequIP,
     "atom_mlp": AtomMLP,
     "atom_gnn": AtomGNN,
+    "allegro": Allegro,
 }
 """Name of an architecture -> class taking (config, backend)."""
 
@@ -43,7 +46,7 @@ def use_backend(model: AtomisticModel, backend: str, dtype: torch.dtype) -> Atom
     """Let all convolutions of the model run on another backend of `kernels.dispatch`, in `dtype`, in place."""
     device = next(model.parameters()).device
     for module in model.modules():
-        if isinstance(module, NeighborConvolution):
+        if isinstance(module, NeighborConvolution | AllegroLayer):
             module.use_backend(backend)
     return cast_model(model, dtype).to(device)
 
