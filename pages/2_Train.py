@@ -20,12 +20,13 @@ DATA = (
     FormField("data.split.num_train", "Training frames"),
     FormField("data.split.num_val", "Validation frames"),
     FormField("data.split.num_test", "Test frames"),
+    FormField("data.split.gap", "Frames between"),
     FormField("data.split.seed", "Split seed"),
 )
 MODEL = (
     FormField("model.r_max", "Cutoff radius, Å"),
     FormField("model.num_layers", "Layers"),
-    FormField("model.l_max", "l max"),
+    FormField("model.l_max", "Largest degree l"),
     FormField("model.num_features", "Channels"),
     FormField("model.parity", "Both parities"),
 )

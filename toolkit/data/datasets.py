@@ -60,7 +60,8 @@ def split_indices(num_frames: int, split: SplitConfig, names: list[str]) -> dict
     if split.method == "indices":
         return _read_indices(Path(split.index_file or ""), num_frames, names)
     gap = split.gap if split.method == "blocks" else 0
-    counts = _counts(num_frames, split, names, gap * (len(names) - 1))
+    filled = [name for name in names if getattr(split, f"num_{name}") != 0]
+    counts = _counts(num_frames, split, names, gap * (len(filled) - 1))
     order = np.arange(num_frames)
     if split.method == "random":
         order = np.random.default_rng(split.seed).permutation(num_frames)
@@ -68,7 +69,7 @@ def split_indices(num_frames: int, split: SplitConfig, names: list[str]) -> dict
     for name in ("test", "val"):
         if name in names:
             indices[name] = np.sort(order[stop - counts[name]:stop])
-            stop -= counts[name] + gap
+            stop -= counts[name] + gap * (name in filled)
     indices["train"] = np.sort(order[:counts["train"]])
     return {name: indices[name] for name in names}
 
@@ -90,6 +91,7 @@ def _counts(num_frames: int, split: SplitConfig, names: list[str], lost_to_gaps:
         asked = ", ".join(f"num_{name} = {count}" for name, count in given.items()) or "the default shares"
         in_gaps = f" and {lost_to_gaps} in gaps" if lost_to_gaps else ""
         raise DataError(f"found {num_frames} frames, too few for {asked}{in_gaps} (train and val need at least one)",
+                        "ask for fewer, lower split.gap, or give a larger file" if lost_to_gaps else
                         "ask for fewer, or give a larger file")
     return counts
 

@@ -35,6 +35,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                                    "smaller.", "splits"),
     "train.data.split.num_val": ("They judge the model after each epoch; the best epoch is kept.", "splits"),
     "train.data.split.num_test": ("Looked at once, at the end: the honest error.", "splits"),
+    "train.data.split.gap": ("blocks: frames dropped between the sets, because neighbours in time are nearly the same.",
+                             "splits"),
     "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
     "train.model.r_max": ("Atoms further apart exchange no messages. Too small misses physics; the cost grows as the "
                           "cube.", "cutoff"),
@@ -59,9 +61,14 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "train.seed": ("Of the order of the frames. The same seed on the same machine repeats the run.", "precision"),
     # Molecular dynamics
     "md.preset": ("Settings that answer one question; every field can be changed below.", "nve"),
-    "md.ensemble": ("nve: constant energy. Heat baths: langevin pushes every atom and relaxes fast, csvr scales all "
-                    "velocities and disturbs the motion least, nose-hoover is deterministic. npt: constant pressure, for "
-                    "crystals.", "nve"),
+    "md.ensemble": ("What stays constant: the energy (nve), the temperature of a heat bath (langevin, csvr, nose-hoover), "
+                    "or also the pressure (npt).", "nve"),
+    "md.ensemble.nve": ("nve: alone in the world. The energy stays, the temperature finds itself.", "nve"),
+    "md.ensemble.langevin": ("langevin: friction and random pushes on every atom. Relaxes fast; slows diffusion and "
+                             "broadens spectra.", "langevin"),
+    "md.ensemble.csvr": ("csvr: all velocities are scaled by one random factor. Disturbs the motion least.", "csvr"),
+    "md.ensemble.nose-hoover": ("nose-hoover: a deterministic bath. Not for one small stiff molecule.", "nose-hoover"),
+    "md.ensemble.npt": ("npt: csvr, and a cell that answers to the pressure. For crystals.", "barostat"),
     "md.temperature_K": ("Of the heat bath and of the first velocities. At constant energy, of the first velocities "
                          "only.", "initial-velocities"),
     "md.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen, 1 to 2 fs without.", "timestep"),

@@ -48,6 +48,8 @@ def test_blocks_are_contiguous_with_gaps() -> None:
     np.testing.assert_array_equal(found["train"], np.arange(0, 60))
     np.testing.assert_array_equal(found["val"], np.arange(65, 75))
     np.testing.assert_array_equal(found["test"], np.arange(80, 100))
+    found = split_indices(100, SplitConfig(method="blocks", num_train=85, num_val=10, num_test=0, gap=5), ALL)
+    np.testing.assert_array_equal(found["val"], np.arange(90, 100))  # no gap before a set that is empty
 
 
 def test_official_rmd17_split(npz_file) -> None:
