@@ -47,6 +47,11 @@ def fetch(name: str, *, sha256: str | None = None, accept_unverified: bool = Fal
     return path if entry.member is None else _unpack(path, entry.member)
 
 
+def is_downloaded(name: str) -> bool:
+    """Whether all files of an entry are in the cache, so that `fetch` needs no network. Raises DataError."""
+    return all((cache_folder() / name / remote.name).is_file() for remote in catalog_entry(name).files)
+
+
 def fetch_with_units(name: str) -> tuple[Path, UnitStatement]:
     """`fetch` together with the units that the catalogue states."""
     entry = catalog_entry(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,17 +10,18 @@ import streamlit as st
 from toolkit.config import DataConfig
 from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
 from toolkit.data.embedded import PREFIX, embedded_names
-from toolkit.errors import DataError
-from toolkit.jobs.run_dir import list_runs, runs_root
+from toolkit.jobs.run_dir import list_runs
 from toolkit.models.folders import shipped_models
-from toolkit.storage import replacing
+from toolkit.ui.catalogue import pick_catalogued
 from toolkit.ui.explanations import explained
+from toolkit.ui.server_files import REPOSITORY, allowed_path, pick_server_file
+from toolkit.ui.uploads import pick_upload
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-DATA_TYPES = ["xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml"]
 PRESETS = {"coffee break": "coffee_break", "tutorial": "aspirin_quick", "paper": "paper"}
 """Name -> file in configs/, for two minutes and ten minutes on a CPU core, and a day on a GPU."""
-UPLOADED, ON_SERVER = "Uploaded file", "File on the server"
+ELSEWHERE = {"Uploaded file": pick_upload, "File on the server": pick_server_file,
+             "Public data set": pick_catalogued}
+"""Further entries of a list of sources -> the widgets that choose one of them."""
 
 
 def model_choices() -> dict[str, str]:
@@ -82,65 +81,13 @@ def source_label(source: str) -> str:
 
 def pick_source(page: str, label: str = "Data", first: Mapping[str, str] | None = None,
                 more: Mapping[str, str] | None = None) -> str | None:
-    """Widgets to choose embedded frames, an uploaded file, or a file on the server. Returns the source, or None yet.
+    """Widgets to choose embedded or uploaded frames, a file on the server, or a public data set. None until it is here.
 
     first, more : further entries before and after the embedded ones, label -> source
     Raises DataError for a server path outside the allowed folders, StorageError when an upload cannot be kept.
     """
     embedded = {f"Embedded {name}": PREFIX + name for name in embedded_names()}
     sources = {**(first or {}), **embedded, **(more or {})}
-    choice = st.selectbox(label, [*sources, UPLOADED, ON_SERVER], key=f"{page}.source", persist_state="session",
+    choice = st.selectbox(label, [*sources, *ELSEWHERE], key=f"{page}.source", persist_state="session",
                           help=explained(f"{page}.source"))
-    if choice == UPLOADED:
-        return _pick_upload(page)
-    if choice == ON_SERVER:
-        path = st.text_input("Path on the server", key=f"{page}.path", persist_state="session",
-                             help="Allowed folders: " + ", ".join(map(str, data_folders())) + ". " + explained("path"))
-        return str(allowed_path(path)) if path else None
-    return sources[choice]
-
-
-def data_folders() -> list[Path]:
-    """Folders whose files may be named on a page: TOOLKIT_DATA (separated by ':'), else the one around this project."""
-    named = os.environ.get("TOOLKIT_DATA", "")
-    folders = [Path(part) for part in named.split(os.pathsep) if part] or [REPOSITORY.parent]
-    return [folder.resolve() for folder in [*folders, runs_root()]]
-
-
-def allowed_path(text: str) -> Path:
-    """The path a user typed, when it lies in an allowed folder. Raises DataError otherwise."""
-    try:
-        path = Path(text.strip()).expanduser().resolve()
-    except (ValueError, RuntimeError, OSError) as error:  # a null character, an unknown user, a loop of links
-        raise DataError(f"found {text.strip()!r}, which is no usable path: {error}", "check the path") from None
-    if not any(path.is_relative_to(folder) for folder in data_folders()):
-        raise DataError(f"found the path {text.strip()!r}, expected one inside {' or '.join(map(str, data_folders()))}",
-                        "upload the file, or set TOOLKIT_DATA to the folders that may be read")
-    return path
-
-
-def save_upload(name: str, content: memoryview | bytes) -> Path:
-    """Keep an uploaded file under the run root, so that jobs and later sessions find it. Raises StorageError."""
-    folder = runs_root() / "uploads"
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", Path(name).name).lstrip(".") or "upload"
-    path = folder / safe[-100:]
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    return path
-
-
-def _pick_upload(page: str) -> str | None:
-    file = st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=DATA_TYPES,
-                            key=f"{page}.upload", help=explained("upload"))
-    if file is not None:
-        kept = st.session_state.get(f"{page}.kept")
-        if kept is None or kept[0] != file.file_id:
-            st.session_state[f"{page}.kept"] = (file.file_id, str(save_upload(file.name, file.getbuffer())))
-        return st.session_state[f"{page}.kept"][1]
-    folder = runs_root() / "uploads"
-    earlier = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
-    if not earlier:
-        return None
-    chosen = st.selectbox("or a file uploaded earlier", earlier, index=None, key=f"{page}.earlier",
-                          persist_state="session", help=explained("upload"))
-    return str(folder / chosen) if chosen else None
+    return ELSEWHERE[choice](page) if choice in ELSEWHERE else sources[choice]
