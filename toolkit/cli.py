@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import analyze, bench, data, imports, modes, study, trajectory
+from toolkit.commands import analyze, bench, compare, data, imports, modes, study, trajectory
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
@@ -25,6 +25,7 @@ app.add_typer(imports.app, name="import")
 app.add_typer(modes.app)
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app)
+app.add_typer(compare.app)
 app.add_typer(trajectory.app, name="trajectory")
 
 

@@ -105,6 +105,18 @@ def show_passport(title: str, header: list[str], rows: list[list[str]]) -> None:
             console.print(Padding(Text(row[-1]), (0, 0, 0, 4)))
 
 
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
+    """Print a table with a heading, and notes under it; long lines are left to the terminal."""
+    console = Console(highlight=False)
+    console.print(f"\n{title}", style="bold", markup=False)
+    widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(len(header))]
+    for row in [header, *rows] if header else []:
+        line = "".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        console.print(line.rstrip(), style="bold" if row is header else "", markup=False, soft_wrap=True)
+    for note in notes:
+        console.print(Padding(Text(note), (0, 0, 0, 4)))
+
+
 def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
     """Print findings of the dataset detective, worst first, each with its evidence and what to do.
 

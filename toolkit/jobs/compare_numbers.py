@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.analysis.paired import FrameStatistic, composition_offset_eV, frame_statistics, mean_of
 from toolkit.analysis.parity import Parity
-from toolkit.bench.measure import time_calls
+from toolkit.bench.measure import Timing, time_calls
 from toolkit.bench.memory import peak_tensor_bytes
 from toolkit.bench.rows import recorded_call
 from toolkit.data.graph import AtomicGraph
@@ -27,7 +27,8 @@ Numbers = dict[str, Any]
 ROUNDS = 5
 """Each model is timed in turn so many times; a neighbour that disturbs one round disturbs all models alike."""
 BATCH_ATOMS, MAX_BATCH = 1000, 64
-PAIRED = ("forces_mae_meV_per_A", "forces_rmse_meV_per_A", "energy_mae_meV_per_atom",
+WITH_OFFSET = "energy_mae_meV_per_atom"
+PAIRED = ("forces_mae_meV_per_A", "forces_rmse_meV_per_A", WITH_OFFSET,
           "energy_mae_meV_per_atom_without_offset", "stress_mae_meV_per_A3")
 """Errors that are compared model by model."""
 OFFSET_RATIO, OFFSET_MEV_PER_ATOM = 5.0, 10.0
@@ -82,15 +83,22 @@ def judged(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) ->
     return result
 
 
+def without_influences(errors: Numbers) -> Numbers:
+    """What is worth showing of what `judged` returned."""
+    return {name: value for name, value in errors.items() if name != "influences"}
+
+
 def paired_differences(models: Mapping[str, Numbers]) -> list[Numbers]:
     """One row for each two models and each of PAIRED: first − second, its standard error, and how many of these it is.
+    Energies with their offset are left out where one of the two has another zero of energy.
 
     models : label -> what `judged` returned, all on the same frames
     """
     rows = []
     for (first, a), (second, b) in combinations(models.items(), 2):
+        left_out = {WITH_OFFSET} if has_other_zero(a) or has_other_zero(b) else set()
         for name in PAIRED:
-            if name in a["influences"] and name in b["influences"]:
+            if name in a["influences"] and name in b["influences"] and name not in left_out:
                 difference = _statistic(a, name) - _statistic(b, name)
                 stderr = difference.stderr
                 rows.append({"first": first, "second": second, "quantity": name, "difference": difference.value,
@@ -119,24 +127,26 @@ def speeds(potentials: Mapping[str, Potential], atoms: Atoms, seconds: float,
     batch = max(1, min(MAX_BATCH, BATCH_ATOMS // len(atoms)))
     calls = {(label, size): _call(potential, potential.graph([atoms] * size))
              for label, potential in potentials.items() for size in dict.fromkeys((1, batch))}
-    rounds: dict[tuple[str, int], list[float]] = {key: [] for key in calls}
+    rounds: dict[tuple[str, int], list[Timing]] = {key: [] for key in calls}
     for number in range(ROUNDS):
         for step, (label, size) in enumerate(calls):
             if reporter.should_stop():
                 return None
             reporter.update(number * len(calls) + step, ROUNDS * len(calls), f"{label}, {size} at once")
-            timing = time_calls(calls[label, size], potentials[label].device, seconds=seconds / ROUNDS, min_repeats=3)
-            rounds[label, size].append(1e3 * timing.median_s)
+            rounds[label, size].append(time_calls(calls[label, size], potentials[label].device,
+                                                  seconds=seconds / ROUNDS, min_repeats=3))
     return {label: _speed(potential, atoms, batch, rounds[label, 1], rounds[label, batch])
             for label, potential in potentials.items()}
 
 
-def _speed(potential: Potential, atoms: Atoms, batch: int, single_ms: list[float], batch_ms: list[float]) -> Numbers:
-    low, median, high = np.percentile(single_ms, [25, 50, 75]).tolist()
+def _speed(potential: Potential, atoms: Atoms, batch: int, single: list[Timing], many: list[Timing]) -> Numbers:
+    low, median, high = (1e3 * np.percentile([timing.median_s for timing in single], [25, 50, 75])).tolist()
     graph = potential.graph([atoms] * batch)
     peak = peak_tensor_bytes(lambda: potential.evaluate(graph), potential.device)
     return {"num_atoms": len(atoms), "ms": median, "ms_low": low, "ms_high": high, "batch": batch,
-            "frames_per_s": 1e3 * batch / float(np.median(batch_ms)), "batch_peak_memory_MB": peak / 1e6}
+            "processor_ms": 1e3 * float(np.median([timing.process_s for timing in single])),
+            "frames_per_s": batch / float(np.median([timing.median_s for timing in many])),
+            "batch_peak_memory_MB": peak / 1e6}
 
 
 def _call(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pprint import pformat
 
-from toolkit.config import DataConfig, TrainConfig
+from toolkit.config import StrictModel, TrainConfig
+from toolkit.jobs.compare_config import CompareRequest
 from toolkit.jobs.requests import EvaluateRequest
 
 _TRAIN = '''"""A training run as set up on the Train page."""
@@ -35,6 +36,21 @@ print("worst frames:", worst_frames(table, "largest_force_error_meV_per_A", 10))
 for row in element_errors(parity):
     print(row)
 '''
+_COMPARISON = '''"""Models side by side on the same frames, as on the Compare models page."""
+
+import json
+
+from toolkit.config import parse_config
+from toolkit.jobs.compare import compare
+from toolkit.jobs.compare_config import CompareRequest
+
+request = parse_config(CompareRequest, {request})
+summary = compare(request, "comparison")  # a folder for compare.json and report.html; called again, it goes on
+for label, row in summary["models"].items():
+    print(label, json.dumps(row, indent=2, ensure_ascii=False))
+for pair in summary["pairs"]:
+    print(pair)
+'''
 
 
 def training_script(config: TrainConfig) -> str:
@@ -48,5 +64,10 @@ def evaluation_script(request: EvaluateRequest) -> str:
                             dtype=request.dtype)
 
 
-def _literal(config: TrainConfig | DataConfig) -> str:
+def comparison_script(request: CompareRequest) -> str:
+    """Compare models as this request does."""
+    return _COMPARISON.format(request=_literal(request))
+
+
+def _literal(config: StrictModel) -> str:
     return pformat(config.model_dump(mode="json", exclude_defaults=True), sort_dicts=False, width=110)

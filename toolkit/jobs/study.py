@@ -16,16 +16,17 @@ from ase import Atoms
 from ase.io import read, write
 
 from toolkit.analysis.thermochemistry import rrho
-from toolkit.config import MDConfig, StrictModel, parse_config, save_config
-from toolkit.errors import ConfigError, DataError
+from toolkit.config import MDConfig, parse_config
+from toolkit.errors import DataError
 from toolkit.interfaces.relaxation import relax, vibrations
 from toolkit.jobs.analyses import trajectory_bonds, trajectory_rdf
 from toolkit.jobs.analyses_motion import trajectory_torsions
 from toolkit.jobs.analyses_spectra import trajectory_vdos
 from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperatures_of_modes
 from toolkit.jobs.modes import load_modes, modes_result, save_modes
-from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_numbers import bond_peaks, energy_record
 from toolkit.jobs.study_report import write_reports
@@ -37,7 +38,6 @@ from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import replacing, write_json, write_text_atomic
 
-Result = dict[str, Any]
 START_FILE = "start.extxyz"
 
 
@@ -165,41 +165,17 @@ def run_study(request: StudyRequest, folder: str | Path, reporter: Reporter | No
     make_folder(folder / "stages")
     keep_request(request, folder / "study.json")
     write_text_atomic(folder / "study.py", script(request))
-    results: dict[str, Result] = {}
-    for number, (name, (title, stage)) in enumerate(STAGES.items(), 1):
-        kept = folder / "stages" / f"{name}.json"
-        result = read_json(kept)
-        if result is None:
-            study = Study(request, folder, StageReporter(reporter, f"{number} of {len(STAGES)} · {title}"))
-            study.reporter.update(0, 1)
-            result = None if reporter.should_stop() else stage(study)
-            if result is None:
-                return results
-            write_json(result, kept)
-        results[name] = result
+    stages = {name: (title, _of(stage, request, folder)) for name, (title, stage) in STAGES.items()}
+    results = dict(do_stages(stages, folder, reporter))
+    if len(results) < len(stages):
+        return results
     write_json({"request": request.model_dump(mode="json"), **results}, folder / "results.json")
     write_reports(request, results, folder)
     return results
 
 
-class StageReporter:
-    """Passes reports on with the name of the stage in front."""
-
-    def __init__(self, listener: Reporter, title: str) -> None:
-        self._listener = listener
-        self._title = title
-
-    def update(self, step: int, total: int, message: str = "") -> None:
-        """Report progress within the stage."""
-        self._listener.update(step, total, f"{self._title} · {message}" if message else self._title)
-
-    def metrics(self, record: dict[str, Any]) -> None:
-        """Pass a record on."""
-        self._listener.metrics(record)
-
-    def should_stop(self) -> bool:
-        """Whether the listener asked to stop."""
-        return self._listener.should_stop()
+def _of(stage: Callable[[Study], Result | None], request: StudyRequest, folder: Path) -> Stage:
+    return lambda reporter: stage(Study(request, folder, reporter))
 
 
 def _finished(path: Path, config: MDConfig) -> bool:
@@ -212,13 +188,3 @@ def _finished(path: Path, config: MDConfig) -> bool:
 
 def _start(study: Study) -> Atoms:
     return read(study.folder / START_FILE, format="extxyz")
-
-
-def keep_request(request: StrictModel, file: Path) -> None:
-    """Write what was asked for, or check that it is what was asked for before. Raises ConfigError when it is not."""
-    kept = read_json(file)
-    if kept is None:
-        save_config(request, file)
-    elif parse_config(type(request), kept) != request:
-        raise ConfigError(f"{file.parent} holds a {file.stem} with other settings",
-                          "choose another folder, or the same settings")
