@@ -9,6 +9,7 @@ from toolkit.errors import ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs
+from toolkit.jobs.summary import key_result, subject
 from toolkit.models.folders import shipped_models
 from toolkit.ui.page import PAGES, begin, device_line, error_box
 from toolkit.ui.runs import RUN_PAGES, run_label
@@ -60,7 +61,8 @@ def _recent(runs: list[Run]) -> None:
     for run in runs:
         page = RUN_PAGES.get(run.status.task)
         if page:
-            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1],
+            about = " · ".join(filter(None, (subject(run), key_result(run))))
+            st.page_link(page, label=f"{run_label(run)} · {run.state} · {about}", icon=PAGES[page][1],
                          query_params={"run": run.run_id})
 
 

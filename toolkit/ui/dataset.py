@@ -15,7 +15,7 @@ from toolkit.data.detective.findings import Finding, count, some
 from toolkit.data.detective.references import ReferenceEnergies
 from toolkit.data.inspection import Inspection
 from toolkit.figures.dataset import along_file, distributions, frames_with_forces
-from toolkit.ui.explanations import explained
+from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import plain, quantity
 from toolkit.ui.viewer import show_scene
 
@@ -135,7 +135,8 @@ def show_references(references: ReferenceEnergies | None) -> None:
                    "fixed by the data": "yes" if entry.determined else "no", "atoms": entry.n_atoms,
                    "isolated atom, eV": quantity(entry.isolated_atom_eV, 4, "")} for entry in entries], hide_index=True)
     st.caption(f"Independent compositions: {references.rank} for {count(len(entries), 'element')}. The fit leaves "
-               f"{references.residual_meV_per_atom:.1f} meV/atom (RMS).")
+               f"{references.residual_meV_per_atom:.1f} meV/atom (RMS). E0 is the energy of a lone atom. "
+               + equation("reference-energies"))
 
 
 def usable_frames(file: DataFile, places: Sequence[int]) -> np.ndarray:

@@ -30,7 +30,7 @@ BATHS = {
 BATHS["nose-hoover"] = BATHS["csvr"]
 LENGTH = (
     FormField("steps", "Steps"),
-    FormField("save_every", "Save every"),
+    FormField("save_every", "Save every … steps"),
     FormField("replicas", "Replicas"),
     FormField("seed", "Seed"),
 )
@@ -57,5 +57,6 @@ def simulation_form() -> dict[str, Any]:
     with st.container(horizontal=True):
         values = draw_form(PAGE, MDConfig, PHYSICS, {**MDConfig().model_dump(mode="json"), **changes})
         values = draw_form(PAGE, MDConfig, BATHS[values["ensemble"]], values)
+    st.caption(explained(f"md.ensemble.{values['ensemble']}"))
     with st.container(horizontal=True):
         return draw_form(PAGE, MDConfig, LENGTH, values)

@@ -78,7 +78,7 @@ def _harmonics() -> None:
                                         help=explained("theory.degree")))
     order = int(left.segmented_control("Component m", range(-degree, degree + 1), default=0, required=True,
                                        key=f"theory.order.{degree}", help=explained("theory.order")))
-    left.caption("The distance from the middle is the size of the harmonic in that direction; blue is positive, red "
+    left.caption("The distance from the middle is the size of the harmonic in that direction; blue is positive, orange "
                  "negative. The axis of m = 0 is y, as in e3nn.")
     polar, azimuth = np.meshgrid(np.linspace(0.0, np.pi, 61), np.linspace(0.0, 2.0 * np.pi, 91), indexing="ij")
     directions = np.stack([np.sin(polar) * np.sin(azimuth), np.cos(polar), np.sin(polar) * np.cos(azimuth)], axis=-1)

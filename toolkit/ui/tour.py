@@ -29,25 +29,27 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 """Group -> page -> what one does there."""
+MOST_PAGES = max(map(len, GROUPS.values()))
 
 TOUR = (
     ("pages/4_Trajectory.py", "Watch it move", "Space plays and pauses. Which bonds vibrate fastest? Which groups turn?"),
-    ("pages/5_Equivariance.py", "Turn it", "The forces turn along, to the last digit. Why, is written there."),
-    ("pages/6_Spectra.py", "Hear it", "Compute the normal modes (seconds) and see each of them move."),
+    ("pages/5_Equivariance.py", "Turn it", "The forces turn along, to the last digit; the page says why."),
+    ("pages/6_Spectra.py", "See its vibrations", "Compute the normal modes (half a minute) and watch each of them."),
     ("pages/2_Train.py", "Train your own", "Preset *coffee break*: 100 seconds on a CPU core. Then simulate with it."),
 )
 """Page, what to do there, and what to look at."""
 
 
 def show_groups() -> None:
-    """A tile for each group, with links to its pages."""
-    for column, (group, pages) in zip(st.columns(len(GROUPS)), GROUPS.items(), strict=True):
-        with column.container(border=True, height="stretch"):
-            st.markdown(f"**{group}**")
-            for page, text in pages.items():
+    """A row for each group, with links to its pages."""
+    with st.container(border=True):
+        for group, pages in GROUPS.items():
+            title, *columns = st.columns([1.4, *[3] * MOST_PAGES])
+            title.markdown(f"**{group}**")
+            for column, (page, text) in zip(columns, pages.items(), strict=False):
                 name, icon = PAGES[page]
-                st.page_link(page, label=f"**{name}**", icon=icon)
-                st.caption(text)
+                column.page_link(page, label=f"**{name}**", icon=icon)
+                column.caption(text)
 
 
 def show_tour(first: int = 0) -> None:
