@@ -57,7 +57,7 @@ def load_tensors(path: str | Path) -> dict[str, torch.Tensor]:
 def read_model_config(folder: str | Path) -> ModelConfig:
     """The configuration in a model folder. Raises ModelError when it is absent, damaged or from a newer version."""
     path = Path(folder) / "config.json"
-    header = _read_json(path)
+    header = read_header(path)
     version = header.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelError(f"{path} has format_version {version!r}, this version reads {FORMAT_VERSION}",
@@ -106,7 +106,8 @@ def _refuse_huge(config: ModelConfig, folder: Path) -> None:
                          f"expected at most {MAX_PARAMETERS:.0e}", "the folder is damaged or hostile")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_header(path: Path) -> dict[str, Any]:
+    """The object in a small JSON file of a model folder. Raises ModelError when it is absent, huge or damaged."""
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ModelError(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from toolkit.data.graph import AtomicGraph, collate, edge_vectors
 from toolkit.models.base import AtomisticModel, ModelOutput
 
+Model = Callable[[AtomicGraph, Tensor], ModelOutput]
+"""An AtomisticModel, or one of its kin with some weights in the place of others."""
 
-def evaluate(model: AtomisticModel, graph: AtomicGraph, *, forces: bool = True, stress: bool = False,
+
+def evaluate(model: Model, graph: AtomicGraph, *, forces: bool = True, stress: bool = False,
              create_graph: bool = False) -> ModelOutput:
     """Outputs of the model plus `energy` (S,), `forces` (N, 3) and, when asked for, `stress` (S, 3, 3); float64.
 
@@ -43,10 +48,12 @@ def _strained_vectors(graph: AtomicGraph, positions: Tensor, strain: Tensor, str
     return vectors + torch.einsum("ea,eab->eb", vectors, symmetric.index_select(0, structure))
 
 
-def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> tuple[Tensor, ...]:
+def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool, keep: bool = False) -> tuple[Tensor, ...]:
+    """keep : the graph of the energy is needed once more"""
     if not energy.requires_grad:  # no edges at all: the energy does not depend on positions
         return tuple(torch.zeros_like(x) for x in inputs)
-    return torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, materialize_grads=True)
+    return torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, retain_graph=create_graph or keep,
+                               materialize_grads=True)
 
 
 def _stress(gradient: Tensor, graph: AtomicGraph) -> Tensor:
@@ -77,3 +84,25 @@ def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> 
             continue
         rows.append(-torch.autograd.grad(product, positions, materialize_grads=True)[0].view(count, size))
     return torch.cat(rows)
+
+
+def readout_responses(model: AtomisticModel, graph: AtomicGraph, weight: str, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """What the energies (S, K), eV, and forces (N, 3, K), eV/Å, gain when last weights move by each direction; float64.
+
+    weight : name of a parameter in which the energy is linear;  directions : (C, K), each of its size
+
+    With g = dE/dw, which looks back through the last layer alone, the gains are g · d and −d(g · d)/dx: the energies and
+    forces of K models at the price of one forward and K backward passes, whatever the architecture.
+    """
+    weights = model.get_parameter(weight).detach().requires_grad_(True)
+    positions = graph.positions.detach().requires_grad_(True)
+
+    def shifted(graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
+        return torch.func.functional_call(model, {weight: weights}, (graph, vectors))
+
+    energy = evaluate(shifted, graph.with_positions(positions), forces=False, create_graph=True)["energy"]
+    slopes = [torch.autograd.grad(e, weights, retain_graph=True)[0].flatten() for e in energy]
+    slope, = torch.autograd.grad(energy.sum(), weights, create_graph=True)
+    forces = [-_gradients((slope.flatten() * direction).sum(), [positions], False, keep=True)[0]
+              for direction in directions.T.to(slope.dtype)]
+    return torch.stack(slopes).double() @ directions, torch.stack(forces, dim=2)

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
-from toolkit.errors import ConfigError, DataError, DeviceError
+from toolkit.errors import ConfigError, DataError, DeviceError, ModelError
 from toolkit.kernels.dispatch import select_backend
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.checkpoint import load_model
 from toolkit.models.derivatives import evaluate
 from toolkit.models.folders import find_model
 from toolkit.models.registry import build_model
+from toolkit.models.uncertainty import LastLayerUncertainty, load_uncertainty
 
 Prediction = dict[str, float | np.ndarray]
 
@@ -32,9 +33,11 @@ class Potential:
     `device`, `dtype` and `backend` say what really runs. Weights are never modified by predictions.
     `model` is the network itself, for Hessians and features; `evaluate` runs a copy prepared for speed (constant
     factors folded, in float32 radial functions read from tables), renewed whenever `model` is set.
+    `folder` is where it was loaded from, None for one made here.
     """
 
-    def __init__(self, model: AtomisticModel, config: ModelConfig, device: torch.device, backend: str) -> None:
+    def __init__(self, model: AtomisticModel, config: ModelConfig, device: torch.device, backend: str,
+                 folder: Path | None = None) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.config = config
         self.device = device
@@ -42,6 +45,7 @@ class Potential:
         self.dtype = next(p.dtype for name, p in model.named_parameters() if "table." not in name)
         self.r_max = config.r_max
         self.species = config.species
+        self.folder = folder
 
     def __repr__(self) -> str:
         return (f"Potential({self.config.architecture}, {'-'.join(self.species)}, r_max {self.r_max} Å, "
@@ -57,6 +61,21 @@ class Potential:
         self._model = model
         self._prepared = deepcopy(model)
         self._prepared.prepare_inference()
+        self._uncertainty: LastLayerUncertainty | None = None
+
+    @property
+    def uncertainty(self) -> LastLayerUncertainty:
+        """What was fitted for these weights, read at first use. Raises ModelError when there is none or it is of others."""
+        if self._uncertainty is None:
+            if self.folder is None:
+                raise ModelError("found a potential that was not loaded from a folder, so nobody has fitted its uncertainty",
+                                 "fit one with toolkit.training.uncertainty.fit_uncertainty")
+            self._uncertainty = load_uncertainty(self.folder, self.model).to(self.device)
+        return self._uncertainty
+
+    @uncertainty.setter
+    def uncertainty(self, uncertainty: LastLayerUncertainty) -> None:
+        self._uncertainty = uncertainty.to(self.device)
 
     @property
     def num_parameters(self) -> int:
@@ -91,14 +110,23 @@ class Potential:
             raise DeviceError(f"{self.device} ran out of memory on {graph.num_atoms} atoms and {graph.num_edges} edges",
                               "predict fewer structures at once or use a smaller model") from None
 
-    def predict(self, atoms: Atoms | Sequence[Atoms]) -> Prediction | list[Prediction]:
+    def evaluate_uncertainty(self, graph: AtomicGraph) -> ModelOutput:
+        """energy_std (S,), eV, and forces_std (N,), eV/Å: calibrated standard deviations, of one force component.
+
+        Raises ModelError when no uncertainty was fitted for these weights.
+        """
+        return self.uncertainty.evaluate(self._prepared, graph)
+
+    def predict(self, atoms: Atoms | Sequence[Atoms], *, uncertainty: bool = False) -> Prediction | list[Prediction]:
         """Energies and derivatives as NumPy; a list is computed as one batch and gives a list.
 
         Keys: energy (float, eV), energies (N,), forces (N, 3), eV/Å, and stress (3, 3), eV/Å³, for structures that
-        are periodic in all directions.
+        are periodic in all directions; when asked for, energy_std (float) and forces_std (N,), `evaluate_uncertainty`.
         """
         graph = self.graph(atoms)
         output = self.evaluate(graph, stress=bool(graph.pbc.all(dim=1).any()))
+        if uncertainty:
+            output |= self.evaluate_uncertainty(graph)
         last = np.cumsum(graph.atoms_per_structure().cpu().numpy())[:-1]
         energies = np.split(output["atomic_energies"].cpu().numpy(), last)
         forces = np.split(output["forces"].cpu().numpy(), last)
@@ -107,6 +135,9 @@ class Potential:
             result: Prediction = {"energy": float(output["energy"][s]), "energies": energies[s], "forces": forces[s]}
             if bool(graph.pbc[s].all()):
                 result["stress"] = output["stress"][s].cpu().numpy()
+            if uncertainty:
+                result |= {"energy_std": float(output["energy_std"][s]),
+                           "forces_std": output["forces_std"][graph.batch == s].cpu().numpy()}
             results.append(result)
         return results[0] if isinstance(atoms, Atoms) else results
 
@@ -148,5 +179,6 @@ def load_potential(name_or_path: str | Path, *, device: str = "auto", dtype: str
     """
     where = resolve_device(device)
     backend = select_backend(backend, where.type)
-    model, config = load_model(find_model(name_or_path), resolve_dtype(dtype), backend)
-    return Potential(model, config, where, backend)
+    folder = find_model(name_or_path)
+    model, config = load_model(folder, resolve_dtype(dtype), backend)
+    return Potential(model, config, where, backend, folder)
