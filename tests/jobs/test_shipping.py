@@ -1,0 +1,96 @@
+"""Shipped models say of themselves what their weights do, and whatever was tampered with is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toolkit.config import parse_config
+from toolkit.data.formats import read_frames
+from toolkit.errors import ConfigError, DataError, ModelError
+from toolkit.jobs.shipping import CARD, METRICS, SAMPLE, ShippedAs, check_shipped, ship_model, write_sample
+from toolkit.jobs.tasks import run_task
+from toolkit.models.folders import find_model, shipped_models
+from toolkit.models.potential import load_potential
+
+SMALLEST = "aspirin_xtb"
+TOLD = ShippedAs(name="tiny", about="A test.", licence="CC0-1.0", command="python -m toolkit train x.yaml")
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    """A copy of a shipped model."""
+    return Path(shutil.copytree(find_model(SMALLEST), tmp_path / SMALLEST))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_every_shipped_card_says_what_its_weights_do(name: str) -> None:
+    check_shipped(find_model(name))
+
+
+def test_the_errors_of_the_sample_are_those_of_its_frames_one_by_one(shipped: Path) -> None:
+    frames = read_frames(str(shipped / SAMPLE)).frames
+    stored = json.loads((shipped / METRICS).read_text())["sample"]
+    predicted = load_potential(shipped, device="cpu", dtype="float64", backend="reference").predict(frames)
+    forces = [p["forces"] - atoms.get_forces() for p, atoms in zip(predicted, frames, strict=True)]
+    energies = [p["energy"] - atoms.get_potential_energy() for p, atoms in zip(predicted, frames, strict=True)]
+    assert 10.0 < stored["forces_mae_meV_per_A"] == pytest.approx(1e3 * np.abs(forces).mean(), rel=1e-9)
+    assert stored["energy_mae_meV"] == pytest.approx(1e3 * np.abs(energies).mean(), rel=1e-9)
+    assert f"force MAE {stored['forces_mae_meV_per_A']:.2f} meV/Å" in (shipped / CARD).read_text()
+
+
+def _flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x10
+    path.write_bytes(content)
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(("tamper", "words"), [
+    (lambda folder: _flip(folder / "weights.safetensors", -2), "on the sample is .* metrics.json is about other weights"),
+    (lambda folder: _edit(folder / CARD, "force MAE 38.93", "force MAE 8.93"), "does not say what metrics.json says"),
+    (lambda folder: _edit(folder / METRICS, '"forces_mae_meV_per_A": 3', '"forces_mae_meV_per_A": 2'), "CARD.md does not"),
+    (lambda folder: write_sample(read_frames("embedded:aspirin").frames[:16], folder / SAMPLE), "on the sample is"),
+    (lambda folder: (folder / SAMPLE).unlink(), "no sample"),
+    (lambda folder: _edit(folder / "passport.json", '"weights_sha256": "', '"weights_sha256": "0'), "passport.json is about"),
+], ids=["weights", "card", "metrics", "sample", "no sample", "passport"])
+def test_what_was_tampered_with_is_found(shipped: Path, tamper, words: str) -> None:
+    tamper(shipped)
+    with pytest.raises(ModelError, match=words):
+        check_shipped(shipped)
+
+
+def test_a_run_becomes_a_shipped_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_MODELS", str(tmp_path / "models"))
+    config = {"data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 2, "num_test": 20}},
+              "model": {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4}, "max_epochs": 1, "device": "cpu"}
+    run_task("train", config, tmp_path / "run")
+    folder = ship_model(tmp_path / "run", TOLD)
+    assert shipped_models() == ["tiny"] and load_potential("tiny", device="cpu").config.num_layers == 1
+    card = (folder / CARD).read_text()
+    assert card.startswith("# tiny: nequip for H, C, O\n\nA test.\n") and "`python -m toolkit train x.yaml`" in card
+    sample, (_, *later) = json.loads((folder / METRICS).read_text())["sample"], read_frames(str(folder / SAMPLE)).frames
+    assert sample["n_frames"] == 16 == len(set(sample["of_test_frames"])) == len(later) + 1
+    with pytest.raises(ModelError, match="there already"):
+        ship_model(tmp_path / "run", TOLD)
+    ship_model("tiny", TOLD.model_copy(update={"about": "Renewed."}), replace=True)
+    assert "Renewed." in (folder / CARD).read_text()
+
+
+def test_what_cannot_be_shipped_is_refused(tmp_path: Path, shipped: Path, triclinic) -> None:
+    with pytest.raises(ConfigError, match="name"):
+        parse_config(ShippedAs, TOLD.model_dump() | {"name": "../elsewhere"})
+    (shipped / METRICS).unlink()
+    with pytest.raises(ModelError, match="no test errors"):
+        ship_model(shipped, TOLD)
+    with pytest.raises(DataError, match="periodic"):
+        write_sample([triclinic], tmp_path / SAMPLE)

@@ -1,0 +1,161 @@
+"""Shipped models: from a training run to a folder under trained_models/ that carries its own evidence.
+
+Beside config, weights, metrics and card lies `sample.npz`: test frames with labels on which the model's errors are
+stored in metrics.json. `check_shipped` computes them again, from the weights that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from toolkit.checks.passport import FILE_NAME as PASSPORT
+from toolkit.checks.passport import with_section
+from toolkit.config import StrictModel, TrainConfig, parse_config
+from toolkit.data.datasets import load_splits
+from toolkit.data.formats import read_frames
+from toolkit.errors import DataError, ModelError, StorageError
+from toolkit.jobs.environment import sha256
+from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.models.checkpoint import read_model_config
+from toolkit.models.folders import find_model, models_folder
+from toolkit.models.potential import load_potential
+from toolkit.storage import replacing, write_json, write_text_atomic
+from toolkit.training.card import STABILITY, card_text, stability_section
+from toolkit.training.metrics import evaluate_potential
+
+SAMPLE, METRICS, CARD = "sample.npz", "metrics.json", "CARD.md"
+SAMPLE_FRAMES = 16
+MAX_SAMPLE_BYTES = 40_000
+MAX_TOTAL_BYTES = 20_000_000
+RELATIVE_TOLERANCE = 1e-6
+"""Of an error computed again in float64; another processor sums in another order."""
+
+
+class ShippedAs(StrictModel):
+    """What people are told of a model: name under trained_models/, one paragraph, licence of its data, how to repeat it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
+    about: str
+    licence: str
+    command: str
+
+
+def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> Path:
+    """Make `trained_models/NAME` from a training run (or renew a shipped model), check it, return the folder.
+
+    The passport and the stability record of the run come along when they are there.
+    Raises ModelError for a folder without metrics or a name that is taken (unless `replace`), DataError when the test
+    frames cannot be read, StorageError above 20 MB for all shipped models together.
+    """
+    source, folder = find_model(model), models_folder() / told.name
+    metrics = read_json(source / METRICS)
+    if metrics is None or not metrics.get("test"):
+        raise ModelError(f"found no test errors in {source / METRICS}", "finish the training, with test frames")
+    if folder.exists() and not replace:
+        raise ModelError(f"{folder} is there already", "ship under another name, or say --replace")
+    _copy(source, folder)
+    frames = load_splits(parse_config(TrainConfig, metrics["train_config"]).data).test
+    chosen = np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int)
+    write_sample([frames[k] for k in chosen], folder / SAMPLE)
+    metrics |= {"shipped": told.model_dump(), "sample": {
+        "file": SAMPLE, "of_test_frames": chosen.tolist(), "weights_sha256": sha256(folder / "weights.safetensors"),
+        **_sample_errors(folder)}}
+    write_json(metrics, folder / METRICS)
+    write_card_again(folder)
+    check_shipped(folder)
+    _check_total()
+    return folder
+
+
+def write_card_again(folder: Path) -> None:
+    """Write CARD.md from metrics.json and stability.json; the section of the passport stays. Raises StorageError."""
+    card = folder / CARD
+    _, heading, sections = card.read_text(encoding="utf-8").partition("\n## ") if card.is_file() else ("", "", "")
+    text = card_text(read_json(folder / METRICS) or {}, read_model_config(folder)) + heading + sections
+    record = read_json(folder / STABILITY)
+    write_text_atomic(card, text if record is None else with_section(text, stability_section(record)))
+
+
+def check_shipped(folder: Path) -> None:
+    """Compute a shipped model's errors on its sample again and compare everything that it says of itself.
+
+    Raises ModelError that names what does not belong together: weights, sample, metrics, passport, stability or card.
+    """
+    problems = list(_problems(folder))
+    if problems:
+        raise ModelError(f"{folder}: {'; '.join(problems)}", "ship the model again")
+
+
+def write_sample(frames: Sequence[Atoms], path: Path) -> None:
+    """Write labelled molecules in eV and Å as npz, readable by `read_frames`; smaller ones are padded with zeros.
+
+    Raises DataError for periodic structures, StorageError above 40 kB.
+    """
+    if any(atoms.pbc.any() for atoms in frames):
+        raise DataError("found periodic frames, samples are made of molecules", "ship a model of molecules")
+    size = (len(frames), max(len(atoms) for atoms in frames))
+    numbers, positions, forces = np.zeros(size, dtype=np.uint8), np.zeros((*size, 3)), np.zeros((*size, 3))
+    for row, atoms in enumerate(frames):
+        numbers[row, :len(atoms)] = atoms.numbers
+        positions[row, :len(atoms)] = atoms.positions
+        forces[row, :len(atoms)] = atoms.get_forces()
+    units = json.dumps({"energy_unit": "eV", "length_unit": "Å"})
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, z=numbers, R=positions, E=[atoms.get_potential_energy() for atoms in frames],
+                            F=forces, metadata=units)
+    if path.stat().st_size > MAX_SAMPLE_BYTES:
+        raise StorageError(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_SAMPLE_BYTES}",
+                           "ship a model of smaller molecules")
+
+
+def _sample_errors(folder: Path) -> dict[str, Any]:
+    potential = load_potential(folder, device="cpu", dtype="float64", backend="reference")
+    return evaluate_potential(potential, read_frames(str(folder / SAMPLE)).frames)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """Copy what a model folder holds; of what it does not hold nothing old stays."""
+    if source.resolve() == folder.resolve():
+        return
+    make_folder(folder)
+    for name in ("config.json", "weights.safetensors", CARD, PASSPORT, STABILITY):
+        (folder / name).unlink(missing_ok=True)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _problems(folder: Path) -> Iterator[str]:
+    metrics = read_json(folder / METRICS) or {}
+    sample = metrics.get("sample")
+    if not sample or not (folder / SAMPLE).is_file():
+        yield "there is no sample to check it by"
+        return
+    weights = sha256(folder / "weights.safetensors")
+    found = _sample_errors(folder)
+    for name, value in found.items():
+        if isinstance(value, float) and not math.isclose(value, sample[name], rel_tol=RELATIVE_TOLERANCE):
+            yield f"{name} on the sample is {value:.6g}, {METRICS} says {sample[name]:.6g}"
+    records = {METRICS: sample, PASSPORT: read_json(folder / PASSPORT), STABILITY: read_json(folder / STABILITY)}
+    yield from (f"{name} is about other weights" for name, record in records.items()
+                if record is not None and record.get("weights_sha256") != weights)
+    card = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else ""
+    if card.partition("\n## ")[0].rstrip() != card_text(metrics, read_model_config(folder)).rstrip():
+        yield f"{CARD} does not say what {METRICS} says"
+    if records[STABILITY] is not None and stability_section(records[STABILITY]).strip() not in card:
+        yield f"{CARD} does not say what {STABILITY} says"
+
+
+def _check_total() -> None:
+    total = sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file())
+    if total > MAX_TOTAL_BYTES:
+        raise StorageError(f"the shipped models take {total / 1e6:.1f} MB, expected at most {MAX_TOTAL_BYTES / 1e6:.0f}",
+                           "ship a smaller one, or remove one")
