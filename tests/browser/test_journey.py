@@ -14,7 +14,8 @@ from PIL import Image
 from tests.browser.conftest import Browser, playwright
 
 pytestmark = pytest.mark.browser
-PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory", "Equivariance", "Spectra", "Study", "Runs", "Evaluate")
+PAGES = ("", "Dataset", "Train", "Molecular_Dynamics", "Trajectory", "Equivariance", "Spectra", "Study", "Runs", "Evaluate",
+         "Compare_Models", "Theory")
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = 60.0) -> None:

@@ -15,7 +15,7 @@ from toolkit.jobs.run_dir import Status, create_run_dir, list_runs, open_run, ru
 
 PAGES = ("app.py", "pages/1_Dataset.py", "pages/2_Train.py", "pages/3_Molecular_Dynamics.py", "pages/4_Trajectory.py",
          "pages/5_Equivariance.py", "pages/6_Spectra.py", "pages/7_Study.py", "pages/8_Runs.py",
-         "pages/9_Evaluate.py", "pages/11_Theory.py")
+         "pages/9_Evaluate.py", "pages/10_Compare_Models.py", "pages/11_Theory.py")
 EPOCH = {"kind": "epoch", "train_loss": 0.5, "val_loss": 0.4, "learning_rate": 0.01, "val_forces_mae_meV_per_A": 81.5,
          "val_energy_mae_meV_per_atom": 2.25, "frames_per_s": 33.0}
 
@@ -121,6 +121,15 @@ def test_dataset_reads_an_upload_and_keeps_it(open_page) -> None:
     assert kept.name == "H_2.xyz" and kept.read_bytes() == content
     assert at.selectbox(key="dataset.uploaded").value == str(kept) and metrics(at)["Frames"] == "3"
     assert at.file_uploader(key="dataset.upload.1").value is None
+
+
+def test_an_upload_that_cannot_be_kept_ends_in_a_red_box(open_page) -> None:
+    at = open_page("pages/1_Dataset.py")
+    at.selectbox(key="dataset.source").select("Uploaded file").run()
+    runs_root().mkdir()
+    (runs_root() / "uploads").write_text("a file is in the way")
+    at.file_uploader(key="dataset.upload.0").set_value(("a.xyz", XYZ.encode(), "chemical/x-xyz")).run()
+    assert not at.exception and "cannot write" in at.error[0].value
 
 
 def test_bad_files_end_in_a_red_box(open_page) -> None:

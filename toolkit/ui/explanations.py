@@ -90,7 +90,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                           "replicas"),
     "trajectory.replica": ("One of the independent copies. They differ in first velocities and noise.", "replicas"),
     "trajectory.r_max": ("Longest distance that is counted.", "rdf"),
-    "trajectory.pairs": ("Pairs of elements. Bonds are the first sharp peaks: C-H near 1.09 Å, C-C near 1.4 to 1.5 Å.",
+    "trajectory.pairs": ("Pairs of elements. Bonds are the first sharp peaks: H-C near 1.09 Å, C-C at 1.4 to 1.5 Å.",
                          "rdf"),
     "trajectory.measure": ("Many frames take a while. All of them are counted.", "rdf"),
     # Equivariance
@@ -112,7 +112,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                           "phonons"),
     "spectra.simulation": ("Its velocities are projected on the modes: at which frequency each really moves.", "vdos"),
     # Study
-    "study.preset": ("How long everything is simulated. Longer runs: smaller error bars, finer spectra.", "error-bars"),
+    "study.preset": ("Minutes, half an hour, or hours on a CPU core for a molecule like aspirin. Longer runs: "
+                     "smaller error bars, finer spectra.", "error-bars"),
     "study.temperature_K": ("Of the heat bath and of all first velocities.", "initial-velocities"),
     "study.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
     "study.seed": ("The same seed on the same machine repeats the study.", "precision"),
@@ -127,6 +128,18 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "runs.against": ("epoch compares how much is learned from the same data, wall time what it costs.", "learning-rate"),
     "evaluate.judged": ("What makes a frame bad: one atom with a large force error, all atoms a little, or the energy.",
                         "errors"),
+    # Compare models
+    "compare.models": ("Two to eight. All are judged on the same frames, so that the hard ones are hard for all of them.",
+                       "errors"),
+    "compare.frames": ("Of a longer file so many, evenly spaced. Four times as many halve the error bars.", "error-bars"),
+    "compare.speed_s": ("How long each model is timed, one frame at a time and in a batch; all of them take turns.",
+                        "precision"),
+    "compare.md_ps": ("Length of each replica in a heat bath. Long enough, a potential shows what it does to structures "
+                      "that it was never taught.", "langevin"),
+    "compare.replicas": ("Independent copies in the heat bath. With 4 whole ones, less than half of all may still break; "
+                         "with 64, one in twenty.", "replicas"),
+    "compare.temperature_K": ("Of the heat bath. Hotter atoms climb higher, further from what was learned.", "langevin"),
+    "compare.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
     # Theory
     "theory.num_bessels": ("How many radial functions a distance is turned into.", "radial-basis"),
     "theory.r_max": ("Beyond this distance a neighbour is not seen.", "cutoff"),

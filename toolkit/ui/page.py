@@ -28,6 +28,7 @@ PAGES = {
     "pages/7_Study.py": ("Study", ":material/science:"),
     "pages/8_Runs.py": ("Runs", ":material/list_alt:"),
     "pages/9_Evaluate.py": ("Evaluate", ":material/target:"),
+    "pages/10_Compare_Models.py": ("Compare models", ":material/compare_arrows:"),
     "pages/11_Theory.py": ("Theory", ":material/menu_book:"),
 }
 """Page -> its name and icon. The files are discovered by Streamlit; the links in the sidebar are ours."""

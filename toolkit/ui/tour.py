@@ -16,6 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Evaluate": {
         "pages/9_Evaluate.py": "Predictions beside labels, and the worst frames in 3D.",
+        "pages/10_Compare_Models.py": "Several potentials side by side on the same frames.",
         "pages/5_Equivariance.py": "Turn a molecule and see what follows; the model's passport of checks.",
     },
     "Simulate": {
