@@ -1,6 +1,6 @@
 """Files that users upload: written to the disk under the run root, so that jobs and later sessions find them.
 
-Streamlit receives a file on the disk, but then reads it into memory, where it would stay until the tab is closed. Here
+Streamlit receives a file on the disk, then reads it into memory, where it would stay until the tab is closed, twice. Here
 it is freed as soon as it is kept: the web process holds at most `server.maxUploadSize` for each upload under way.
 """
 
@@ -16,6 +16,7 @@ from typing import BinaryIO
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from toolkit.errors import StorageError
 from toolkit.jobs.run_dir import runs_root
 from toolkit.storage import replacing
 from toolkit.ui.explanations import explained
@@ -30,19 +31,16 @@ def pick_upload(page: str) -> str | None:
     Raises StorageError when the file cannot be kept.
     """
     count = st.session_state.setdefault(f"{page}.uploads", 0)
-    file = st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=list(DATA_TYPES),
-                            key=f"{page}.upload.{count}", help=explained("upload"))
-    if file is not None:
-        st.session_state[f"{page}.uploaded"] = str(save_upload(file.name, file))
-        st.session_state[f"{page}.uploads"] = count + 1  # another widget, which holds nothing
-        _free(file.file_id)
-        st.rerun()
+    st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=list(DATA_TYPES),
+                     key=f"{page}.upload.{count}", help=explained("upload"), on_change=_keep, args=(page, count))
+    refused = st.session_state.pop(f"{page}.refused", None)
+    if refused:
+        raise refused
     kept = uploads()
     if not kept:
         return None
-    chosen = st.selectbox("Uploaded before, by anybody", kept, index=None, format_func=kept.get,
-                          key=f"{page}.uploaded", persist_state="session", help=explained("upload"))
-    return chosen
+    return st.selectbox("Uploaded before, by anybody", kept, index=None, format_func=kept.get, key=f"{page}.uploaded",
+                        persist_state="session", help=explained("upload"))
 
 
 def save_upload(name: str, content: BinaryIO) -> Path:
@@ -70,8 +68,16 @@ def uploads() -> dict[str, str]:
             for path, stat in sorted(files.items(), key=lambda item: item[1].st_mtime, reverse=True)}
 
 
-def _free(file_id: str) -> None:
-    """Drop Streamlit's own copy of an upload."""
+def _keep(page: str, count: int) -> None:
+    """Keep and choose what was uploaded, before the page is drawn: a widget that is drawn copies its file once more."""
+    file = st.session_state[f"{page}.upload.{count}"]
+    if file is None:
+        return
+    try:
+        st.session_state[f"{page}.uploaded"] = str(save_upload(file.name, file))
+    except StorageError as error:
+        st.session_state[f"{page}.refused"] = error
+    st.session_state[f"{page}.uploads"] = count + 1  # another widget, which holds nothing
     context = get_script_run_ctx()
     if context is not None:
-        context.uploaded_file_mgr.remove_file(context.session_id, file_id)
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
