@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import analyze, bench, compare, data, imports, learning_curve, modes, ship, study, trajectory
+from toolkit.commands import analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study, trajectory, uncertainty
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
@@ -28,7 +28,9 @@ app.add_typer(study.app)
 app.add_typer(compare.app)
 app.add_typer(learning_curve.app)
 app.add_typer(ship.app)
+app.add_typer(stability.app)
 app.add_typer(trajectory.app, name="trajectory")
+app.add_typer(uncertainty.app, name="uncertainty")
 
 
 def main() -> None:

@@ -17,10 +17,11 @@ from toolkit.data.formats import read_frames
 from toolkit.data.graph import AtomicGraph
 from toolkit.errors import DataError, JobError
 from toolkit.jobs.requests import EvaluateRequest, Part
+from toolkit.jobs.uncertainty import CHECK, evaluation_check
 from toolkit.models.base import ModelOutput
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter
-from toolkit.storage import replacing
+from toolkit.storage import replacing, write_json
 from toolkit.training.metrics import evaluate_potential
 
 PREDICTIONS = "predictions.npz"
@@ -53,6 +54,9 @@ def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     potential = load_potential(request.model, device=request.device, dtype=request.dtype)
     errors, parity = evaluate_frames(potential, frames, reporter)
     save_parity(parity, run_dir / PREDICTIONS)
+    check = evaluation_check(potential, frames, reporter)
+    if check is not None:
+        write_json(check, run_dir / CHECK)
     return errors
 
 

@@ -1,0 +1,74 @@
+"""`toolkit uncertainty …`: how far a potential can be trusted, from its last layer, without training again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
+from toolkit.config import DataConfig, parse_config
+from toolkit.console import ConsoleReporter, show_result
+from toolkit.storage import write_json
+
+app = typer.Typer(no_args_is_help=True, help="Error bars of energies and forces: fit them, check them.")
+
+
+@app.command("fit", context_settings=EXTRA_OPTIONS)
+@guarded
+def fit(
+    context: typer.Context,
+    model: Model,
+    train: Annotated[str | None, typer.Argument(help="training frames; default: those of the model")] = None,
+    directions: Annotated[int, typer.Option(min=1, help="backward passes that each prediction takes")] = 8,
+    max_frames: Annotated[int, typer.Option("--max-frames", min=1, help="training frames that are read")] = 300,
+    seed: int = 0,
+    device: str = "auto",
+    json_file: JsonFile = None,
+) -> int:
+    """Fit on training frames, calibrate on validation frames, and write the uncertainty beside the weights.
+
+    Options when files are named: --val --energy-unit --length-unit --energy-key --forces-key …
+    """
+    from toolkit.jobs.uncertainty import fit_model, own_data
+
+    options = read_options(context.args, DataConfig)[0]
+    data = own_data(model) if train is None else parse_config(DataConfig, {"train": train, **options})
+    with ConsoleReporter() as reporter:
+        result = fit_model(model, data, max_frames=max_frames, num_directions=directions, seed=seed, device=device,
+                           reporter=reporter)
+    show_result(f"Uncertainty of {model}", result, json_file)
+    return 0
+
+
+@app.command("check")
+@guarded
+def check(
+    model: Model,
+    data: Annotated[list[str] | None, typer.Argument(help="labelled frames; default: the model's test frames")] = None,
+    max_frames: Annotated[int, typer.Option("--max-frames", min=2, help="of each file")] = 1000,
+    device: str = "auto",
+    json_file: JsonFile = None,
+) -> int:
+    """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong."""
+    from toolkit.data.formats import read_frames
+    from toolkit.jobs.evaluation import labelled_frames
+    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data
+    from toolkit.models.potential import load_potential
+
+    potential = load_potential(model, device=device)
+    sources = {name: read_frames(name).frames for name in data or []}
+    sources = sources or {"test frames": labelled_frames(own_data(model), "test")}
+    results, right = {}, True
+    with ConsoleReporter() as reporter:
+        for name, frames in sources.items():
+            found = check_uncertainty(potential, frames[:max_frames], reporter)
+            right = right and found["forces"].is_calibrated()
+            results[name] = {label: headline(calibration, label) for label, calibration in found.items()}
+    for name, result in results.items():
+        show_result(f"Uncertainty of {model} on {name}", result, None)
+    if json_file is not None:
+        write_json(results, json_file)
+    if reporter.interrupted:
+        return 130
+    return 0 if right else 1

@@ -1,0 +1,107 @@
+"""Fit the uncertainty of a model in a folder, and check it against frames whose errors are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from toolkit.analysis.calibration import Calibration, calibration
+from toolkit.analysis.energy_drift import MEV_PER_EV
+from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.data.datasets import load_splits
+from toolkit.errors import DataError, ModelError
+from toolkit.jobs.run_dir import read_json
+from toolkit.models.folders import find_model
+from toolkit.models.potential import Potential, load_potential
+from toolkit.models.uncertainty import has_uncertainty, save_uncertainty
+from toolkit.progress import Reporter, SilentReporter
+from toolkit.training.uncertainty import fit_uncertainty
+
+CHECK = "uncertainty.json"
+MAX_TRAIN_FRAMES = 300
+"""Frames a fit reads unless told otherwise: thousands of force components for each weight; more only take longer."""
+BATCH_SIZE = 10
+
+
+def own_data(model: str) -> DataConfig:
+    """Data and split that a model says it was trained on. Raises ModelError when it does not say."""
+    folder = find_model(model)
+    values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
+    if not values:
+        raise ModelError(f"{folder} does not say what it was trained on", "name files with training and validation frames")
+    return parse_config(TrainConfig, values).data
+
+
+def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8, seed: int = 0,
+              device: str = "auto", reporter: Reporter | None = None) -> dict[str, Any]:
+    """Fit on the training frames of `data`, calibrate on its validation frames, and write it beside the weights.
+
+    max_frames : of the training frames, chosen evenly. Raises DataError, ModelError, StorageError.
+    """
+    potential = load_potential(model, device=device)
+    splits = load_splits(data)
+    chosen = np.unique(np.linspace(0, len(splits.train) - 1, min(max_frames, len(splits.train))).round().astype(int))
+    fitted = fit_uncertainty(potential, [splits.train[t] for t in chosen], splits.val, num_directions=num_directions,
+                             seed=seed, reporter=reporter)
+    fitted.about.update({"data": data.train, "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
+                         "num_features": len(potential.model.get_parameter(fitted.weight)),
+                         "num_directions": fitted.directions.shape[1]})
+    save_uncertainty(fitted, potential.folder)
+    return {"model_dir": str(potential.folder), "weight": fitted.weight, "forces_scale": fitted.forces_scale,
+            "energy_scale": fitted.energy_scale, **fitted.about}
+
+
+def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
+                      reporter: Reporter | None = None) -> dict[str, Calibration]:
+    """Calibration of `forces`, σ by atom, eV/Å, and where there are labels of `energy`, σ by frame, eV.
+
+    Raises ModelError when the potential has no uncertainty, DataError for frames without forces.
+    """
+    reporter = reporter or SilentReporter()
+    found: dict[str, list[np.ndarray]] = {name: [] for name in ("forces", "forces_std", "energy", "energy_std", "frame")}
+    for first in range(0, len(frames), BATCH_SIZE):
+        if reporter.should_stop():
+            break
+        graph = potential.graph(frames[first:first + BATCH_SIZE])
+        output = potential.evaluate(graph) | potential.evaluate_uncertainty(graph)
+        for name in ("forces", "energy"):
+            found[name].append((output[name] - graph.labels[name]).cpu().numpy())
+            found[f"{name}_std"].append(output[f"{name}_std"].cpu().numpy())
+        found["frame"].append(first + graph.batch.cpu().numpy())
+        reporter.update(min(first + BATCH_SIZE, len(frames)), len(frames), "uncertainty")
+    if not found["frame"]:
+        raise DataError("found no frames to check", "give labelled frames")
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    result = {"forces": calibration(joined["forces"], joined["forces_std"], joined["frame"])}
+    if np.isfinite(joined["energy"]).sum() > 1:
+        result["energy"] = calibration(joined["energy"], joined["energy_std"])
+    return result
+
+
+def headline(check: Calibration, name: str) -> dict[str, Any]:
+    """The numbers of a calibration for a table, units in the names."""
+    unit = "meV" if name == "energy" else "meV_per_A"
+    coverage = {f"coverage_of_{100 * e:.0f}_percent": 100.0 * o for e, o in zip(check.expected, check.observed, strict=True)}
+    return {"n": check.n, "calibrated": check.is_calibrated(), "z_std": check.z_std, "z_std_stderr": check.z_std_stderr,
+            "spearman": check.spearman, "nll_gain_over_constant": check.nll_constant - check.nll, "ence": check.ence,
+            f"predicted_std_{unit}": (MEV_PER_EV * check.rmv).tolist(), f"rmse_{unit}": (MEV_PER_EV * check.rmse).tolist(),
+            **coverage}
+
+
+def evaluation_check(potential: Potential, frames: Sequence[Atoms], reporter: Reporter | None = None) -> dict[str, Any] | None:
+    """What the Evaluate page keeps: `Calibration.to_dict` by label, or why there is none; None for a model without."""
+    if potential.folder is None or not has_uncertainty(potential.folder):
+        return None
+    try:
+        return {name: check.to_dict() for name, check in check_uncertainty(potential, frames, reporter).items()}
+    except (ModelError, DataError) as error:
+        return {"refused": str(error)}
+
+
+def read_check(run_dir: Path) -> dict[str, Any] | None:
+    """What `evaluation_check` found in an evaluation's run folder."""
+    return read_json(run_dir / CHECK)
