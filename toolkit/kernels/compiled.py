@@ -58,7 +58,7 @@ class NumbaKernels:
         out = operands.weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_out))
         arguments = (_arrays(operands), None if tangent is None else _arrays(tangent), out.numpy())
         walk = _Walk(edges.center_start.numpy(), _unsigned(edges.neighbor))
-        _in_parallel(_messages, (self._table, walk), arguments)
+        in_parallel(_messages, (self._table, walk), arguments)
         return unflatten(out, edges.num_atoms, self._shapes_out)
 
     def gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, edges: EdgeList,
@@ -70,7 +70,7 @@ class NumbaKernels:
                      None if tangent is None else _arrays(tangent),
                      (harmonics.numpy(), weights.numpy(), features.numpy()))
         walk = _Walk(edges.neighbor_start.numpy(), _unsigned(edges.center))
-        _in_parallel(_gradients, (self._table, walk), arguments)
+        in_parallel(_gradients, (self._table, walk), arguments)
         return Operands(harmonics, weights, unflatten(features, edges.num_atoms, self._shapes_in))
 
 
@@ -136,8 +136,10 @@ class _Walk(NamedTuple):
     other: np.ndarray
 
 
-def _in_parallel(kernel: Callable[..., None], shared: tuple[_Table, _Walk], arguments: tuple[Any, ...]) -> None:
+def in_parallel(kernel: Callable[..., None], shared: tuple[Any, Any], arguments: tuple[Any, ...]) -> None:
     """Run a kernel on ranges of atoms with about as many edges each, one per thread that torch may use.
+
+    shared : tables, and an object whose `start`, (N + 1,), says where each atom's edges begin
 
     Every sum belongs to one atom and keeps its order, so the numbers do not depend on the number of threads.
     """

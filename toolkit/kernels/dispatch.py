@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from toolkit.errors import ConfigError
+from toolkit.kernels.edge_product import EdgeProduct
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
 from toolkit.kernels.spline import SplineKernels
@@ -24,18 +25,26 @@ class Backend:
     obstacle : why it cannot run on a type of device ("cpu", "cuda"), or None
     spline : kernels that read radial functions from tables; None: they are computed
     fuses_nodes : has kernels for linear maps and gates of a whole layer (`kernels.fused_nodes`)
+    build_product : the module that multiplies features of edges with environments; see `EdgeProduct`
     """
 
     build: Callable[[PathTable], torch.nn.Module]
     obstacle: Callable[[str], str | None]
     spline: Callable[[], SplineKernels] | None = None
     fuses_nodes: bool = False
+    build_product: Callable[[PathTable], torch.nn.Module] = EdgeProduct
 
 
 def _compiled(table: PathTable) -> torch.nn.Module:
     from toolkit.kernels.compiled import CompiledConvolution
 
     return CompiledConvolution(table)
+
+
+def _compiled_product(table: PathTable) -> torch.nn.Module:
+    from toolkit.kernels.compiled_product import CompiledEdgeProduct
+
+    return CompiledEdgeProduct(table)
 
 
 def _compiled_spline() -> SplineKernels:
@@ -72,7 +81,7 @@ def _fused_obstacle(device_type: str) -> str | None:
 
 BACKENDS: dict[str, Backend] = {
     "reference": Backend(ReferenceConvolution, lambda device_type: None),
-    "compiled": Backend(_compiled, _compiled_obstacle, _compiled_spline),
+    "compiled": Backend(_compiled, _compiled_obstacle, _compiled_spline, build_product=_compiled_product),
     "fused": Backend(_fused, _fused_obstacle, _fused_spline, fuses_nodes=True),
 }
 """reference: plain torch, anywhere; compiled: Numba on a CPU; fused: Triton on a GPU (or in Triton's interpreter)."""
@@ -119,3 +128,8 @@ def spline_kernels(backend: str) -> SplineKernels | None:
 def convolution(table: PathTable, backend: str = "reference") -> torch.nn.Module:
     """The convolution module of a backend chosen by `select_backend`."""
     return BACKENDS[backend].build(table)
+
+
+def edge_product(table: PathTable, backend: str = "reference") -> torch.nn.Module:
+    """The product of edge features with environments, on a backend chosen by `select_backend`."""
+    return BACKENDS[backend].build_product(table)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import Path, PathTable
 
 
@@ -31,15 +32,15 @@ class EdgeProduct(torch.nn.Module):
                     self.register_buffer(f"coupling_{len(self._groups)}", coupling.flatten(1), persistent=False)
                     self._groups.append(paths)
 
-    def forward(self, features: list[Tensor], environment: list[Tensor], center: Tensor) -> list[Tensor]:
+    def forward(self, features: list[Tensor], environment: list[Tensor], edges: EdgeList) -> list[Tensor]:
         """Multiply.
 
         features : one (2l+1, E, C) per irrep of table.irreps_in;  environment : one (2l+1, N, C) per l = 0 … l_max_sh
-        center : (E,) int64. Returns one (2l+1, E, C') per irrep of table.irreps_out.
+        edges : centres and neighbours. Returns one (2l+1, E, C') per irrep of table.irreps_out.
         """
         outputs: dict = {mul_ir.ir: [] for mul_ir in self.table.irreps_out}
         # 1. what the centre sees: (2l+1, N, C) -> (2l+1, E, C)
-        seen = [x.index_select(1, center) for x in environment]
+        seen = [x.index_select(1, edges.center) for x in environment]
         for number, paths in enumerate(self._groups):
             # 2. all products of components: (2l2+1, 1, E, C) × (1, 2l1+1, E, C) -> ((2l2+1)(2l1+1), E · C)
             mine = features[paths[0].index_in]

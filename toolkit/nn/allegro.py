@@ -12,8 +12,7 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from toolkit.kernels.dispatch import convolution
-from toolkit.kernels.edge_product import EdgeProduct
+from toolkit.kernels.dispatch import convolution, edge_product
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.nn.irreps import feature_irreps
@@ -94,18 +93,19 @@ class AllegroLayer(torch.nn.Module):
         irreps_in, irreps_out = irreps
         self._channels = irreps_in[0].mul
         ones = o3.Irreps([(self._channels, "0e")])
-        self.table = PathTable(ones, l_max, o3.Irreps.spherical_harmonics(l_max))
-        self.environment_weights = ScalarMLP([latent_dims[-1], self.table.num_weights])
-        self.product = EdgeProduct(PathTable(irreps_in, l_max, irreps_out))
-        self.linear = EquivariantLinear(self.product.table.irreps_out, irreps_out)
+        self.environment_table = PathTable(ones, l_max, o3.Irreps.spherical_harmonics(l_max))
+        self.environment_weights = ScalarMLP([latent_dims[-1], self.environment_table.num_weights])
+        self.product_table = PathTable(irreps_in, l_max, irreps_out)
+        self.linear = EquivariantLinear(self.product_table.irreps_out, irreps_out)
         self.latent_mlp = ScalarMLP([latent_dims[-1] + self._channels, *latent_dims])
         self.norm = 1.0 / math.sqrt(avg_num_neighbors)
         self._scalars = [mul_ir.ir for mul_ir in irreps_out].index(o3.Irrep("0e"))
         self.use_backend(backend)
 
     def use_backend(self, backend: str) -> None:
-        """Compute the sum over neighbours with another backend of `kernels.dispatch`; the weights stay."""
-        self.convolution = convolution(self.table, backend)
+        """Compute sums over neighbours and products with another backend of `kernels.dispatch`; the weights stay."""
+        self.convolution = convolution(self.environment_table, backend)
+        self.product = edge_product(self.product_table, backend)
 
     def fold(self) -> None:
         """Work out once what depends on the weights alone; they must not change afterwards."""
@@ -121,7 +121,7 @@ class AllegroLayer(torch.nn.Module):
     def forward(self, latent: Tensor, tensors: list[Tensor], pairs: Pairs) -> tuple[Tensor, list[Tensor]]:
         """Update the latent (E, S) and the tensors, one (2l+1, E, C) per irrep."""
         # 1. environments, and their products with each pair: (2l+1, E, C) -> (2l+1, E, paths · C)
-        tensors = self.product(tensors, self.environment(latent, pairs), pairs.edges.center)
+        tensors = self.product(tensors, self.environment(latent, pairs), pairs.edges)
         # 2. mix channels and paths: -> (2l+1, E, C)
         tensors = self.linear(tensors)
         # 3. scalars into the latent: (E, S + C) -> (E, S)
