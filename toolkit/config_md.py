@@ -19,6 +19,9 @@ class MDConfig(StrictModel):
     ladder_K : a target for each replica, instead of temperature_K
     bulk_modulus_GPa : how stiff the crystal is, so that the cell relaxes in barostat_fs; only the speed depends on it
     max_bond_change_A, max_temperature_K : a replica beyond them is retired; a bond change of None is never looked at
+    uncertainty_stop_eV_per_A : a replica is retired when the standard deviation of one of its forces is above this
+    harvest_above_eV_per_A, harvest_gap_fs : frames more uncertain than this are written beside the trajectory, to be
+        labelled, those of one replica at least so far apart
     """
 
     ensemble: Literal["nve", "langevin", "csvr", "nose-hoover", "npt"] = "langevin"
@@ -42,6 +45,10 @@ class MDConfig(StrictModel):
     skin: float = Field(0.5, ge=0.0, le=5.0, description="neighbour-list skin, Å")
     max_bond_change_A: float | None = Field(0.5, gt=0.0, description="of a molecule; none switches it off")
     max_temperature_K: float | None = Field(None, gt=0.0, description="default: 10 000 K + 20 times the hottest target")
+    uncertainty_stop_eV_per_A: float | None = Field(None, gt=0.0, description="of a force component; none: go on")
+    harvest_above_eV_per_A: float | None = Field(None, gt=0.0, description="keep frames to be labelled; none: keep none")
+    harvest_gap_fs: float = Field(100.0, ge=0.0, description="between two harvested frames of a replica")
+    uncertainty_every: int = Field(20, ge=1, description="steps between looks at the uncertainty")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -62,6 +69,9 @@ class MDConfig(StrictModel):
             asked.append(self.final_temperature_K)
         if self.ensemble in ("csvr", "nose-hoover", "npt") and min(asked) <= 0.0:
             raise ValueError(f"{self.ensemble} rescales velocities and needs temperatures above 0 K, also at the start")
+        stop, harvest = self.uncertainty_stop_eV_per_A, self.harvest_above_eV_per_A
+        if stop is not None and harvest is not None and harvest > stop:
+            raise ValueError(f"harvest_above_eV_per_A {harvest} is above uncertainty_stop_eV_per_A {stop}: nothing is kept")
         if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
             raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self

@@ -53,11 +53,12 @@ class BlockRunner:
         self._length = MAX_STEPS
         self._recording: _Recording | None = None
 
-    def advance(self, point: RestartPoint, files: RunFiles) -> RestartPoint | None:
-        """The point after the next block, its frames recorded; None when the very next step needs care."""
+    def advance(self, point: RestartPoint, files: RunFiles, until: int) -> RestartPoint | None:
+        """The point after the next block, at step `until` or before, its frames recorded; None when the very next step
+        needs care."""
         config, state = self._config, point.state
         before = state.generator.get_state()
-        length = min(self._length, self._max_frames(state) * config.save_every, config.steps - point.step)
+        length = min(self._length, self._max_frames(state) * config.save_every, until - point.step)
         while length > 0:
             recording = self._prepare(state)
             try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import overload
@@ -10,6 +11,7 @@ from typing import overload
 import numpy as np
 import torch
 from ase import Atoms
+from torch import Tensor
 
 from toolkit.config import MDConfig
 from toolkit.errors import DataError
@@ -25,6 +27,7 @@ from toolkit.md.start import initial_state
 from toolkit.md.state import MDState
 from toolkit.md.thermostats import langevin, nose_hoover_chain, stochastic_rescaling
 from toolkit.md.trajectory import Trajectory
+from toolkit.md.watch import UncertaintyWatch, make_watch
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.units import EV_PER_A3_GPA
 
@@ -55,21 +58,24 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
         More `steps` than before extend a run; all else must be as it was.
     reporter : hears progress, and may ask to stop: then everything is saved and `Trajectory.stopped` is True
 
-    A replica that breaks (see `guards`) is retired and the others go on; `Trajectory.breaks` tells when and why.
+    A replica that breaks (see `guards`) is retired and the others go on; `Trajectory.breaks` tells when and why. So is
+    one whose forces become too uncertain, when the configuration asks to stop on that (see `watch`).
     Raises DataError (structure, species), ConfigError (file of another run), StorageError (what was committed stays).
     """
     systems = [atoms] if isinstance(atoms, Atoms) else list(atoms)
     _check_structures(pot, systems, config)
     rows = [system for system in systems for _ in range(config.replicas)]
     forces = ReplicaForces(pot, rows, config.skin, stress=config.ensemble == "npt")
-    files, point = _begin(pot, systems, config, forces, None if path is None else Path(path), resume)
+    path = None if path is None else Path(path)
+    watch = make_watch(pot, config, forces, path)
+    files, point = _begin(pot, systems, config, forces, path, resume)
     try:
         guards = Guards(rows, config, pot.device)
         pace = Pace(config, point.step, files.wall_s, reporter or SilentReporter())
         blocks = None
         if pot.device.type in BLOCK_DEVICES:
             blocks = BlockRunner(config, forces, partial(make_step, config), guards, files.datasets)
-        _Run(make_step(config, forces), forces, guards, files, pace, blocks).run(point)
+        _Run(make_step(config, forces), forces, guards, files, pace, blocks, watch).run(point)
     finally:
         files.close()
     trajectories = files.trajectories()
@@ -96,56 +102,75 @@ class _Run:
     """The loop over steps: blocks of them with a look at the end, or careful ones, one by one."""
 
     def __init__(self, advance: Step, forces: ReplicaForces, guards: Guards, files: RunFiles, pace: Pace,
-                 blocks: BlockRunner | None) -> None:
+                 blocks: BlockRunner | None, watch: UncertaintyWatch | None) -> None:
         self._advance = advance
         self._forces = forces
         self._guards = guards
         self._files = files
         self._pace = pace
         self._blocks = blocks
+        self._watch = watch
 
     def run(self, point: RestartPoint) -> None:
         """Step until the end, until asked to stop, or until no replica is left; commit whatever happens."""
         config, files, pace = self._pace.config, self._files, self._pace
+        if self._watch is not None:
+            self._watch.begin(point.step)
         try:
             while True:
                 if point.step // config.save_every + 1 > files.num_recorded:
                     files.record_state(point.state, point.step * config.timestep_fs)
                 if files.is_full or pace.due():
-                    files.commit(point, pace.wall_s)
-                    pace.report(point)
+                    self._commit(point)
                 if point.step == config.steps or not len(point.state.replica_ids) or pace.should_stop():
                     break
                 point = self._go_on(point)
         finally:
-            files.commit(point, pace.wall_s)
-            pace.report(point)
+            self._commit(point)
+
+    def _commit(self, point: RestartPoint) -> None:
+        if self._watch is not None:
+            self._watch.commit()
+        self._files.commit(point, self._pace.wall_s)
+        self._pace.report(point)
 
     def _go_on(self, point: RestartPoint) -> RestartPoint:
         """One block of steps when that is allowed and nothing is wrong with the first, else one careful step."""
-        done = None if self._blocks is None else self._blocks.advance(point, self._files)
+        done = None if self._blocks is None else self._blocks.advance(point, self._files, self._last_unseen(point.step))
         if done is not None:
             return done
-        state = _advance_or_restore(self._advance, point.state)
-        return RestartPoint(self._retire_failed(state, point.step + 1), point.step + 1)
+        step = point.step + 1
+        with _noise_restored(point.state):
+            state = self._advance(point.state)
+            broken = self._guards.failed(state)
+            uncertain = torch.zeros_like(broken) if self._watch is None else self._watch.failed(state, step, broken)
+        return RestartPoint(self._retire(state, step, broken, uncertain), step)
 
-    def _retire_failed(self, state: MDState, step: int) -> MDState:
-        failed = self._guards.failed(state)
+    def _last_unseen(self, step: int) -> int:
+        """The last step up to which nobody needs to look at the state."""
+        last = self._pace.config.steps
+        return last if self._watch is None else min(last, self._watch.next_step(step) - 1)
+
+    def _retire(self, state: MDState, step: int, broken: Tensor, uncertain: Tensor) -> MDState:
+        """The state without the replicas (R,) that are broken or uncertain; their last frames and reasons are kept."""
+        failed = broken | uncertain
         if not bool(failed.any()):
             return state
         for row in torch.nonzero(failed).flatten().tolist():
             replica, atoms = int(state.replica_ids[row]), self._forces.rows[row]
+            judge = self._guards if bool(broken[row]) else self._watch
             self._files.record_break(replica, step, state.positions[row, :len(atoms)].cpu().numpy(),
-                                     self._guards.reason(state, row))
+                                     judge.reason(state, row))
         self._forces.keep(~failed)
         return state.select(~failed)
 
 
-def _advance_or_restore(advance: Step, state: MDState) -> MDState:
-    """One step; when it is interrupted, the noise is as if it had not begun, so that a restart repeats it exactly."""
+@contextmanager
+def _noise_restored(state: MDState) -> Iterator[None]:
+    """When a step is interrupted, the noise is as if it had not begun, so that a restart repeats it exactly."""
     before = state.generator.get_state()
     try:
-        return advance(state)
+        yield
     except BaseException:
         state.generator.set_state(before)
         raise

@@ -9,6 +9,7 @@ import numpy as np
 from toolkit.analysis.blocks import MIN_SAMPLES, correlated_mean
 from toolkit.analysis.energy_drift import energy_drift
 from toolkit.errors import DataError
+from toolkit.md.harvest import harvest_path
 from toolkit.md.pace import ns_per_day
 from toolkit.md.stability import stable_fraction
 from toolkit.md.trajectory import Trajectory
@@ -32,6 +33,7 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
     steps_per_s = trajectory.steps_done / trajectory.wall_s if trajectory.wall_s > 0.0 else 0.0
     result: dict[str, Any] = {
         "trajectory": None if trajectory.path is None else str(trajectory.path),
+        "harvest": _harvest(trajectory),
         "steps": trajectory.steps_done,
         "stopped": trajectory.stopped,
         "steps_per_s": steps_per_s,
@@ -51,6 +53,12 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
     if alive.any() and trajectory.num_frames >= MIN_SAMPLES:
         result |= _averages(trajectory, alive) | _conservation(trajectory, alive)
     return result
+
+
+def _harvest(trajectory: Trajectory) -> str | None:
+    """The file of frames to be labelled, if there is one."""
+    path = None if trajectory.path is None else harvest_path(trajectory.path)
+    return str(path) if path is not None and path.exists() else None
 
 
 def _averages(trajectory: Trajectory, alive: np.ndarray) -> dict[str, float]:
