@@ -19,6 +19,7 @@ from toolkit.jobs.modes import modes_task
 from toolkit.jobs.requests import MDRequest, PassportRequest
 from toolkit.jobs.runner import Task, run_here
 from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.stability import stability_task
 from toolkit.jobs.study import study_task
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
@@ -73,12 +74,13 @@ def budget_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: R
 
 TASKS: dict[str, Task] = {name: recorded(task) for name, task in {
     "train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task, "study": study_task,
-    "evaluate": evaluate_task, "budget": budget_task, "learningcurve": learning_curve_task, "compare": compare_task}.items()}
+    "evaluate": evaluate_task, "budget": budget_task, "compare": compare_task, "learningcurve": learning_curve_task,
+    "stability": stability_task}.items()}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:
-    """True when a job with this configuration will compute on CUDA."""
-    device = str(config.get("device", "auto"))
+    """True when a job with this configuration, or one made of runs of a recipe, will compute on CUDA."""
+    device = str(config.get("recipe", config).get("device", "auto"))
     return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
 
 

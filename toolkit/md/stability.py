@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
+from toolkit.analysis.proportions import wilson_interval
 from toolkit.md.trajectory import Trajectory
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class StableFraction:
 def stable_fraction(trajectory: Trajectory, times_fs: np.ndarray | None = None) -> StableFraction:
     """The fraction s(t) of R replicas that lived longer than t, with Wilson's 95 % interval.
 
-    All replicas are watched equally long, so each time is one binomial trial of R (Wilson, J. Am. Stat. Assoc. 22, 209
-    (1927)); replicas must be independent, which different seeds of noise and velocities make them.
+    All replicas are watched equally long, so each time is one binomial trial of R (`wilson_interval`); replicas
+    must be independent, which different seeds of noise and velocities make them.
     times_fs : (T,); by default the start, the time of every break, and the end
     """
     breaks = np.sort([broken.time_fs for broken in trajectory.breaks])
@@ -38,6 +36,6 @@ def stable_fraction(trajectory: Trajectory, times_fs: np.ndarray | None = None) 
         times_fs = np.unique(np.concatenate([[0.0], breaks, [end]]))
     num_replicas = trajectory.num_replicas
     whole = num_replicas - np.searchsorted(breaks, times_fs, side="right")
-    intervals = [binomtest(int(k), num_replicas).proportion_ci(CONFIDENCE, method="wilson") for k in whole]
+    low, high = zip(*(wilson_interval(int(k), num_replicas) for k in whole), strict=True)
     return StableFraction(np.asarray(times_fs, dtype=np.float64), whole / num_replicas,
-                          np.asarray([i.low for i in intervals]), np.asarray([i.high for i in intervals]))
+                          np.asarray(low), np.asarray(high))

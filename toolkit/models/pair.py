@@ -79,5 +79,6 @@ def smooth_switch(lengths: Tensor, r_on: float, r_max: float) -> Tensor:
 
 def pair_potential(model: PairPotential, device: str = "cpu") -> Potential:
     """The pair potential as a `Potential`, for MD, ASE and everything else that takes one."""
-    config = ModelConfig(architecture=type(model).__name__, species=model.species, r_max=model.r_max)
+    config = ModelConfig(species=model.species, r_max=model.r_max)
+    config = config.model_copy(update={"architecture": type(model).__name__})  # a name that no file may ask for
     return Potential(model, config, torch.device(device), "reference")
