@@ -10,10 +10,11 @@ import streamlit as st
 from toolkit.config import TrainConfig
 from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
+from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
 from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
-from toolkit.ui.training import checked, choose_data, pick_start, show_texts, start_section
+from toolkit.ui.training import checked, choose_data, go_on_with_model, pick_start, show_texts, start_section
 
 DATA = (
     FormField("data.split.method", "Split"),
@@ -45,7 +46,8 @@ MACHINE = (
 SECTIONS = (
     ("Data", r"Test frames are looked at once, at the end.", DATA),
     ("Model", r"$E = \sum_i E_i$ over atoms, $F_i = -\partial E / \partial x_i$; each $E_i$ depends on what lies "
-              r"within the cutoff times layers ([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).", MODEL),
+              r"within the cutoff times layers ([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).",
+     MODEL),
     ("Learning", r"Loss: $w_E \, \langle (\Delta E / N)^2 \rangle + w_F \, \langle |\Delta F|^2 \rangle / 3$, "
                  r"lowered by [Adam](https://arxiv.org/abs/1412.6980).", LEARNING),
     ("Machine", r"One job at a time has the GPU; others wait for it.", MACHINE),
@@ -111,21 +113,19 @@ def _progress(run: Run) -> None:
     for note in (record for record in records if record.get("kind") == "note"):
         st.caption(f":material/info: {plain(str(note.get('message')))}")
     if "test.forces_mae_meV_per_A" in result:
-        _test_errors(result)
+        _test_errors(run, result)
     with st.expander("The same on the command line", icon=":material/terminal:"):
         st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
 
 
-def _test_errors(result: dict[str, Any]) -> None:
+def _test_errors(run: Run, result: dict[str, Any]) -> None:
     st.subheader("On the test frames, never seen before")
     show_numbers({"Force MAE": quantity(result["test.forces_mae_meV_per_A"], 1, "meV/Å"),
                   "Force RMSE": quantity(result["test.forces_rmse_meV_per_A"], 1, "meV/Å"),
                   "Energy MAE": quantity(result["test.energy_mae_meV_per_atom"], 2, "meV/atom"),
                   "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
-    with st.container(horizontal=True):
-        st.page_link("pages/9_Evaluate.py", label="Look at every prediction", icon=":material/target:")
-        st.page_link("pages/3_Molecular_Dynamics.py", label="Run molecular dynamics with this model",
-                     icon=":material/thermostat:")
+    st.caption("MAE: mean absolute error of a force component, and of the energy per atom. " + equation("errors"))
+    go_on_with_model(run)
 
 
 main()

@@ -11,6 +11,7 @@ from toolkit.config import MDConfig, parse_config
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
+from toolkit.ui.explanations import equation
 from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 from toolkit.ui.simulation import simulation_form
@@ -77,7 +78,8 @@ def _results(result: dict[str, Any]) -> None:
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
     st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. "
-               "The drift is that of the conserved energy, which includes what the heat bath holds.")
+               f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
+               f"mean, and the drift is that of the energy with what the bath holds. {equation('error-bars')}")
 
 
 def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> str:

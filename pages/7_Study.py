@@ -27,7 +27,7 @@ LENGTHS = (
     FormField("nvt_replicas", "Replicas"),
     FormField("resolution_cm1", "Resolution, cm⁻¹"),
 )
-STAGES = ("relaxation and normal modes → equilibration → constant energy in float64 and float32 → heat bath → "
+STAGES = ("Relaxation and normal modes → equilibration → constant energy in float64 and float32 → heat bath → "
           "distances, vibrational spectrum, modes in motion, torsions → report")
 
 

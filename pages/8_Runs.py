@@ -6,7 +6,7 @@ import streamlit as st
 
 from toolkit.jobs.run_dir import list_runs
 from toolkit.ui.explanations import explained
-from toolkit.ui.page import begin
+from toolkit.ui.page import PAGES, begin
 from toolkit.ui.run_table import pick_runs, show_curves, show_run
 from toolkit.ui.runs import RUN_PAGES, show_queue
 
@@ -24,7 +24,7 @@ def main() -> None:
         show_queue()
         st.subheader("All runs")
     tasks = st.pills("Show", sorted({run.status.task for run in runs}), selection_mode="multi", key="runs.tasks",
-                     help=explained("runs.tasks"))
+                     format_func=lambda task: PAGES[RUN_PAGES[task]][0], help=explained("runs.tasks"))
     chosen = pick_runs([run for run in runs if not tasks or run.status.task in tasks])
     trained = [run for run in chosen if run.status.task == "train"]
     if trained:

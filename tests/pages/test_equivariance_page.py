@@ -133,7 +133,7 @@ def test_a_passport_is_shown_with_laws_and_numbers(open_page, models_folder: Pat
     assert f"All {len(CRITERIA)} checks passed" in at.success[0].value and "other weights" in at.warning[0].value
     table = at.table[0].value
     assert list(table["what it asks"]) == [criterion.sentence for criterion in CRITERIA.values()]
-    assert set(table["float64"]) == {"✔ 1.0e-12 ≤ 1e-10"}
+    assert set(table["float64"]) == {"✔ 1.0e‑12 ≤ 1e‑10"}
     assert len(at.get("download_button")) == 1
 
 
@@ -144,7 +144,7 @@ def test_a_failed_check_is_red_and_foreign_text_is_not_markdown(open_page, model
     at = open_page(PAGE)
     assert not at.exception and "2 of 2 checks failed" in at.error[0].value and len(at.success) == 0
     cell = at.table[0].value["float64"].iloc[0]
-    assert cell.startswith("✘ 5.0e-01 > 1e-10") and "![" not in cell and "\\!\\[" in cell
+    assert cell.startswith("✘ 5.0e‑01 > 1e‑10") and "![" not in cell and "\\!\\[" in cell
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"checks": 3}', '{"checks": {"a": []}, "structures": 1}'])

@@ -59,10 +59,10 @@ def test_the_page_shows_numbers_figures_with_units_and_the_worst_frame(open_page
     assert all("," in title for title in titles(at) if title != "element")
     elements, worst = at.dataframe[0].value, at.dataframe[1].value
     assert list(elements["element"]) == ["H", "C", "O"] and len(worst) == 20
-    assert worst["largest force error, meV/Å"].astype(float).is_monotonic_decreasing
+    assert worst["largest, meV/Å"].astype(float).is_monotonic_decreasing
     assert f"Frame {worst['frame'].iloc[0]} (counted" in texts(at) and len(at.get("download_button")) == 1
     at.segmented_control(key="evaluate.judged").set_value("energy_error_meV_per_atom").run()
-    errors = at.dataframe[1].value["energy error, meV/atom"].astype(float).abs()
+    errors = at.dataframe[1].value["energy, meV/atom"].astype(float).abs()
     assert not at.exception and errors.is_monotonic_decreasing
 
 

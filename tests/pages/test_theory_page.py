@@ -92,7 +92,8 @@ def test_the_document_names_sources_and_code_that_exist(root: Path) -> None:
     named = re.findall(r"`(\w+)` in `(toolkit/[\w/]+\.py)`", text)
     assert len(named) >= 34 and len(re.findall(r"`toolkit/", text)) == len(named)
     for name, path in named:
-        assert re.search(rf"^(def|class) {name}\b|^{name}\b.* = ", (root / path).read_text(), re.MULTILINE), (name, path)
+        defined = rf"^(def|class) {name}\b|^{name}\b.* = "
+        assert re.search(defined, (root / path).read_text(), re.MULTILINE), (name, path)
 
 
 def test_sections_and_figures_are_on_the_page(open_page) -> None:
@@ -102,4 +103,5 @@ def test_sections_and_figures_are_on_the_page(open_page) -> None:
     assert len(at.get("plotly_chart")) == len(FIGURES)
     at.slider(key="theory.num_bessels").set_value(7).run()
     at.button_group(key="theory.degree").set_value(3).run()
-    assert not at.exception and list(range(-3, 4)) == [int(o.content) for o in at.button_group(key="theory.order.3").proto.options]
+    components = at.button_group(key="theory.order.3").proto.options
+    assert not at.exception and [int(option.content) for option in components] == list(range(-3, 4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,19 @@ def test_what_waits_is_seen_and_the_cost_belongs_to_the_form(open_page, started:
     assert "6 training, 3 validation and 3 test frames" in texts(at) and "would end at" in texts(at)
     at.number_input(key="train.max_epochs").set_value(9).run()
     assert "has changed since the cost" in texts(at) and "Parameters" not in metrics(at)
+
+
+def test_a_trained_model_is_already_chosen_where_it_is_used(open_page, models_folder: Path) -> None:
+    run_dir = fake_run("train", "finished", {})
+    (run_dir / "result.json").write_text(json.dumps({f"test.{name}": 1.0 for name in (
+        "forces_mae_meV_per_A", "forces_rmse_meV_per_A", "energy_mae_meV_per_atom")} | {"wall_s": 9.0}))
+    assert open_page(PAGE, run=run_dir.name).button(key=f"{run_dir.name}.md").disabled  # its model is gone
+    shutil.copytree(models_folder / "aspirin", run_dir / "model")
+    for name, title in (("md", "Molecular Dynamics"), ("evaluate", "Evaluate"), ("equivariance", "Equivariance")):
+        at = open_page(PAGE, run=run_dir.name)
+        at.button(key=f"{run_dir.name}.{name}").click().run()
+        assert not at.exception and title in at.title[0].value
+        assert at.selectbox(key=f"{name}.model").value == f"{run_dir.name} (finished)"
 
 
 def test_notes_of_a_run_are_shown(open_page) -> None:

@@ -11,7 +11,7 @@ SIGNS = [[0.0, VERMILION], [0.5, "#F5F5F5"], [1.0, BLUE]]
 
 
 def lobes(directions: np.ndarray, values: np.ndarray) -> go.Figure:
-    """A function on the sphere as a surface whose distance from the origin is |value|; blue positive, red negative.
+    """A function on the sphere as a surface whose distance from the origin is |value|; blue positive, orange negative.
 
     directions : (P, Q, 3), unit vectors on a grid of angles;  values : (P, Q)
     """

@@ -87,7 +87,8 @@ def show_features(scenario: Scenario) -> None:
 def _pick_place(num_layers: int, symbols: list[str]) -> tuple[int, int]:
     left, right = st.columns([1, 2])
     layer = left.segmented_control("After layer", range(1, num_layers + 1), default=max(1, num_layers - 1),
-                                   required=True, key=f"{PAGE}.layer.{num_layers}", help=explained("equivariance.layer"))
+                                   required=True, key=f"{PAGE}.layer.{num_layers}",
+                                   help=explained("equivariance.layer"))
     atom = right.selectbox("Of atom", range(len(symbols)), format_func=lambda i: f"{symbols[i]} {i}",
                            key=f"{PAGE}.atom.{len(symbols)}", help=explained("equivariance.atom"))
     return layer, atom

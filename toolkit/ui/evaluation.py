@@ -19,10 +19,11 @@ from toolkit.figures.plots import bar_chart
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.summary import subject
 from toolkit.models.folders import find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
-from toolkit.ui.explanations import explained
+from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import SVG, plain, quantity, show_numbers
 from toolkit.ui.viewer import show_scene
 
@@ -55,8 +56,8 @@ def show_evaluation(run: Run) -> None:
                   "Force RMSE": quantity(errors["forces_rmse_meV_per_A"], 1, "meV/Å"),
                   "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
                   "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
-    st.caption(f"{errors['n_frames']:,} frames of {plain(read_config(run.path)['data']['train'])}, judging "
-               f"{plain(read_config(run.path)['model'])}.")
+    st.caption(f"{errors['n_frames']:,} frames of {plain(read_config(run.path)['data']['train'])}. Model and data: "
+               f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
     left, right = st.columns(2, gap="large")
     with left:
@@ -102,8 +103,9 @@ def _sorted_errors(parity: Parity) -> None:
         st.dataframe([{"element": row["element"], "atoms": row["n_atoms"],
                        "MAE, meV/Å": f"{row['forces_mae_meV_per_A']:.1f}",
                        "RMSE, meV/Å": f"{row['forces_rmse_meV_per_A']:.1f}",
-                       "RMSE, % of the label's RMS": f"{row['relative_rmse_percent']:.1f}"} for row in elements],
+                       "RMSE, %": f"{row['relative_rmse_percent']:.1f}"} for row in elements],
                      hide_index=True)
+        st.caption("%: of the root mean square of the labels of that element.")
     with right:
         st.subheader("By size of the force")
         found = magnitude_errors(parity)
@@ -122,8 +124,10 @@ def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray]) -> None:
         frames = worst_frames(table, column, WORST).tolist()
         key = f"{PAGE}.table.{run.run_id}.{column}"
         st.dataframe([_row(table, frame) for frame in frames], key=key, selection_mode="single-row", hide_index=True,
-                     height=320, on_select=lambda: _choose(run, [frames[k] for k in st.session_state[key].selection.rows]))
-        st.caption("Tick the box at the left of a row, or click a point in a figure, to see that frame.")
+                     height=320, on_select=lambda: _choose(
+                         run, [frames[k] for k in st.session_state[key].selection.rows]))
+        st.caption("Errors of each frame: of the worst atom, of all atoms, of the energy (prediction minus label). "
+                   "Tick the box at the left of a row, or click a point in a figure, to see that frame.")
         columns = [values.tolist() for values in table.values()]
         rows = (dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True))
         st.download_button("All frames (CSV)", csv_text(rows), f"{run.run_id}.csv", "text/csv", key=f"{PAGE}.csv",
@@ -151,9 +155,9 @@ def _chosen(run: Run) -> str:
 
 def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
     largest, mean = (table[name][frame] for name in ("largest_force_error_meV_per_A", "forces_mae_meV_per_A"))
-    return {"frame": frame, "largest force error, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
+    return {"frame": frame, "largest, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
             "force MAE, meV/Å": f"{mean:.1f}",
-            "energy error, meV/atom": f"{table['energy_error_meV_per_atom'][frame]:+.2f}"}
+            "energy, meV/atom": f"{table['energy_error_meV_per_atom'][frame]:+.2f}"}
 
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:

@@ -19,50 +19,53 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "dtype": ("float32 keeps 7 digits and is faster. float64 keeps 16: for symmetries and second derivatives.",
               "precision"),
     "energy_unit": ("Of the file, when it cannot be told from the numbers. A wrong one scales all forces.", "units"),
-    "length_unit": ("Of the file, when it cannot be told from the numbers. A wrong one moves all atoms apart.", "units"),
+    "length_unit": ("Of the file, when it cannot be told from the numbers. A wrong one moves all atoms apart.",
+                    "units"),
     "energy_key": ("Name of the energy in the file; empty: found automatically.", "units"),
-    "forces_key": ("Name of the forces in the file, minus the slope of the energy; empty: found automatically.", "units"),
+    "forces_key": ("Name of the forces in the file, minus the slope of the energy; empty: found automatically.",
+                   "units"),
     "stress_key": ("Name of the stress in the file, positive under tension; empty: found automatically.", "energy"),
     # Dataset
     "dataset.forces": ("Each arrow is the force on one atom: the direction in which its energy falls.", "energy"),
     # Train
     "train.preset": ("A complete configuration to start from; every field can be changed below.", "layers"),
-    "train.yaml": ("Every field can be set here, also those that have no widget. Checked when you leave the box or press "
-                   "Ctrl+Enter; the form follows.", "loss"),
+    "train.yaml": ("Every field can be set here, also those that have no widget. Checked when you leave the box or "
+                   "press Ctrl+Enter; the form follows.", "loss"),
     "train.data.split.method": ("blocks: contiguous stretches, for one trajectory. random: for independent frames. "
                                 "indices: from a file.", "splits"),
     "train.data.split.num_train": ("The model learns from these. Ten times more frames make the error several times "
                                    "smaller.", "splits"),
     "train.data.split.num_val": ("They judge the model after each epoch; the best epoch is kept.", "splits"),
     "train.data.split.num_test": ("Looked at once, at the end: the honest error.", "splits"),
-    "train.data.split.gap": ("blocks: frames dropped between the sets, because neighbours in time are nearly the same.",
-                             "splits"),
+    "train.data.split.gap": ("blocks: frames dropped between the sets, because neighbours in time are nearly the "
+                             "same.", "splits"),
     "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
     "train.model.r_max": ("Atoms further apart exchange no messages. Too small misses physics; the cost grows as the "
                           "cube.", "cutoff"),
-    "train.model.num_layers": ("Each layer carries information one cutoff further and correlates more atoms.", "layers"),
+    "train.model.num_layers": ("Each layer carries information one cutoff further and correlates more atoms.",
+                               "layers"),
     "train.model.l_max": ("How finely directions are told apart: 0 sees distances only, 1 arrows, 2 ellipsoids.",
                           "spherical-harmonics"),
-    "train.model.num_features": ("Features of each kind on every atom: capacity, and cost. One number, or one for each "
-                                 "l: 64, 32, 16.", "layers"),
+    "train.model.num_features": ("Features of each kind on every atom: capacity, and cost. One number, or one for "
+                                 "each l: 64, 32, 16.", "layers"),
     "train.model.parity": ("Also keep features that change sign under inversion the other way. Twice the cost; rarely "
                            "needed for energies.", "parity"),
     "train.max_epochs": ("How often every training frame is seen. The learning rate falls over this time.",
                          "learning-rate"),
-    "train.batch_size": ("Frames in each step of the optimiser. Small learns more per epoch, large is faster on a GPU.",
-                         "learning-rate"),
+    "train.batch_size": ("Frames in each step of the optimiser. Small learns more per epoch, large is faster on a "
+                         "GPU.", "learning-rate"),
     "train.optimizer.learning_rate": ("How far each step moves the weights. Too large diverges, too small does not "
                                       "arrive.", "learning-rate"),
     "train.loss.energy_weight": ("What squared errors of the energy, (eV/atom)², count in the loss.", "loss"),
-    "train.loss.forces_weight": ("What squared errors of the forces, (eV/Å)², count in the loss. They teach the shape of "
-                                 "the energy.", "loss"),
+    "train.loss.forces_weight": ("What squared errors of the forces, (eV/Å)², count in the loss. They teach the shape "
+                                 "of the energy.", "loss"),
     "train.device": ("auto takes the GPU where there is one. Or write cpu, cuda, cuda:1.", "precision"),
     "train.dtype": ("Numbers of the network: float32 is faster and enough for training.", "precision"),
     "train.seed": ("Of the order of the frames. The same seed on the same machine repeats the run.", "precision"),
     # Molecular dynamics
     "md.preset": ("Settings that answer one question; every field can be changed below.", "nve"),
-    "md.ensemble": ("What stays constant: the energy (nve), the temperature of a heat bath (langevin, csvr, nose-hoover), "
-                    "or also the pressure (npt).", "nve"),
+    "md.ensemble": ("What stays constant: the energy (nve), the temperature of a heat bath (langevin, csvr, "
+                    "nose-hoover), or also the pressure (npt).", "nve"),
     "md.ensemble.nve": ("nve: alone in the world. The energy stays, the temperature finds itself.", "nve"),
     "md.ensemble.langevin": ("langevin: friction and random pushes on every atom. Relaxes fast; slows diffusion and "
                              "broadens spectra.", "langevin"),
@@ -71,7 +74,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "md.ensemble.npt": ("npt: csvr, and a cell that answers to the pressure. For crystals.", "barostat"),
     "md.temperature_K": ("Of the heat bath and of the first velocities. At constant energy, of the first velocities "
                          "only.", "initial-velocities"),
-    "md.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen, 1 to 2 fs without.", "timestep"),
+    "md.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen, 1 to 2 fs without.",
+                       "timestep"),
     "md.friction_per_fs": ("How tightly the bath holds: 0.01 per fs is a memory of 100 fs. Strong friction slows all "
                            "motion.", "langevin"),
     "md.thermostat_fs": ("How fast the bath corrects the temperature: 100 fs is tight, 1000 fs gentle.", "csvr"),
@@ -83,7 +87,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "md.steps": ("Number of time steps. The more, the smaller the error bars of all averages.", "error-bars"),
     "md.save_every": ("Steps between stored frames. Spectra need a frame every 4 fs or less, averages only rare ones.",
                       "replicas"),
-    "md.replicas": ("Independent copies at once, with their own velocities and noise: smaller error bars.", "replicas"),
+    "md.replicas": ("Independent copies at once, with their own velocities and noise: smaller error bars.",
+                    "replicas"),
     "md.seed": ("Of velocities and noise. The same seed on the same machine repeats the trajectory.", "precision"),
     # Trajectory
     "trajectory.system": ("One of the structures that were simulated, in the order of the frames they started from.",
@@ -99,21 +104,22 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "equivariance.invert": ("x, y, z → −x, −y, −z: a mirror followed by half a turn.", "parity"),
     "equivariance.shift": ("All atoms by the same vector, (1.5, −1.0, 0.5) Å. Nothing may change.", "equivariance"),
     "equivariance.shuffle": ("The same atoms, listed in another order. Each keeps its own force.", "passport"),
-    "equivariance.fault": ("The copy takes distances along one direction of space for longer by this much, which breaks "
-                           "the symmetry. 0: no fault.", "equivariance"),
-    "equivariance.layer": ("Features of an atom after this layer: what it knows of its surroundings so far.", "layers"),
+    "equivariance.fault": ("The copy takes distances along one direction of space for longer by this much, which "
+                           "breaks the symmetry. 0: no fault.", "equivariance"),
+    "equivariance.layer": ("Features of an atom after this layer: what it knows of its surroundings so far.",
+                           "layers"),
     "equivariance.atom": ("Whose features are compared. The number counts from 0, as in the file.", "equivariance"),
     "equivariance.vectors": ("Features of degree 1 are arrows in space and turn as forces do.", "spherical-harmonics"),
     # Spectra
     "spectra.temperature": ("Of the ideal gas whose free energy is given.", "thermochemistry"),
-    "spectra.symmetry": ("Rotations that leave the molecule as it is: 1 for aspirin, 2 for water, 12 for benzene. Enters "
-                         "the free energy only.", "thermochemistry"),
-    "spectra.supercell": ("Crystals only: repetitions along each vector, until forces fade inside. 1: modes at Γ alone.",
-                          "phonons"),
+    "spectra.symmetry": ("Rotations that leave the molecule as it is: 1 for aspirin, 2 for water, 12 for benzene. "
+                         "Enters the free energy only.", "thermochemistry"),
+    "spectra.supercell": ("Crystals only: repetitions along each vector, until forces fade inside. 1: modes at Γ "
+                          "alone.", "phonons"),
     "spectra.simulation": ("Its velocities are projected on the modes: at which frequency each really moves.", "vdos"),
     # Study
-    "study.preset": ("Minutes, half an hour, or hours on a CPU core for a molecule like aspirin. Longer runs: "
-                     "smaller error bars, finer spectra.", "error-bars"),
+    "study.preset": ("Minutes, half an hour, or hours on a CPU core for a molecule like aspirin. Longer runs: smaller "
+                     "error bars, finer spectra.", "error-bars"),
     "study.temperature_K": ("Of the heat bath and of all first velocities.", "initial-velocities"),
     "study.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
     "study.seed": ("The same seed on the same machine repeats the study.", "precision"),
@@ -125,20 +131,23 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "study.resolution_cm1": ("Of spectra: 33 ps divided by this is the length of a segment.", "vdos"),
     # Runs and Evaluate
     "runs.tasks": ("Show only these kinds of runs; none chosen: all.", "precision"),
-    "runs.against": ("epoch compares how much is learned from the same data, wall time what it costs.", "learning-rate"),
-    "evaluate.judged": ("What makes a frame bad: one atom with a large force error, all atoms a little, or the energy.",
-                        "errors"),
+    "runs.against": ("epoch compares how much is learned from the same data, wall time what it costs.",
+                     "learning-rate"),
+    "evaluate.judged": ("What makes a frame bad: one atom with a large force error, all atoms a little, or the "
+                        "energy.", "errors"),
     # Compare models
-    "compare.models": ("Two to eight. All are judged on the same frames, so that the hard ones are hard for all of them.",
-                       "errors"),
-    "compare.frames": ("Of a longer file so many, evenly spaced. Four times as many halve the error bars.", "error-bars"),
+    "compare.models": ("Two to eight. All are judged on the same frames, so that the hard ones are hard for all of "
+                       "them.", "errors"),
+    "compare.frames": ("Of a longer file so many, evenly spaced. Four times as many halve the error bars.",
+                       "error-bars"),
     "compare.speed_s": ("How long each model is timed, one frame at a time and in a batch; all of them take turns.",
                         "precision"),
-    "compare.md_ps": ("Length of each replica in a heat bath. Long enough, a potential shows what it does to structures "
-                      "that it was never taught.", "langevin"),
-    "compare.replicas": ("Independent copies in the heat bath. With 4 whole ones, less than half of all may still break; "
-                         "with 64, one in twenty.", "replicas"),
-    "compare.temperature_K": ("Of the heat bath. Hotter atoms climb higher, further from what was learned.", "langevin"),
+    "compare.md_ps": ("Length of each replica in a heat bath. Long enough, a potential shows what it does to "
+                      "structures that it was never taught.", "langevin"),
+    "compare.replicas": ("Independent copies in the heat bath. With 4 whole ones, less than half of all may still "
+                         "break; with 64, one in twenty.", "replicas"),
+    "compare.temperature_K": ("Of the heat bath. Hotter atoms climb higher, further from what was learned.",
+                              "langevin"),
     "compare.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
     # Theory
     "theory.num_bessels": ("How many radial functions a distance is turned into.", "radial-basis"),

@@ -14,8 +14,13 @@ from toolkit.checks.result import CRITERIA
 from toolkit.jobs.requests import PassportRequest
 from toolkit.jobs.run_dir import Run, list_runs, read_json
 from toolkit.models.folders import find_model
+from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
 from toolkit.ui.runs import pick_run, start_job, watch
+
+
+NO_BREAK_HYPHEN = "\u2011"
+"""Keeps 1e-10 on one line of a narrow table."""
 
 
 def passport_section(page: str, model: str, structure: str, frame: int) -> None:
@@ -57,6 +62,8 @@ def show_passport(passport: dict[str, Any], key: str, file_name: str) -> None:
     else:
         st.warning(f"Stopped before the end; the {len(entries)} checks made so far passed.", icon=":material/warning:")
     st.table(_rows(entries))
+    st.caption("Largest violation found ≤ largest allowed. Relative: of the RMS of the quantity. "
+               + equation("passport"))
     structures = passport.get("structures")
     if isinstance(structures, dict):
         st.caption("Checked on " + "; ".join(plain(f"{name}: {text}") for name, text in structures.items()) + ".")
@@ -87,6 +94,7 @@ def _cell(entry: dict[str, Any]) -> str:
     value, threshold, passed = entry.get("value"), entry.get("threshold"), entry.get("passed") is True
     numbers = isinstance(value, (int, float)) and isinstance(threshold, (int, float))
     text = f"{value:.1e} {'≤' if value <= threshold else '>'} {threshold:.0e}" if numbers else "no number"
+    text = text.replace("-", NO_BREAK_HYPHEN)
     return f"{'✔' if passed else '✘'} {text} {plain(str(entry.get('problem') or ''))}".strip()
 
 

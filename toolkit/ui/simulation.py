@@ -1,4 +1,4 @@
-"""The form of the Molecular Dynamics page: presets that each answer a question, and the fields of the chosen ensemble."""
+"""The form of the Molecular Dynamics page: presets that each answer a question, and fields of the chosen ensemble."""
 
 from __future__ import annotations
 

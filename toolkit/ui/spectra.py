@@ -18,7 +18,7 @@ from toolkit.jobs.mode_analysis import spectra_of_modes
 from toolkit.jobs.modes import load_modes
 from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.md.trajectory import Trajectory
-from toolkit.ui.explanations import explained
+from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import show_numbers
 from toolkit.ui.runs import run_label
 from toolkit.ui.viewer import show_scene
@@ -43,17 +43,19 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
         numbers["Free energy of the gas"] = f"{gas['gibbs_energy_eV']:.3f} eV"
     show_numbers(numbers)
     st.caption("Imaginary modes mean a saddle, not a minimum. Zero modes are what the Hessian itself gives for "
-               "translations and rotations, before they are projected out."
-               + (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, above the minimum." if gas else ""))
+               "translations and rotations, before they are projected out. " + equation("normal-modes")
+               + (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, above the minimum. "
+                  f"{equation('thermochemistry')}" if gas else ""))
     simulation = _pick_simulation(modes)
     compared = None if simulation is None else _compared(str(run.path), *simulation)
     left, right = st.columns([3, 2], gap="large")
     with left:
         mode = _pick_mode(run, modes, compared)
     with right:
-        name = f"mode {mode + 1} · {frequencies[mode]:.1f} cm⁻¹"
+        name = f"{frequencies[mode]:.0f} cm⁻¹"
         show_scene(mode_scene(atoms, modes.displacements(mode), name), f"{PAGE}.viewer", f"{run.run_id}.{mode}", 420)
-        st.caption(f"Reduced mass {modes.reduced_masses_amu[mode]:.2f} amu. The motion is enlarged.")
+        st.caption(f"Mode {mode + 1} at {frequencies[mode]:.1f} cm⁻¹, reduced mass "
+                   f"{modes.reduced_masses_amu[mode]:.2f} amu. The motion is enlarged.")
     if compared is not None:
         _show_comparison(modes, mode, *compared)
     if result.get("phonons"):
@@ -63,11 +65,11 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
 def _pick_mode(run: Run, modes: NormalModes, compared: tuple[ModeSpectra, list[Peak], float] | None) -> int:
     """A table in which a click chooses the mode, under sticks that show it; the highest mode first."""
     slot = st.container()
-    columns = {"mode": np.arange(len(modes.frequencies_cm1)) + 1, "Hessian, cm⁻¹": modes.frequencies_cm1.round(1)}
+    columns = {"mode": np.arange(len(modes.frequencies_cm1)) + 1, "harmonic, cm⁻¹": modes.frequencies_cm1.round(1)}
     if compared is not None:
         spectra = compared[0]
-        columns |= {"in motion": spectra.centre_cm1.round(1), "shift": spectra.shift_cm1.round(1),
-                    "width": spectra.width_cm1.round(1), "in band": spectra.band_share.round(2),
+        columns |= {"in motion, cm⁻¹": spectra.centre_cm1.round(1), "shift, cm⁻¹": spectra.shift_cm1.round(1),
+                    "width, cm⁻¹": spectra.width_cm1.round(1), "share in band": spectra.band_share.round(2),
                     "temperature, K": spectra.kinetic_K.round(0)}
     columns["reduced mass, amu"] = modes.reduced_masses_amu.round(2)
     event = st.dataframe(columns, key=f"{PAGE}.table.{run.run_id}", on_select="rerun", selection_mode="single-row",

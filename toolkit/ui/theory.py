@@ -1,4 +1,4 @@
-"""docs/theory.md as sections of a page, and the figures that belong to some of them, drawn by the toolkit's own code."""
+"""docs/theory.md as sections of a page, and the figures of some of them, drawn by the toolkit's own code."""
 
 from __future__ import annotations
 
@@ -104,6 +104,6 @@ def _shifts() -> None:
     st.plotly_chart(curves(steps_fs, shown, "time step, fs", "shift of the frequency, cm⁻¹"), key="theory.shifts")
 
 
-FIGURES: dict[str, Callable[[], None]] = {"cutoff": _envelopes, "radial-basis": _bessels, "spherical-harmonics": _harmonics,
-                                          "learning-rate": _rates, "timestep": _shifts}
+FIGURES: dict[str, Callable[[], None]] = {"cutoff": _envelopes, "radial-basis": _bessels, "timestep": _shifts,
+                                          "spherical-harmonics": _harmonics, "learning-rate": _rates}
 """Anchor -> what draws the figure of that section."""

@@ -8,7 +8,7 @@ from toolkit.ui.page import PAGES
 
 GROUPS: dict[str, dict[str, str]] = {
     "Data": {
-        "pages/1_Dataset.py": "Energies and forces from quantum chemistry: in which units, how large, and what is wrong.",
+        "pages/1_Dataset.py": "Energies and forces from quantum chemistry: in which units, how large, what is wrong.",
     },
     "Train": {
         "pages/2_Train.py": "A neural network learns the energy of atoms; the slope of the energy gives the forces.",
@@ -33,7 +33,7 @@ GROUPS: dict[str, dict[str, str]] = {
 MOST_PAGES = max(map(len, GROUPS.values()))
 
 TOUR = (
-    ("pages/4_Trajectory.py", "Watch it move", "Space plays and pauses. Which bonds vibrate fastest? Which groups turn?"),
+    ("pages/4_Trajectory.py", "Watch it move", "Space plays and pauses. Which bonds vibrate fastest? What turns?"),
     ("pages/5_Equivariance.py", "Turn it", "The forces turn along, to the last digit; the page says why."),
     ("pages/6_Spectra.py", "See its vibrations", "Compute the normal modes (half a minute) and watch each of them."),
     ("pages/2_Train.py", "Train your own", "Preset *coffee break*: 100 seconds on a CPU core. Then simulate with it."),

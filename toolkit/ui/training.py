@@ -17,10 +17,10 @@ from toolkit.errors import ConfigError, ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
 from toolkit.jobs.scripts import training_script
-from toolkit.ui.choices import check_sources, pick_source, presets, source_label
+from toolkit.ui.choices import check_sources, model_choices, pick_source, presets, source_label
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, forget_form
-from toolkit.ui.page import duration, plain, show_numbers, shown_errors
+from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
 from toolkit.ui.runs import start_job, watch
 
 PAGE = "train"
@@ -29,6 +29,10 @@ CLONED, BUDGET = f"{PAGE}.cloned", f"{PAGE}.budget"
 PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
 SPLIT = "Split from the data"
 MB, GB = 1e6, 1e9
+NEXT = {"evaluate": ("pages/9_Evaluate.py", "Look at every prediction"),
+        "md": ("pages/3_Molecular_Dynamics.py", "Simulate with this model"),
+        "equivariance": ("pages/5_Equivariance.py", "Check its symmetry, make its passport")}
+"""Page of a widget "<name>.model" -> its file, and what is done there."""
 
 
 def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
@@ -117,7 +121,7 @@ def start_section(config: TrainConfig) -> None:
         if st.button("Start training", type="primary", icon=":material/play_arrow:", key=f"{PAGE}.start"):
             start_job("train", asked)
         if st.button("Estimate the cost", key=f"{PAGE}.estimate", icon=":material/timer:",
-                     help="Does a few real steps in a process of its own: parameters, memory and time on this machine."):
+                     help="Does a few real steps in a process of its own: parameters, memory, time on this machine."):
             st.session_state[BUDGET] = launcher.start("budget", asked).name
     if BUDGET not in st.session_state:
         return
@@ -131,11 +135,22 @@ def start_section(config: TrainConfig) -> None:
             watch(run, _nothing_more)
 
 
+def go_on_with_model(run: Run) -> None:
+    """Buttons to the pages where a trained model is used next; it is already chosen there."""
+    label = next((text for text, path in model_choices().items() if path == str(run.path / "model")), None)
+    with st.container(horizontal=True):
+        for name, (page, text) in NEXT.items():
+            if st.button(text, key=f"{run.run_id}.{name}", icon=PAGES[page][1], disabled=label is None):
+                st.session_state[f"{name}.model"] = label
+                st.switch_page(page)
+
+
 def show_budget(budget: dict[str, Any]) -> None:
     """Parameters, memory, time of an epoch and the expected end (see `toolkit.training.budget.Budget`)."""
     end = time.strftime("%d %b %H:%M", time.localtime(time.time() + budget["total_s"]))
     show_numbers({"Parameters": f"{budget['num_parameters']:,}",
-                  "Memory of a step": f"{budget['peak_bytes'] / MB:,.0f} MB", "One epoch": duration(budget["epoch_s"]), "The whole run": duration(budget["total_s"])})
+                  "Memory of a step": f"{budget['peak_bytes'] / MB:,.0f} MB", "One epoch": duration(budget["epoch_s"]),
+                  "The whole run": duration(budget["total_s"])})
     parts = " It exceeds the free memory: batches are computed in parts." if budget["in_parts"] else ""
     st.caption(f"{budget['n_train']:,} training, {budget['n_val']:,} validation and {budget['n_test']:,} test frames; "
                f"{budget['steps_per_epoch']:,} steps an epoch, {1e3 * budget['step_s']:.3g} ms each on "
