@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +43,26 @@ def data_inspect(
     if json_file is not None:
         write_json(result, json_file)
     return 1 if strict and inspection.has_errors else 0
+
+
+@app.command("pack", context_settings=EXTRA_OPTIONS)
+@guarded
+def data_pack(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help="file, QM9 archive or folder, catalog:NAME …")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for the packed molecules")],
+    json_file: JsonFile = None,
+) -> int:
+    """Write very many molecules into a folder that training reads piece by piece; use it as any other data file.
+
+    Reading options: --energy-unit --length-unit --energy-key --forces-key.
+    """
+    from toolkit.data.packing import pack_source
+
+    options = read_options(context.args, DataConfig)[0]
+    num_frames = pack_source(source, output, parse_config(DataConfig, {"train": source, **options}))
+    show_result("Packed", {"folder": str(output), "n_frames": num_frames}, json_file)
+    return 0
 
 
 @app.command("catalog")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.formats import FrameSet, ReadReport, read_frames
-from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.data.graph import AtomicGraph, collate
 from toolkit.data.npz_layouts import load_arrays
+from toolkit.data.packed import PackedFrames
 from toolkit.errors import DataError
-from toolkit.progress import Reporter, SilentReporter
 
 SETS = ("train", "val", "test")
 DEFAULT_FRACTION = 0.1
@@ -28,9 +28,9 @@ DEFAULT_FRACTION = 0.1
 class Splits:
     """Frames of the three sets; `indices` holds for each set the positions in the file it was taken from."""
 
-    train: list[Atoms]
-    val: list[Atoms]
-    test: list[Atoms]
+    train: Sequence[Atoms]
+    val: Sequence[Atoms]
+    test: Sequence[Atoms]
     indices: dict[str, np.ndarray]
     reports: tuple[ReadReport, ...]
 
@@ -46,8 +46,12 @@ def load_splits(config: DataConfig) -> Splits:
     indices = split_indices(len(sets["train"].frames), config.split, shared)
     for name in sets.keys() - set(shared):
         indices[name] = _own_file_indices(sets[name], name, config.split)
-    frames = {name: [sets[name if name in sets else "train"].frames[t] for t in indices[name]] for name in SETS}
+    frames = {name: _select(sets[name if name in sets else "train"].frames, indices[name]) for name in SETS}
     return Splits(**frames, indices=indices, reports=tuple(frame_set.report for frame_set in sets.values()))
+
+
+def _select(frames: Sequence[Atoms], indices: np.ndarray) -> Sequence[Atoms]:
+    return frames.select(indices) if isinstance(frames, PackedFrames) else [frames[t] for t in indices]
 
 
 def split_indices(num_frames: int, split: SplitConfig, names: list[str]) -> dict[str, np.ndarray]:
@@ -147,17 +151,6 @@ def _load_index_file(path: Path) -> dict[str, object]:
     return stored
 
 
-def build_graphs(frames: list[Atoms], r_max: float, reporter: Reporter | None = None) -> list[AtomicGraph]:
-    """Graphs with labels of frames, within r_max (Å), reporting progress. Raises DataError for a bad frame."""
-    reporter = reporter or SilentReporter()
-    graphs = []
-    for t, atoms in enumerate(frames):
-        graphs.append(graph_from_atoms(atoms, r_max))
-        if t % 100 == 99 or t == len(frames) - 1:
-            reporter.update(t + 1, len(frames), "neighbour lists")
-    return graphs
-
-
 def batch_indices(num_graphs: int, batch_size: int, generator: torch.Generator | None = None) -> list[Tensor]:
     """Batches as indices (batch_size,), int64, that cover 0 … num_graphs − 1 once, shuffled by the generator or in
     order; the last may be smaller."""
@@ -165,21 +158,21 @@ def batch_indices(num_graphs: int, batch_size: int, generator: torch.Generator |
     return list(order.split(batch_size))
 
 
-def split_by_edges(graphs: Sequence[AtomicGraph], max_graphs: int,
-                   max_edges: int | None = None) -> list[list[AtomicGraph]]:
+def split_by_edges(graphs: Iterable[AtomicGraph], max_graphs: int,
+                   max_edges: int | None = None) -> Iterator[list[AtomicGraph]]:
     """Stretches of at most `max_graphs` graphs and, but for single graphs, at most `max_edges` edges, in order."""
-    parts: list[list[AtomicGraph]] = []
+    part: list[AtomicGraph] = []
     edges = 0
     for graph in graphs:
-        full = not parts or len(parts[-1]) == max_graphs
-        if full or (max_edges is not None and edges + graph.num_edges > max_edges):
-            parts.append([])
-            edges = 0
-        parts[-1].append(graph)
+        if len(part) == max_graphs or (part and max_edges is not None and edges + graph.num_edges > max_edges):
+            yield part
+            part, edges = [], 0
+        part.append(graph)
         edges += graph.num_edges
-    return parts
+    if part:
+        yield part
 
 
-def batches(graphs: Sequence[AtomicGraph], max_graphs: int, max_edges: int | None = None) -> Iterator[AtomicGraph]:
+def batches(graphs: Iterable[AtomicGraph], max_graphs: int, max_edges: int | None = None) -> Iterator[AtomicGraph]:
     """The stretches of `split_by_edges`, each joined into one batch."""
     return map(collate, split_by_edges(graphs, max_graphs, max_edges))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from toolkit.config import DataConfig
 from toolkit.data import catalog, embedded
 from toolkit.data.extxyz import OPENERS, read_extxyz, read_with_ase
 from toolkit.data.npz_layouts import read_npz
+from toolkit.data.packed import is_packed, open_packed
+from toolkit.data.qm7 import read_qm7
 from toolkit.data.qm9 import read_qm9
 from toolkit.data.raw_frames import RawFrames, UnitStatement, check_frames
 from toolkit.data.units_detection import UnitDecision, decide_units
@@ -57,17 +60,23 @@ class ReadReport:
 class FrameSet:
     """Frames whose calculators hold energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and dipole (e·Å) where known."""
 
-    frames: list[Atoms]
+    frames: Sequence[Atoms]
     report: ReadReport
 
 
 def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
     """Read a path, `embedded:NAME` or `catalog:NAME` with the keys and units of a DataConfig (default: automatic).
 
+    Of a packed folder nothing is read yet: its frames are made one by one when asked for.
     Raises DataError with one line for anything unusable: absent, truncated or malformed files, NaN, wrong shapes,
     forces that contradict the energies, units that cannot be told.
     """
     config = config or DataConfig(train=source)
+    path, _ = locate(source)
+    if is_packed(path):
+        frames, report = open_packed(path)
+        return FrameSet(frames, ReadReport(**{**report, "path": source, "num_frames": len(frames),
+                                              "warnings": tuple(report["warnings"])}))
     path, raw = open_raw(source, config)
     try:
         check_frames(raw)
@@ -80,7 +89,7 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
 
 def open_raw(source: str, config: DataConfig) -> tuple[Path, RawFrames]:
     """The file of a source and what it holds, in its own units and unchecked. Raises DataError when unreadable."""
-    path, statement = _locate(source)
+    path, statement = locate(source)
     raw = _read_raw(path, config)
     return path, raw if statement is None else replace(raw, statement=statement)
 
@@ -93,7 +102,8 @@ def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decisi
     return FrameSet(frames, _report(source, raw, decision, energies, notes))
 
 
-def _locate(source: str) -> tuple[Path, UnitStatement | None]:
+def locate(source: str) -> tuple[Path, UnitStatement | None]:
+    """The file or folder of a source, downloaded if need be, and the units its catalogue states."""
     if source.startswith(embedded.PREFIX):
         return embedded.embedded_path(source.removeprefix(embedded.PREFIX)), None
     if source.startswith(catalog.PREFIX):
@@ -101,18 +111,32 @@ def _locate(source: str) -> tuple[Path, UnitStatement | None]:
     return Path(source).expanduser(), None
 
 
+def is_qm9(path: Path) -> bool:
+    """True for a tar archive and for a folder of .xyz files: the forms in which QM9 comes."""
+    if path.is_dir():
+        return any(path.glob("*.xyz"))
+    return path.is_file() and _kind(path) == ".tar"
+
+
+def _kind(path: Path) -> str:
+    """The ending in lower case, that of compression left out."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in OPENERS]
+    return suffixes[-1] if suffixes else ""
+
+
 def _read_raw(path: Path, config: DataConfig) -> RawFrames:
+    if is_qm9(path):
+        return read_qm9(path, config)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise DataError(f"found {found} at {path}, expected a data file", "check the path")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty, expected frames", "fetch the file again")
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix not in OPENERS]
-    kind = suffixes[-1] if suffixes else ""
+    kind = _kind(path)
     if kind == ".npz":
         return read_npz(path, config)
-    if kind == ".tar":
-        return read_qm9(path)
+    if kind == ".mat":
+        return read_qm7(path)
     if kind in (".npy", ".pkl", ".pt", ".pth"):
         raise DataError(f"{path} ends in {kind}, expected .npz, .xyz, .extxyz or another file that ASE reads",
                         "save the arrays as .npz: files of Python objects are never opened, they can run code")

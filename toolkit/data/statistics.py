@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Statistics:
     warnings: tuple[str, ...] = ()
 
 
-def compute_statistics(frames: list[Atoms], r_max: float,
+def compute_statistics(frames: Sequence[Atoms], r_max: float,
                        isolated_atom_energies: dict[str, float] | None = None) -> Statistics:
     """Statistics of frames in eV and Å, for a cutoff r_max (Å).
 
@@ -57,16 +58,17 @@ def compute_statistics(frames: list[Atoms], r_max: float,
                       float(np.sqrt(np.mean(residuals**2))) if residuals.size else float("nan"), warnings)
 
 
-def fit_energy_shifts(frames: list[Atoms]) -> tuple[dict[str, float], tuple[str, ...]]:
+def fit_energy_shifts(frames: Sequence[Atoms]) -> tuple[dict[str, float], tuple[str, ...]]:
     """Ridge least squares of total energies on compositions: element -> eV, and a warning when these do not fix it.
 
     Solved by singular values in float64. Directions without information stay at zero: the smallest shifts that fit.
     """
-    labelled = [atoms for atoms in frames if "energy" in _results(atoms)]
-    if not labelled:
-        return dict.fromkeys(_symbols(frames), 0.0), ()
-    symbols, counts = composition_counts(labelled, _symbols(frames))
-    energies = np.array([_results(atoms)["energy"] for atoms in labelled], dtype=np.float64)
+    symbols, counts = composition_counts(frames)
+    energies = np.array([_results(atoms).get("energy", np.nan) for atoms in frames], dtype=np.float64)
+    labelled = np.isfinite(energies)
+    if not labelled.any():
+        return dict.fromkeys(symbols, 0.0), ()
+    counts, energies = counts[labelled], energies[labelled]
     left, singular, right = np.linalg.svd(counts, full_matrices=False)
     rank = rank_of(singular)
     warnings: tuple[str, ...] = ()
@@ -79,10 +81,15 @@ def fit_energy_shifts(frames: list[Atoms]) -> tuple[dict[str, float], tuple[str,
     return dict(zip(symbols, shifts.tolist(), strict=True)), warnings
 
 
-def composition_counts(frames: list[Atoms], symbols: list[str] | None = None) -> tuple[list[str], np.ndarray]:
+def elements(frames: Sequence[Atoms]) -> list[str]:
+    """Elements that occur, by atomic number."""
+    return [chemical_symbols[z] for z in sorted({z for atoms in frames for z in atoms.numbers.tolist()})]
+
+
+def composition_counts(frames: Sequence[Atoms], symbols: list[str] | None = None) -> tuple[list[str], np.ndarray]:
     """Elements (of the frames, by atomic number, unless given) and how many atoms of each every frame has, (T, Z)."""
-    symbols = symbols or _symbols(frames)
-    tallies = [Counter(atoms.get_chemical_symbols()) for atoms in frames]
+    symbols = symbols or elements(frames)
+    tallies = (Counter(atoms.get_chemical_symbols()) for atoms in frames)
     return symbols, np.array([[tally[symbol] for symbol in symbols] for tally in tallies], dtype=np.float64)
 
 
@@ -91,24 +98,18 @@ def rank_of(singular: np.ndarray) -> int:
     return int(np.count_nonzero(singular > 1e-3 * singular[0]))
 
 
-def energies_above(frames: list[Atoms], shifts: dict[str, float]) -> dict[int, float]:
+def energies_above(frames: Sequence[Atoms], shifts: dict[str, float]) -> dict[int, float]:
     """Index of each frame with an energy -> (E − Σ shifts)/N, eV/atom."""
-    labelled = {t: atoms for t, atoms in enumerate(frames) if "energy" in _results(atoms)}
     return {t: (_results(atoms)["energy"] - sum(shifts[symbol] for symbol in atoms.get_chemical_symbols())) / len(atoms)
-            for t, atoms in labelled.items()}
+            for t, atoms in enumerate(frames) if "energy" in _results(atoms)}
 
 
 def _results(atoms: Atoms) -> dict:
     return atoms.calc.results if atoms.calc is not None else {}
 
 
-def _symbols(frames: list[Atoms]) -> list[str]:
-    """Elements that occur, by atomic number."""
-    return [chemical_symbols[z] for z in np.unique(np.concatenate([atoms.numbers for atoms in frames]))]
-
-
-def _isolated_shifts(frames: list[Atoms], energies: dict[str, float]) -> dict[str, float]:
-    symbols = _symbols(frames)
+def _isolated_shifts(frames: Sequence[Atoms], energies: dict[str, float]) -> dict[str, float]:
+    symbols = elements(frames)
     missing = [symbol for symbol in symbols if symbol not in energies]
     if missing:
         raise DataError(f"found no isolated-atom energy for {missing}, expected one for each of {symbols}",
@@ -116,13 +117,13 @@ def _isolated_shifts(frames: list[Atoms], energies: dict[str, float]) -> dict[st
     return {symbol: energies[symbol] for symbol in symbols}
 
 
-def force_rms(frames: list[Atoms]) -> float:
+def force_rms(frames: Sequence[Atoms]) -> float:
     """Root mean square of all force components, eV/Å; NaN without forces."""
     components = [np.asarray(_results(atoms)["forces"]).ravel() for atoms in frames if "forces" in _results(atoms)]
     return float(np.sqrt(np.mean(np.concatenate(components) ** 2))) if components else float("nan")
 
 
-def average_neighbors(frames: list[Atoms], r_max: float) -> float:
+def average_neighbors(frames: Sequence[Atoms], r_max: float) -> float:
     """Mean number of neighbours per atom within r_max (Å), over at most 300 evenly spaced frames."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MAX_NEIGHBOR_FRAMES)).astype(int))
     sample = [frames[t] for t in chosen]

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from toolkit.config import TrainConfig
+from toolkit.data.graph_store import graph_sizes
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.card import device_name
 from toolkit.training.memory import available_bytes, fit_memory
@@ -97,9 +98,9 @@ def _step_s(trainer: Trainer, run_batch: BatchRunner, reporter: Reporter) -> flo
 
 def _largest_batch(trainer: Trainer) -> tuple[int, int]:
     """Most atoms and most edges in a batch of the first epoch."""
-    graphs = trainer.data.train
-    sizes = [[(graphs[k].num_atoms, graphs[k].num_edges) for k in batch.tolist()] for batch in trainer.epoch_batches(0)]
-    return max(sum(n for n, _ in batch) for batch in sizes), max(sum(n for _, n in batch) for batch in sizes)
+    atoms, edges = graph_sizes(trainer.data.train)
+    batches = trainer.epoch_batches(0)
+    return max(int(atoms[batch].sum()) for batch in batches), max(int(edges[batch].sum()) for batch in batches)
 
 
 def _validation_s(trainer: Trainer) -> float:

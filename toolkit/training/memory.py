@@ -13,6 +13,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from toolkit.data.graph import AtomicGraph, collate
+from toolkit.data.graph_store import graph_sizes
 from toolkit.errors import DeviceError
 from toolkit.training.step import TrainStep
 
@@ -47,9 +48,10 @@ def fit_memory(step: TrainStep, graphs: Sequence[AtomicGraph]) -> MemoryModel:
 
     Counts the tensors that autograd keeps for the backward pass, which are the same on every device.
     """
-    largest = sorted(graphs, key=lambda graph: graph.num_edges, reverse=True)
-    atoms = np.cumsum([graph.num_atoms for graph in largest])
-    sample = collate(largest[:int(np.searchsorted(atoms, PROBE_ATOMS)) + 1])
+    num_atoms, num_edges = graph_sizes(graphs)
+    largest = np.argsort(-num_edges, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(num_atoms[largest]), PROBE_ATOMS)) + 1
+    sample = collate([graphs[t] for t in largest[:needed]])
     probes = [_probe(sample, num_atoms, share) for num_atoms in (PROBE_ATOMS, PROBE_ATOMS // 2) for share in (1.0, 0.5)]
     rows = np.array([[1.0, probe.num_edges, probe.num_atoms] for probe in probes])
     scale = rows.max(axis=0).clip(min=1.0)
@@ -64,14 +66,14 @@ def plan_max_edges(step: TrainStep, graphs: Sequence[AtomicGraph]) -> int:
     Raises DeviceError when the largest graph alone does not fit.
     """
     law, room = fit_memory(step, graphs), USABLE_FRACTION * available_bytes(step.device)
-    largest = max(graphs, key=lambda graph: graph.num_edges)
-    needed = law.predict(largest.num_atoms, largest.num_edges)
+    num_atoms, num_edges = graph_sizes(graphs)
+    largest = int(num_edges.argmax())
+    needed = law.predict(num_atoms[largest], num_edges[largest])
     if needed > room:
-        raise DeviceError(f"one frame of {largest.num_atoms} atoms and {largest.num_edges} edges needs about "
+        raise DeviceError(f"one frame of {num_atoms[largest]} atoms and {num_edges[largest]} edges needs about "
                           f"{needed / 1e9:.1f} GB to train on, {step.device} has {room / 1e9:.1f} GB to spare",
                           "use fewer channels or layers, a smaller r_max or l_max, or smaller structures")
-    total_edges = sum(graph.num_edges for graph in graphs)
-    return law.max_edges(room, sum(graph.num_atoms for graph in graphs) / max(total_edges, 1))
+    return law.max_edges(room, int(num_atoms.sum()) / max(int(num_edges.sum()), 1))
 
 
 def saved_bytes(step: TrainStep, graph: AtomicGraph) -> int:

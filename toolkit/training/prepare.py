@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.config import LossConfig, ModelConfig, TrainConfig
-from toolkit.data.datasets import build_graphs, load_splits
+from toolkit.data.datasets import load_splits
 from toolkit.data.graph import AtomicGraph
-from toolkit.data.statistics import Statistics, compute_statistics
+from toolkit.data.graph_store import GraphStore
+from toolkit.data.statistics import Statistics, compute_statistics, elements
 from toolkit.errors import ConfigError, DataError
 from toolkit.progress import Reporter
 
@@ -22,9 +23,9 @@ from toolkit.progress import Reporter
 class TrainingData:
     """Graphs with labels, the model configuration with species and statistics filled in, and what to tell the user."""
 
-    train: list[AtomicGraph]
-    val: list[AtomicGraph]
-    test: list[AtomicGraph]
+    train: Sequence[AtomicGraph]
+    val: Sequence[AtomicGraph]
+    test: Sequence[AtomicGraph]
     model_config: ModelConfig
     statistics: Statistics
     summary: dict[str, Any]
@@ -44,7 +45,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     model_config = complete_model_config(config.model, splits.train, statistics)
     _check_species(model_config, {"validation": splits.val, "test": splits.test})
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
-    graphs = {name: build_graphs(frames, model_config.r_max, reporter) for name, frames in sets.items()}
+    graphs = {name: GraphStore(frames, model_config.r_max, reporter) for name, frames in sets.items()}
     summary = {
         "sources": [Path(report.path).name for report in splits.reports],
         "units": [f"{report.energy_unit}, {report.length_unit}: {report.evidence}" for report in splits.reports],
@@ -55,28 +56,31 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
 
 
-def complete_model_config(config: ModelConfig, frames: list[Atoms], statistics: Statistics) -> ModelConfig:
-    """Fill in species (sorted by atomic number), shifts, scales (force RMS, eV) and neighbours where not given."""
-    numbers = np.unique(np.concatenate([atoms.numbers for atoms in frames]))
-    found = tuple(Atoms(numbers=numbers).get_chemical_symbols())
+def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statistics: Statistics) -> ModelConfig:
+    """Fill in species (sorted by atomic number), shifts, scales and neighbours where not given.
+
+    Scales are the force RMS (eV), without forces the RMS of the energy per atom above the shifts, else 1.
+    """
+    found = tuple(elements(frames))
     species = config.species or found
     unknown = sorted(set(found) - set(species))
     if unknown:
         raise ConfigError(f"found {unknown} in the training data, model.species lists only {list(species)}",
                           "add them to model.species, or leave it empty")
     shifts = {s: statistics.per_species_energy_shifts.get(s, 0.0) for s in species}
-    scale = statistics.force_rms_eV_per_A
+    spreads = (statistics.force_rms_eV_per_A, statistics.energy_residual_rms_eV_per_atom)
+    scale = next((spread for spread in spreads if np.isfinite(spread) and spread > 0), 1.0)
     filled = {
         "species": species,
         "avg_num_neighbors": config.avg_num_neighbors or max(statistics.avg_num_neighbors, 1.0),
         "per_species_energy_shifts": config.per_species_energy_shifts or shifts,
         "per_species_energy_scales": config.per_species_energy_scales
-        or dict.fromkeys(species, scale if np.isfinite(scale) and scale > 0 else 1.0),
+        or dict.fromkeys(species, scale),
     }
     return config.model_copy(update=filled)
 
 
-def _check_labels(frames: list[Atoms], loss: LossConfig) -> None:
+def _check_labels(frames: Sequence[Atoms], loss: LossConfig) -> None:
     needed: dict[str, Callable[[LossConfig], float]] = {
         "energy": lambda c: c.energy_weight, "forces": lambda c: c.forces_weight, "stress": lambda c: c.stress_weight}
     for label, weight in needed.items():
@@ -85,9 +89,9 @@ def _check_labels(frames: list[Atoms], loss: LossConfig) -> None:
                             f"set loss.{label}_weight to 0, or name the key: data.{label}_key")
 
 
-def _check_species(config: ModelConfig, sets: dict[str, list[Atoms]]) -> None:
+def _check_species(config: ModelConfig, sets: dict[str, Sequence[Atoms]]) -> None:
     for name, frames in sets.items():
-        unknown = {s for atoms in frames for s in atoms.get_chemical_symbols()} - set(config.species)
+        unknown = set(elements(frames)) - set(config.species)
         if unknown:
             raise DataError(f"found {sorted(unknown)} in the {name} set, the training set has only {list(config.species)}",
                             "split the data so that every element occurs in training")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from toolkit.data.graph import AtomicGraph
+from toolkit.data.graph_store import graph_sizes
 from toolkit.data.padding import BatchShape, PackedGraphs
 from toolkit.kernels.capture import CapturedCall
 from toolkit.training.step import TrainStep
@@ -79,10 +80,8 @@ class RecordedSteps:
 
 def usual_shape(graphs: Sequence[AtomicGraph], orders: Iterable[Sequence[Tensor]]) -> BatchShape:
     """The shape that holds every batch of some epochs. orders : for each epoch its batches as indices."""
-    atoms = torch.tensor([graph.num_atoms for graph in graphs])
-    edges = torch.tensor([graph.num_edges for graph in graphs])
-    structures = torch.tensor([graph.num_structures for graph in graphs])
-    sums = torch.tensor([[int(counts[batch].sum()) for counts in (atoms, edges, structures)]
+    atoms, edges = map(torch.from_numpy, graph_sizes(graphs))
+    sums = torch.tensor([[int(atoms[batch].sum()), int(edges[batch].sum()), len(batch)]
                          for order in orders for batch in order])
     most_atoms, most_edges, most_structures = sums.amax(dim=0).tolist()
     return BatchShape.holding(most_atoms, most_edges, most_structures, int(most_edges - sums[:, 1].median()))
@@ -93,4 +92,5 @@ def store_bytes(graphs: Sequence[AtomicGraph]) -> int:
     first = graphs[0]
     per_edge = 2 * first.edge_index.element_size() + 3 * first.cell_shifts.element_size()
     per_atom = 6 * first.positions.element_size() + 2 * first.batch.element_size()
-    return sum(per_edge * graph.num_edges + per_atom * graph.num_atoms for graph in graphs)
+    num_atoms, num_edges = graph_sizes(graphs)
+    return int(per_edge * num_edges.sum() + per_atom * num_atoms.sum())

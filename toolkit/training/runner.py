@@ -56,7 +56,7 @@ class BatchRunner:
         return None
 
     def _parts(self, indices: Tensor) -> list[list[AtomicGraph]]:
-        return split_by_edges([self._graphs[k] for k in indices.tolist()], len(indices), self.max_edges)
+        return list(split_by_edges((self._graphs[k] for k in indices.tolist()), len(indices), self.max_edges))
 
     def _halve(self, parts: list[list[AtomicGraph]]) -> None:
         largest = max(parts, key=lambda part: sum(graph.num_edges for graph in part))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,7 @@ class Trainer:
             "frames_per_s": self.progress.frames / max(self.progress.train_s, 1e-9), "wall_s": self._wall_s(),
         }
 
-    def evaluation_batches(self, graphs: list[AtomicGraph]) -> Iterator[AtomicGraph]:
+    def evaluation_batches(self, graphs: Sequence[AtomicGraph]) -> Iterator[AtomicGraph]:
         """Batches without a gradient, within `eval_batch_size` frames and the edges that fit."""
         return batches(graphs, self.config.eval_batch_size, self.progress.max_edges)
 

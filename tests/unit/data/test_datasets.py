@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from toolkit.config import DataConfig, SplitConfig
-from toolkit.data.datasets import batch_indices, batches, build_graphs, load_splits, split_by_edges, split_indices
+from toolkit.data.datasets import batch_indices, batches, load_splits, split_by_edges, split_indices
 from toolkit.data.formats import read_frames
+from toolkit.data.graph_store import GraphStore
 from toolkit.errors import DataError
 
 ALL = ["train", "val", "test"]
@@ -122,7 +123,7 @@ def test_absent_and_malformed_index_files(tmp_path: Path) -> None:
 
 def test_batches_cover_every_graph_once(npz_file) -> None:
     frames = read_frames(str(npz_file())).frames[:13]
-    graphs = build_graphs(frames, r_max=3.0)
+    graphs = GraphStore(frames, r_max=3.0)
     energies = np.array([atoms.calc.results["energy"] for atoms in frames])
     in_order = list(batches(graphs, 5))
     assert [batch.num_structures for batch in in_order] == [5, 5, 3]
@@ -139,23 +140,23 @@ def test_batch_indices_are_shuffled_by_the_seed_alone() -> None:
 
 
 def test_parts_stay_within_the_edges_but_for_single_graphs(npz_file) -> None:
-    graphs = build_graphs(read_frames(str(npz_file())).frames[:12], r_max=3.0)
+    graphs = GraphStore(read_frames(str(npz_file())).frames[:12], r_max=3.0)
     sizes = [graph.num_edges for graph in graphs]
     for limit in (1, 2 * max(sizes), 5 * max(sizes), None):
-        parts = split_by_edges(graphs, 4, limit)
+        parts = list(split_by_edges(graphs, 4, limit))
         assert [id(graph) for part in parts for graph in part] == [id(graph) for graph in graphs]
         assert all(len(part) <= 4 for part in parts)
         assert all(len(part) == 1 or limit is None or sum(g.num_edges for g in part) <= limit for part in parts)
-    assert len(split_by_edges(graphs, 4, 1)) == 12
-    assert len(split_by_edges(graphs, 4, None)) == 3
+    assert len(list(split_by_edges(graphs, 4, 1))) == 12
+    assert len(list(split_by_edges(graphs, 4, None))) == 3
 
 
-def test_build_graphs_reports_progress(npz_file) -> None:
+def test_building_graphs_reports_progress(npz_file) -> None:
     calls = []
 
     class Counter:
         def update(self, step: int, total: int, message: str = "") -> None:
             calls.append((step, total))
 
-    build_graphs(read_frames(str(npz_file())).frames[:250], 2.0, Counter())
+    GraphStore(read_frames(str(npz_file())).frames[:250], 2.0, Counter())
     assert calls == [(100, 250), (200, 250), (250, 250)]
