@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def store(identity: str, num_frames: int, frame_bytes: int, read: Callable[[int,
     return f"{ADDRESS}/{name}"
 
 
+def remove_old() -> None:
+    """Remove what an earlier server left and nobody used for a day."""
+    for file in FOLDER.glob("*.f4"):
+        with suppress(FileNotFoundError):  # another server was faster
+            if file.stat().st_mtime < time.time() - MAX_AGE_S:
+                file.unlink()
+
+
 def _append(path: Path, num_frames: int, frame_bytes: int, read: Callable[[int, int], np.ndarray]) -> None:
     with open(path, "ab") as stream:
         kept = stream.tell() // frame_bytes
@@ -63,7 +72,8 @@ def _make_room(keep: Path) -> None:
     files = sorted(((file.stat().st_mtime, file.stat().st_size, file) for file in FOLDER.glob("*.f4") if file != keep),
                    reverse=True)
     total = keep.stat().st_size
-    for used, size, file in files:
+    for _, size, file in files:
         total += size
-        if total > MAX_BYTES or used < time.time() - MAX_AGE_S:
+        if total > MAX_BYTES:
             file.unlink(missing_ok=True)
+    remove_old()

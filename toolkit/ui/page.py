@@ -15,6 +15,7 @@ import streamlit as st
 from toolkit.errors import ToolkitError
 from toolkit.jobs.run_dir import runs_root
 from toolkit.ui.access import require_access
+from toolkit.ui.frame_store import remove_old
 
 APP_NAME = "Toolkit"
 PAGES = {
@@ -61,7 +62,7 @@ def begin(page: str, lead: str, title: str = "") -> None:
         st.caption(f"**Runs are kept in** `{runs_root()}`")
     st.title(f"{icon} {title}")
     st.markdown(lead)
-    _import_ahead()
+    _prepare_server()
 
 
 def show_numbers(values: Mapping[str, str]) -> None:
@@ -105,9 +106,14 @@ def plain(text: str) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _import_ahead() -> threading.Thread:
-    """Load the libraries of the data and trajectory pages (seconds) while the first page is being read."""
-    thread = threading.Thread(target=lambda: [import_module(name) for name in SLOW_MODULES], daemon=True)
+def _prepare_server() -> threading.Thread:
+    """Once, while the first page is being read: load the slow libraries of other pages, remove old frames."""
+    def work() -> None:
+        for name in SLOW_MODULES:
+            import_module(name)
+        remove_old()
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
 

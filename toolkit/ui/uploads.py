@@ -1,7 +1,7 @@
 """Files that users upload: written to the disk under the run root, so that jobs and later sessions find them.
 
-Streamlit receives a file on the disk, then reads it into memory, where it would stay until the tab is closed, twice. Here
-it is freed as soon as it is kept: the web process holds at most `server.maxUploadSize` for each upload under way.
+Streamlit receives a file on the disk, then reads it into memory, where it would stay until the tab is closed, twice.
+Here it is freed as soon as it is kept: the web process holds at most `server.maxUploadSize` for each upload under way.
 """
 
 from __future__ import annotations

@@ -86,3 +86,10 @@ def test_a_folder_that_cannot_be_made_is_reported(folder: Path) -> None:
     folder.write_text("a file is in the way")
     with pytest.raises(StorageError, match="cannot keep frames"):
         Source(3).store(3)
+
+
+def test_a_server_that_starts_removes_what_nobody_used_for_a_day() -> None:
+    old, new = Source(10).store(10, "old"), Source(10).store(10, "new")
+    os.utime(old, (time.time() - 2 * frame_store.MAX_AGE_S,) * 2)
+    frame_store.remove_old()
+    assert new.exists() and not old.exists()
