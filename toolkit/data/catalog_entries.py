@@ -136,13 +136,19 @@ def _gdml() -> dict[str, CatalogEntry]:
     return entries
 
 
-def _qm9() -> dict[str, CatalogEntry]:
-    return {"qm9": CatalogEntry(
-        "QM9, 133,885 relaxed molecules of H C N O F, B3LYP/6-31G(2df,p), energies U0 only", "CC0-1.0",
-        "Ramakrishnan et al., Sci. Data 1, 140022 (2014)", "Hartree", "Å",
-        (RemoteFile("https://ndownloader.figshare.com/files/3195389/dsgdb9nsd.xyz.tar.bz2",
-                    "md5:ad1ebd51ee7f5b3a6e32e974e5d54012"),))}
+def _molecules() -> dict[str, CatalogEntry]:
+    return {
+        "qm9": CatalogEntry(
+            "QM9, 133,885 relaxed molecules of H C N O F, B3LYP/6-31G(2df,p): energy_key U0, U, H, G or U0_atomization …",
+            "CC0-1.0", "Ramakrishnan et al., Sci. Data 1, 140022 (2014)", "Hartree", "Å",
+            (RemoteFile("https://ndownloader.figshare.com/files/3195389/dsgdb9nsd.xyz.tar.bz2",
+                        "md5:ad1ebd51ee7f5b3a6e32e974e5d54012"),)),
+        "qm7": CatalogEntry(
+            "QM7, 7,165 molecules of H C N O S, PBE0 atomisation energies", "not stated by the publisher",
+            "Rupp et al., Phys. Rev. Lett. 108, 058301 (2012)", "kcal/mol", "Bohr",
+            (RemoteFile("http://quantum-machine.org/data/qm7.mat"),)),
+    }
 
 
-CATALOG: dict[str, CatalogEntry] = {**_rmd17(), **_botnet(), **_gdml(), **_qm9()}
+CATALOG: dict[str, CatalogEntry] = {**_rmd17(), **_botnet(), **_gdml(), **_molecules()}
 """Name after `catalog:` -> entry."""

@@ -19,12 +19,13 @@ from ase.spacegroup.spacegroup import SpacegroupError
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from toolkit.config import DataConfig
+from toolkit.data.qm9 import ATOM_ENERGIES_HARTREE
 from toolkit.data.raw_frames import MAX_ATOMS_PER_FRAME, RawFrames, UnitStatement
 from toolkit.data.unit_names import energy_unit_name, length_unit_name, unit_in_key
 from toolkit.errors import DataError
 
 ENERGY_NAMES = ("energy", "ref_energy", "dft_energy", "qm_energy", "energy_dft", "total_energy", "tot_energy",
-                "potential_energy", "potential", "free_energy")
+                "potential_energy", "potential", "free_energy", "u0")
 FORCES_NAMES = ("forces", "ref_forces", "dft_forces", "qm_forces", "forces_dft", "force", "ref_force", "dft_force")
 STRESS_NAMES = ("stress", "ref_stress", "dft_stress", "qm_stress", "virial", "ref_virial", "dft_virial", "virials")
 """Recognised key names in lower case, best first. A virial is −V·stress (the GAP and ACE convention)."""
@@ -197,6 +198,8 @@ def _statement(tables: list[dict[str, object]], energy_key: str | None, name: st
     if in_key is not None:
         return UnitStatement(in_key, "Å", f"the key {energy_key!r}")
     header = tables[0] if tables else {}
+    if energy_key in ATOM_ENERGIES_HARTREE and {"zpve", "alpha", "Cv"} <= set(header):
+        return UnitStatement("Hartree", "Å", "the columns of QM9")
     stated = energy_unit_name(str(header.get("energy_unit", "")))
     if stated is not None:
         return UnitStatement(stated, length_unit_name(str(header.get("length_unit", ""))) or "Å", "the file's header")
