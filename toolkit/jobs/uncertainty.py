@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,11 @@ def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAME
     chosen = np.unique(np.linspace(0, len(splits.train) - 1, min(max_frames, len(splits.train))).round().astype(int))
     fitted = fit_uncertainty(potential, [splits.train[t] for t in chosen], splits.val, num_directions=num_directions,
                              seed=seed, reporter=reporter)
-    fitted.about.update({"data": data.train, "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
-                         "num_features": len(potential.model.get_parameter(fitted.weight)),
-                         "num_directions": fitted.directions.shape[1]})
-    save_uncertainty(fitted, potential.folder)
+    about = {"data": data.train, "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
+             "num_features": fitted.directions.shape[0], "num_directions": fitted.directions.shape[1]}
+    save_uncertainty(replace(fitted, about=about), potential.folder)
     return {"model_dir": str(potential.folder), "weight": fitted.weight, "forces_scale": fitted.forces_scale,
-            "energy_scale": fitted.energy_scale, **fitted.about}
+            "energy_scale": fitted.energy_scale, **about}
 
 
 def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
