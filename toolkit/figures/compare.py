@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -61,10 +61,13 @@ def pareto(points: Mapping[str, Point], x_label: str, y_label: str) -> go.Figure
     figure.update_layout(height=HEIGHT, margin=MARGIN, legend=LEGEND, showlegend=True)
     for update, label, values in ((figure.update_xaxes, x_label, [p.ms for p in points.values()]),
                                   (figure.update_yaxes, y_label, [p.error for p in points.values()])):
-        update(title_text=label, type="log", autorange=False, range=_range(values))
+        low, high = 0.5 * min(values), 2.0 * max(values)
+        update(title_text=label, type="log", autorange=False, range=[math.log10(low), math.log10(high)],
+               tickvals=_ticks(low, high))
     return figure
 
 
-def _range(values: Sequence[float]) -> list[float]:
-    """Ends of a logarithmic axis that leave a factor of two beside the points."""
-    return [math.log10(0.5 * min(values)), math.log10(2.0 * max(values))]
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten between the ends of a logarithmic axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**decade for decade in decades for step in (1, 2, 5) if low <= step * 10.0**decade <= high]

@@ -116,7 +116,7 @@ class _Comparison:
         row = {"model": self._models[label], **self.done.get(f"errors_{number}", {})}
         if label in self.done.get("speed", {}):
             row["speed"] = self.done["speed"][label]
-        if f"md_{number}" in self.done:
+        if self.done.get(f"md_{number}"):
             row["md"] = self.done[f"md_{number}"]
         return row
 

@@ -52,8 +52,8 @@ def _other_zero(models: Models) -> Iterator[str]:
         if "errors" in row and has_other_zero(row["errors"]):
             offset = row["errors"]["energy_offset_meV_per_atom"] / MEV_PER_EV
             yield (f"Energies of {label} lie {offset:+.3f} eV/atom away from the labels, by the composition alone: "
-                   "another level of theory or another zero of energy. Compare the column without offset, from which one "
-                   "constant for each element is removed. If the level of theory differs, its force errors hold the "
+                   "another level of theory or another zero of energy. Compare the column without offset: one constant "
+                   "for each element is removed there. If the level of theory differs, its force errors hold the "
                    "difference of the two theories too.")
 
 

@@ -26,8 +26,8 @@ ABOUT_ERRORS = (
     "after removing one constant for each element, fitted to these frames, so that the zero of energy does not count.")
 ABOUT_PAIRS = (
     "The models are judged on the same frames, so what makes a frame hard for both cancels: these error bars are "
-    "smaller than the single ones suggest. Below {sigmas:g} σ no difference is claimed; by chance, one pair in twenty exceeds "
-    "it.")
+    "smaller than the single ones suggest. Below {sigmas:g} σ no difference is claimed; by chance, one pair in twenty "
+    "exceeds it.")
 ABOUT_SPEED = (
     "Energies and forces of one structure of {atoms} atoms, and of {batch} copies at once: medians of rounds in which "
     "all models take turns on {device}. Memory: the tensors of that batch, without weights and libraries.")
@@ -51,7 +51,9 @@ def report_sections(request: CompareRequest, summary: Summary) -> list[Section]:
     timed = {label: row for label, row in judged.items() if "speed" in row}
     sections = [Section("Before you compare", summary["caveats"])] if summary["caveats"] else []
     if judged:
-        sections += [_errors(judged, summary["n_frames"]), _differences(summary["pairs"])]
+        sections.append(_errors(judged, summary["n_frames"]))
+    if summary["pairs"]:
+        sections.append(_differences(summary["pairs"]))
     if timed:
         sections += [_speed(timed, summary["environment"]), _price(timed)]
     return [*sections, _trust(request, summary["models"])]
@@ -146,7 +148,9 @@ def _trust(request: CompareRequest, models: Mapping[str, Row]) -> Section:
 
 
 def _passport(row: Row) -> str:
-    found = row.get("passport")
+    if "passport" not in row:
+        return "—"
+    found = row["passport"]
     if found is None:
         return "none"
     made = f"{found['n_passed']} of {found['n_checks']} passed"
@@ -154,14 +158,18 @@ def _passport(row: Row) -> str:
 
 
 def _training(row: Row) -> str:
-    training = row.get("training")
+    if "training" not in row:
+        return "—"
+    training = row["training"]
     if training is None:
         return "not known"
     return f"{training['n_train']} frames of {training['sources'][0] if training['sources'] else 'unknown data'}"
 
 
 def _seen(row: Row) -> str:
-    seen = row.get("seen")
+    if "seen" not in row:
+        return "—"
+    seen = row["seen"]
     return "not known" if seen is None else f"{sum(seen.values())} seen"
 
 

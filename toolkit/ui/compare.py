@@ -10,6 +10,7 @@ import streamlit as st
 from toolkit.config import DataConfig, parse_config
 from toolkit.jobs.compare import FILE
 from toolkit.jobs.compare_config import CompareRequest
+from toolkit.jobs.compare_models import model_labels
 from toolkit.jobs.compare_report import flat_rows, report_sections
 from toolkit.jobs.requests import Part
 from toolkit.jobs.run_dir import Run, read_config, read_json
@@ -40,7 +41,8 @@ def pick_frames(models: Sequence[str]) -> tuple[DataConfig, Part] | None:
     Raises what `pick_source` does.
     """
     tested = {model: data for model in models if (data := tested_on(model)) is not None}
-    first = {f"Test frames of {model.removesuffix('/model').rsplit('/', 1)[-1]}": TEST_PREFIX + model for model in tested}
+    first = {f"Test frames of {label}": TEST_PREFIX + model
+             for label, model in zip(model_labels(list(tested)), tested, strict=True)}
     source = pick_source(PAGE, "Labelled frames", first)
     if source is None:
         return None

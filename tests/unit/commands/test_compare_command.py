@@ -14,8 +14,8 @@ from toolkit.config import ModelConfig
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
 
-OPTIONS = ("--data", "embedded:ethanol", "--frames", 12, "--md-ps", 0, "--speed-s", 0.01, "--device", "cpu", "--backend",
-           "reference")
+OPTIONS = ("--data", "embedded:ethanol", "--frames", 12, "--md-ps", 0, "--speed-s", 0.01, "--device", "cpu",
+           "--backend", "reference")
 
 
 def run(*words: object) -> tuple[int, str]:
