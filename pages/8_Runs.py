@@ -8,6 +8,7 @@ from toolkit.jobs.run_dir import list_runs
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import PAGES, begin
 from toolkit.ui.run_table import pick_runs, show_curves, show_run
+from toolkit.ui.run_reports import LABELS
 from toolkit.ui.runs import RUN_PAGES, show_queue
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Draw the page."""
     begin("pages/8_Runs.py", "Everything that was started here, by everybody who uses this server. Each run is a "
                              "folder with what was asked for, on what it ran, and what came out.")
-    runs = [run for run in list_runs() if run.status.task in RUN_PAGES]
+    runs = [run for run in list_runs() if run.status.task in {**RUN_PAGES, **LABELS}]
     if not runs:
         st.info("No runs yet. Train a model or simulate a molecule; it will appear here.")
         return
@@ -24,7 +25,7 @@ def main() -> None:
         show_queue()
         st.subheader("All runs")
     tasks = st.pills("Show", sorted({run.status.task for run in runs}), selection_mode="multi", key="runs.tasks",
-                     format_func=lambda task: PAGES[RUN_PAGES[task]][0], help=explained("runs.tasks"))
+                     format_func=lambda task: LABELS.get(task) or PAGES[RUN_PAGES[task]][0], help=explained("runs.tasks"))
     chosen = pick_runs([run for run in runs if not tasks or run.status.task in tasks])
     trained = [run for run in chosen if run.status.task == "train"]
     if trained:

@@ -11,15 +11,20 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
+from toolkit.cli import app
 from toolkit.errors import ConfigError, DataError, JobError
 from toolkit.jobs import stability
+from toolkit.jobs.run_dir import list_runs
 from toolkit.jobs.stability import record_stability, run_stability
 from toolkit.jobs.stability_config import StabilityRequest
+from toolkit.jobs.summary import key_result
 from toolkit.models.folders import find_model
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.progress import SilentReporter
-from toolkit.training.card import STABILITY
+from toolkit.training.stability_card import STABILITY
 from toolkit.units import KB_EV_PER_K
 
 STIFFNESS, LENGTH, REFERENCE_K = 3.0, 1.10, 300.0
@@ -115,6 +120,23 @@ def test_it_goes_on_where_it_stopped_and_is_recorded_when_complete(springs, tmp_
     record_stability({**whole, "runs": [{**row, "replicas": 64, "ps": 100.0} for row in whole["runs"]]}, "springs")
     card = (folder / "CARD.md").read_text()
     assert card.count("## Stability") == 1 and "Shorter than" not in card
+
+
+def test_the_command_records_and_the_runs_page_shows(springs, tmp_path, monkeypatch, root):
+    monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
+    request = springs()
+    words = ["stability", request.model, request.structure, "--temperatures-K", "300", "--replicas", "2", "--ps", "0.03",
+             "--json", str(tmp_path / "r.json")]
+    done = CliRunner().invoke(app, [*words, "--record"])
+    assert done.exit_code == 0, done.output
+    assert Path(json.loads((tmp_path / "r.json").read_text())["recorded"]).is_file()
+    run, = list_runs("stability")
+    assert key_result(run) == "whole: 100 % at 300 K"
+    at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
+    at.session_state["runs.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.run()
+    assert not at.exception and any("| 300 | 2 | 0.03 | 1.000 [0.342, 1.000] |" in text.value for text in at.markdown)
+    assert CliRunner().invoke(app, [*words, "--resume"]).exit_code == 2
 
 
 def test_what_has_no_bonds_or_other_atoms_is_refused(springs, tmp_path):

@@ -19,7 +19,7 @@ from toolkit.config import parse_config, save_config
 from toolkit.data.datasets import load_splits
 from toolkit.errors import DataError
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
-from toolkit.jobs.learning_curve_report import write_reports
+from toolkit.jobs.learning_curve_report import RESULTS, TABLE, write_reports
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.stages import Stage, do_stages, keep_request
 from toolkit.progress import Reporter, SilentReporter
@@ -27,7 +27,6 @@ from toolkit.storage import write_json, write_text_atomic
 from toolkit.training.state import find_state
 from toolkit.training.trainer import train
 
-RESULTS = "learning_curves.json"
 ERROR = "forces_mae_meV_per_A"
 Indices = dict[str, np.ndarray]
 Row = dict[str, Any]
@@ -57,7 +56,7 @@ def run_learning_curve(request: LearningCurveRequest, folder: str | Path,
               "curves": {f"l_max {l_max}": _curve([row for row in rows if row["l_max"] == l_max])
                          for l_max in request.l_max}}
     write_json(result, folder / RESULTS)
-    _write_csv(rows, folder / "learning_curves.csv")
+    _write_csv(rows, folder / TABLE)
     write_reports(result, folder)
     return result
 

@@ -10,6 +10,7 @@ from toolkit.figures.learning_curve import LearningCurve, learning_curves
 from toolkit.figures.report import Section, Table, html_page, markdown_page, plus_minus
 from toolkit.storage import write_text_atomic
 
+RESULTS, TABLE = "learning_curves.json", "learning_curves.csv"
 Y_LABEL = "test force MAE, meV/Å"
 METHOD = {
     "steps": "All runs make the same number of optimiser steps, that of the recipe on all its training frames: with the "

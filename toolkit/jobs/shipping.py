@@ -29,8 +29,9 @@ from toolkit.models.checkpoint import read_model_config
 from toolkit.models.folders import find_model, models_folder
 from toolkit.models.potential import load_potential
 from toolkit.storage import replacing, write_json, write_text_atomic
-from toolkit.training.card import STABILITY, card_text, stability_section
+from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
+from toolkit.training.stability_card import STABILITY, stability_section
 
 SAMPLE, METRICS, CARD = "sample.npz", "metrics.json", "CARD.md"
 SAMPLE_FRAMES = 16

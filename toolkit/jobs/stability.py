@@ -32,7 +32,8 @@ from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import write_json, write_text_atomic
-from toolkit.training.card import STABILITY, device_name, stability_section
+from toolkit.training.card import device_name
+from toolkit.training.stability_card import STABILITY, stability_section
 
 KEPT = ("stable_fraction", "stable_fraction_low", "stable_fraction_high", "temperature_mean_K", "temperature_sem_K",
         "replica_steps_per_s")

@@ -13,6 +13,7 @@ Values = dict[str, Any]
 def subject(run: Run) -> str:
     """What the run is about: the data of a training run, else the model and what it was used on."""
     config = read_json(run.path / "config.json") or {}
+    config = config.get("recipe", config)
     data = config.get("data")
     source = data.get("train") if isinstance(data, dict) else config.get("structure")
     models = config.get("models")
@@ -53,11 +54,23 @@ def _evaluate(result: Values) -> str:
             or _number("energy MAE", result, "energy_mae_meV_per_atom", ".2f", "meV/atom"))
 
 
+def _learning_curve(result: Values) -> str:
+    curves = result.get("curves", {})
+    slopes = [f"{name} {curve['slope']:.2f}" for name, curve in curves.items() if isinstance(curve, dict)]
+    return f"slopes {', '.join(slopes)}" if slopes else f"{len(result.get('runs', []))} runs"
+
+
+def _stability(result: Values) -> str:
+    runs = result.get("runs") or []
+    return "whole: " + ", ".join(f"{100 * run['stable_fraction']:.0f} % at {run['temperature_K']:g} K" for run in runs)
+
+
 _RESULTS: dict[str, Callable[[Values], str]] = {
     "train": _train, "evaluate": _evaluate, "passport": _passport,
     "md": lambda result: _number("mean temperature", result, "temperature_mean_K", ".0f", "K"),
     "study": lambda result: _number("energy drift", result.get("nve_float64", {}), "energy_drift_meV_per_atom_per_ps",
                                     ".1e", "meV/atom/ps"),
     "compare": lambda result: f"{len(result.get('models', {}))} models compared",
+    "learningcurve": _learning_curve, "stability": _stability,
     "modes": lambda result: _number("zero-point energy", result, "zero_point_energy_eV", ".3f", "eV"),
 }

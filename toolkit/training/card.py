@@ -15,10 +15,6 @@ from toolkit.config import ModelConfig, TrainConfig
 from toolkit.storage import write_text_atomic
 from toolkit.training.prepare import TrainingData
 
-STABILITY = "stability.json"
-FULL_REPLICAS, FULL_PS = 64, 100.0
-"""A stability record of this size is a full one."""
-
 
 def write_card(folder: Path, config: TrainConfig, data: TrainingData, result: dict[str, Any], device: torch.device) -> None:
     """Write metrics.json (every number) and CARD.md (the same for people) into a model folder."""
@@ -84,33 +80,3 @@ def _error_lines(test: Mapping[str, Any]) -> list[str]:
     if test["forces_mae_meV_per_A"] and test["forces_label_rms_meV_per_A"]:
         lines.append(f"{100 * test['forces_mae_meV_per_A'] / test['forces_label_rms_meV_per_A']:.1f} % of the force RMS")
     return lines
-
-
-def stability_section(record: Mapping[str, Any]) -> str:
-    """The section of CARD.md on molecular dynamics. record : content of stability.json"""
-    header = ["temperature, K", "replicas", "ps each", "stable fraction [95 %]", "first failure, ps", "h(r) error"]
-    rows = [[f"{run['temperature_K']:g}", str(run["replicas"]), f"{run['ps']:g}",
-             f"{run['stable_fraction']:.3f} [{run['stable_fraction_low']:.3f}, {run['stable_fraction_high']:.3f}]",
-             "—" if run["first_failure_ps"] is None else f"{run['first_failure_ps']:.3g}", _h_of_r(run)]
-            for run in record["runs"]]
-    lines = ["## Stability", "", f"Langevin dynamics from frame {record['frame']} of {record['structure']} on "
-             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs. A replica fails when a "
-             f"bond is off by more than {record['max_bond_change_A']:g} Å.", "",
-             *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
-    if record["reference"] is not None:
-        known = record["reference_temperature_K"]
-        lines += [f"h(r) error: ∫ |h − h_ref| dr between the distributions of all interatomic distances (0 … 2), against "
-                  f"{record['reference']} {f'at {known:g} K' if known is not None else 'of unstated temperature'}; in "
-                  "brackets what the finite number of reference frames alone would give. At another temperature than "
-                  "theirs (*) it is no error of the model.", ""]
-    short = [run for run in record["runs"] if run["replicas"] < FULL_REPLICAS or run["ps"] < FULL_PS]
-    if short:
-        lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may not "
-                  "have shown.", ""]
-    return "\n".join(lines)
-
-
-def _h_of_r(run: Mapping[str, Any]) -> str:
-    if run["h_of_r_error"] is None:
-        return "—"
-    return f"{run['h_of_r_error']:.4f}{'' if run['at_reference_temperature'] else ' *'} [{run['h_of_r_noise']:.4f}]"

@@ -15,6 +15,7 @@ from toolkit.jobs.summary import key_result, subject
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, duration, error_box, plain, shown_errors
+from toolkit.ui.run_reports import show_report
 from toolkit.ui.runs import RUN_PAGES, clone_button, link_to
 
 PAGE = "runs"
@@ -58,6 +59,7 @@ def show_run(run: Run) -> None:
         _delete_button(run)
     if run.status.error:
         error_box(JobError(run.status.error, run.status.hint))
+    show_report(run)
     log, config, environment, result = st.tabs(["Log", "Configuration", "Environment and hashes", "Result"])
     text = log_end(run)
     log.code(text or "The log is empty.", language=None, height=320 if len(text) > 1000 else "content", wrap_lines=True)

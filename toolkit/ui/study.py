@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -28,14 +29,21 @@ def show_study(run: Run) -> None:
         done = sorted((run.path / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime)
         st.caption("Done so far: " + (", ".join(path.stem.replace("_", " ") for path in done) or "nothing yet") + ".")
         return
-    with st.container(horizontal=True):
-        for name, (label, mime) in FILES.items():
-            path = run.path / name
-            st.download_button(label, _content(str(path), path.stat().st_mtime), f"{run.run_id}-{name}", mime,
-                               key=f"study.{run.run_id}.{name}", icon=":material/download:")
+    download_files(run, FILES)
     request = StudyRequest.model_validate(read_config(run.path))
     for section in report_sections(request, results):
         show_section(section, f"study.{section.title}")
+
+
+def download_files(run: Run, files: Mapping[str, tuple[str, str]]) -> None:
+    """Buttons for those files that a run has left. files : name -> label and kind"""
+    with st.container(horizontal=True):
+        for name, (label, mime) in files.items():
+            path = run.path / name
+            if not path.is_file():
+                continue
+            st.download_button(label, _content(str(path), path.stat().st_mtime), f"{run.run_id}-{name}", mime,
+                               key=f"{run.run_id}.{name}", icon=":material/download:")
 
 
 def show_section(section: Section, key: str) -> None:

@@ -1,0 +1,40 @@
+"""What a model's card says of molecular dynamics. It imports no torch: pages show it too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+STABILITY = "stability.json"
+FULL_REPLICAS, FULL_PS = 64, 100.0
+"""A stability record of this size is a full one."""
+
+
+def stability_section(record: Mapping[str, Any]) -> str:
+    """The section of CARD.md on molecular dynamics. record : content of stability.json"""
+    header = ["temperature, K", "replicas", "ps each", "stable fraction [95 %]", "first failure, ps", "h(r) error"]
+    rows = [[f"{run['temperature_K']:g}", str(run["replicas"]), f"{run['ps']:g}",
+             f"{run['stable_fraction']:.3f} [{run['stable_fraction_low']:.3f}, {run['stable_fraction_high']:.3f}]",
+             "—" if run["first_failure_ps"] is None else f"{run['first_failure_ps']:.3g}", _h_of_r(run)]
+            for run in record["runs"]]
+    lines = ["## Stability", "", f"Langevin dynamics from frame {record['frame']} of {record['structure']} on "
+             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs. A replica fails when a "
+             f"bond is off by more than {record['max_bond_change_A']:g} Å.", "",
+             *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
+    if record["reference"] is not None:
+        known = record["reference_temperature_K"]
+        lines += [f"h(r) error: ∫ |h − h_ref| dr between the distributions of all interatomic distances (0 … 2), against "
+                  f"{record['reference']} {f'at {known:g} K' if known is not None else 'of unstated temperature'}; in "
+                  "brackets what the finite number of reference frames alone would give. At another temperature than "
+                  "theirs (*) it is no error of the model.", ""]
+    short = [run for run in record["runs"] if run["replicas"] < FULL_REPLICAS or run["ps"] < FULL_PS]
+    if short:
+        lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may not "
+                  "have shown.", ""]
+    return "\n".join(lines)
+
+
+def _h_of_r(run: Mapping[str, Any]) -> str:
+    if run["h_of_r_error"] is None:
+        return "—"
+    return f"{run['h_of_r_error']:.4f}{'' if run['at_reference_temperature'] else ' *'} [{run['h_of_r_noise']:.4f}]"
