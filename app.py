@@ -11,7 +11,7 @@ from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.jobs.summary import key_result, subject
 from toolkit.models.folders import shipped_models
-from toolkit.ui.page import PAGES, begin, device_line, error_box
+from toolkit.ui.page import PAGES, begin, device_line, error_box, plain
 from toolkit.ui.runs import RUN_PAGES, run_label
 from toolkit.ui.tour import show_groups, show_tour
 
@@ -61,9 +61,9 @@ def _recent(runs: list[Run]) -> None:
     for run in runs:
         page = RUN_PAGES.get(run.status.task)
         if page:
-            about = " · ".join(filter(None, (subject(run), key_result(run))))
-            st.page_link(page, label=f"{run_label(run)} · {run.state} · {about}", icon=PAGES[page][1],
+            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1],
                          query_params={"run": run.run_id})
+            st.caption(plain(" · ".join(filter(None, (subject(run), key_result(run))))))
 
 
 main()
