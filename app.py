@@ -37,7 +37,8 @@ def _first_run(models: list[str]) -> None:
     with st.container(border=True):
         text, button = st.columns([4, 1], vertical_alignment="center")
         text.markdown("**New here?** Watch aspirin move: half a picosecond at 300 K with the shipped potential, a "
-                      "network that learned its energy from quantum chemistry. It takes less than a minute on two CPU cores.")
+                      "network that learned its energy from quantum chemistry. It takes less than a minute on two CPU "
+                      "cores.")
         model = "aspirin" if "aspirin" in models else None
         clicked = button.button("Start the first run", key="home.first_run", type="primary", width="stretch",
                                 icon=":material/play_arrow:", disabled=model is None,

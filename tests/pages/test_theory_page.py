@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.pages.test_pages import PAGES, fake_run
+from tests.pages.test_pages import fake_run
 from toolkit.config import MDConfig
 from toolkit.ui.explanations import EXPLANATIONS, explained
 from toolkit.ui.page import PAGES as NAMED_PAGES

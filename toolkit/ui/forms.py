@@ -49,7 +49,7 @@ def forget_form(page: str, fields: Sequence[FormField]) -> None:
 
 
 def _widget(shared: dict[str, str], info: FieldInfo, default: Any) -> Any:
-    """The first value goes through the session: one given to the widget would not reach a browser that shows another."""
+    """The first value goes through the session: given to the widget it would not reach a browser that shows another."""
     options, kind = _kind(info.annotation)
     key = shared["key"]
     if options:
