@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from toolkit.analysis.parity import Parity, element_errors, frame_errors, magnitude_errors, worst_frames
-from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.config import DataConfig, parse_config
 from toolkit.errors import ToolkitError
 from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
 from toolkit.figures.plots import bar_chart
@@ -20,11 +20,12 @@ from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.jobs.summary import subject
-from toolkit.models.folders import find_model
+from toolkit.jobs.uncertainty import own_data
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import SVG, plain, quantity, show_numbers
+from toolkit.ui.uncertainty import show_uncertainty
 from toolkit.ui.viewer import show_scene
 
 PAGE = "evaluate"
@@ -36,10 +37,8 @@ JUDGED = {"largest_force_error_meV_per_A": "largest force error", "forces_mae_me
 
 def tested_on(model: str) -> DataConfig | None:
     """The data that a model was trained and tested on, when they are here and have test frames."""
-    folder = find_model(model)
-    values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
     try:
-        data = parse_config(TrainConfig, values or {}).data
+        data = own_data(model)
         check_sources(data)
     except ToolkitError:
         return None
@@ -71,6 +70,7 @@ def show_evaluation(run: Run) -> None:
         st.caption("Every component of every atom, one colour an element; of many points an even choice, and always "
                    "the worst. Below: prediction minus label.")
     _sorted_errors(parity)
+    show_uncertainty(run)
     st.subheader("Worst frames")
     _worst(run, parity, table)
 
