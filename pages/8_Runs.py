@@ -25,7 +25,8 @@ def main() -> None:
         show_queue()
         st.subheader("All runs")
     tasks = st.pills("Show", sorted({run.status.task for run in runs}), selection_mode="multi", key="runs.tasks",
-                     format_func=lambda task: LABELS.get(task) or PAGES[RUN_PAGES[task]][0], help=explained("runs.tasks"))
+                     help=explained("runs.tasks"),
+                     format_func=lambda task: LABELS.get(task) or PAGES[RUN_PAGES[task]][0])
     chosen = pick_runs([run for run in runs if not tasks or run.status.task in tasks])
     trained = [run for run in chosen if run.status.task == "train"]
     if trained:

@@ -125,8 +125,8 @@ def test_it_goes_on_where_it_stopped_and_is_recorded_when_complete(springs, tmp_
 def test_the_command_records_and_the_runs_page_shows(springs, tmp_path, monkeypatch, root):
     monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
     request = springs()
-    words = ["stability", request.model, request.structure, "--temperatures-K", "300", "--replicas", "2", "--ps", "0.03",
-             "--json", str(tmp_path / "r.json")]
+    words = ["stability", request.model, request.structure, "--temperatures-K", "300", "--replicas", "2",
+             "--ps", "0.03", "--json", str(tmp_path / "r.json")]
     done = CliRunner().invoke(app, [*words, "--record"])
     assert done.exit_code == 0, done.output
     assert Path(json.loads((tmp_path / "r.json").read_text())["recorded"]).is_file()
@@ -135,7 +135,8 @@ def test_the_command_records_and_the_runs_page_shows(springs, tmp_path, monkeypa
     at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
     at.session_state["runs.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     at.run()
-    assert not at.exception and any("| 300 | 2 | 0.03 | 1.000 [0.342, 1.000] |" in text.value for text in at.markdown)
+    assert not at.exception
+    assert any("| 300 | 2 | 0.03 | 1.000 [0.342, 1.000] |" in text.value for text in at.markdown)
     assert CliRunner().invoke(app, [*words, "--resume"]).exit_code == 2
 
 

@@ -121,7 +121,8 @@ def test_the_runs_page_shows_the_curve(curve: Finished, open_page, monkeypatch: 
 
 def test_the_command_goes_on_in_its_folder(curve: Finished, tmp_path: Path) -> None:
     save_config(RECIPE, tmp_path / "recipe.yaml")
-    words = ["learning-curve", str(tmp_path / "recipe.yaml"), "--train-sizes", "4,8,16", "--l-max", "0,1", "-o", str(curve.folder)]
+    words = ["learning-curve", str(tmp_path / "recipe.yaml"), "--train-sizes", "4,8,16", "--l-max", "0,1",
+             "-o", str(curve.folder)]
     assert CliRunner().invoke(app, words).exit_code == 2  # without --resume nothing is written over
     done = CliRunner().invoke(app, [*words, "--resume", "--json", str(tmp_path / "r.json")])
     assert done.exit_code == 0, done.output
@@ -136,7 +137,8 @@ def test_a_folder_takes_more_seeds_and_no_other_recipe(curve: Finished) -> None:
     assert len(result["runs"]) == 4 and result["runs"][:2] == curve.result["runs"][:2]
     found = result["curves"]["l_max 0"]
     assert found["slope_error_from"] == "replicates" and found["degrees_of_freedom"] == 2
-    assert min(found["stderr_meV_per_A"]) > 0.0 and "scatter of repeated runs" in (curve.folder / "report.md").read_text()
+    assert min(found["stderr_meV_per_A"]) > 0.0
+    assert "scatter of repeated runs" in (curve.folder / "report.md").read_text()
     with pytest.raises(ConfigError, match="other settings"):
         run_learning_curve(REQUEST.model_copy(update={"equal": "epochs"}), curve.folder)
 

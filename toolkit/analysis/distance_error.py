@@ -38,12 +38,12 @@ class ReferenceDistances:
 def distance_error(found: RadialDistribution, expected: RadialDistribution) -> float:
     """∫ |h(r) − h_ref(r)| dr, from 0 (equal) to 2 (nothing in common).
 
-    h(r) = 1/(N(N−1)) ⟨Σ_i Σ_{j≠i} δ(r − r_ij)⟩, 1/Å: Fu et al., "Forces are not enough", Trans. Mach. Learn. Res. (2023),
-    arXiv:2210.07237. Distances beyond the last bin count as one bin more.
+    h(r) = 1/(N(N−1)) ⟨Σ_i Σ_{j≠i} δ(r − r_ij)⟩, 1/Å: Fu et al., "Forces are not enough", Trans. Mach. Learn. Res.
+    (2023), arXiv:2210.07237. Distances beyond the last bin count as one bin more.
     Raises DataError for distributions of crystals or on other bins.
     """
     if found.periodic or expected.periodic or not np.array_equal(found.r_A, expected.r_A):
-        raise DataError("found distances of crystals or on different bins, expected those of molecules on the same bins")
+        raise DataError("found distances of crystals or on different bins, expected molecules on the same bins")
     width = 2.0 * found.r_A[0]
     difference = (found.of("total") - expected.of("total")) * width
     return float(np.abs(difference).sum() + abs(difference.sum()))

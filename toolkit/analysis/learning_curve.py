@@ -56,7 +56,8 @@ def fit_power_law(sizes: np.ndarray, values: np.ndarray) -> PowerLaw:
     Raises DataError for fewer than two sizes and for values that are not positive.
     """
     sizes, values = np.asarray(sizes, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    if sizes.shape != values.shape or sizes.ndim != 1 or not (np.isfinite(values) & (values > 0.0) & (sizes > 0.0)).all():
+    usable = sizes.shape == values.shape and sizes.ndim == 1
+    if not usable or not (np.isfinite(values) & (values > 0.0) & (sizes > 0.0)).all():
         raise DataError(f"found sizes {sizes.tolist()} and errors {values.tolist()}, expected as many positive numbers")
     distinct, group, counts = np.unique(sizes, return_inverse=True, return_counts=True)
     if len(distinct) < 2:

@@ -25,7 +25,7 @@ def learning_curve(
     equal: Annotated[str, typer.Option(help="steps or epochs: what all sizes get the same number of")] = "steps",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one field")] = None,
     output: OutputFolder = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on in DIR; more sizes, l_max or seeds may be asked for")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on in DIR; ask for more if you like")] = False,
     json_file: JsonFile = None,
 ) -> int:
     """Test errors against the number of training frames, with fitted slopes, a figure and a report."""

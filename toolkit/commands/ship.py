@@ -31,5 +31,6 @@ def ship(
     told = parse_config(ShippedAs, {"name": name, "about": about, "licence": licence, "command": command})
     folder = ship_model(model, told, replace=replace)
     metrics = read_json(folder / METRICS) or {}
-    show_result(f"Shipped {folder}", {"folder": str(folder), "test": metrics["test"], "sample": metrics["sample"]}, json_file)
+    result = {"folder": str(folder), "test": metrics["test"], "sample": metrics["sample"]}
+    show_result(f"Shipped {folder}", result, json_file)
     return 0

@@ -13,8 +13,8 @@ from toolkit.storage import write_text_atomic
 RESULTS, TABLE = "learning_curves.json", "learning_curves.csv"
 Y_LABEL = "test force MAE, meV/Å"
 METHOD = {
-    "steps": "All runs make the same number of optimiser steps, that of the recipe on all its training frames: with the "
-             "same number of epochs small sets would also be trained less, and the curve would show that too.",
+    "steps": "All runs make the same number of optimiser steps, that of the recipe on all its training frames: with "
+             "the same number of epochs small sets would also be trained less, and the curve would show that too.",
     "epochs": "All runs see each of their frames equally often, so small sets are trained with fewer steps.",
 }
 SOURCES = {

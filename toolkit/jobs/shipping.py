@@ -42,7 +42,7 @@ RELATIVE_TOLERANCE = 1e-6
 
 
 class ShippedAs(StrictModel):
-    """What people are told of a model: name under trained_models/, one paragraph, licence of its data, how to repeat it."""
+    """What people are told: name under trained_models/, one paragraph, licence of the data, command to repeat it."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     about: str
@@ -158,5 +158,5 @@ def _problems(folder: Path) -> Iterator[str]:
 def _check_total() -> None:
     total = sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file())
     if total > MAX_TOTAL_BYTES:
-        raise StorageError(f"the shipped models take {total / 1e6:.1f} MB, expected at most {MAX_TOTAL_BYTES / 1e6:.0f}",
+        raise StorageError(f"shipped models take {total / 1e6:.1f} MB, expected at most {MAX_TOTAL_BYTES / 1e6:.0f}",
                            "ship a smaller one, or remove one")

@@ -1,8 +1,8 @@
 """Whether a potential keeps a molecule whole for as long as people simulate, and its distances right meanwhile.
 
 Each temperature leaves `TK.h5` (its trajectory) and `stages/TK.json`; one that is done is not done again, one that was
-interrupted goes on from its last commit. Beside them: `request.json` and `stability.json`, which may also be recorded in
-the model's folder and on its card.
+interrupted goes on from its last commit. Beside them: `request.json` and `stability.json`, which may also be recorded
+in the model's folder and on its card.
 """
 
 from __future__ import annotations

@@ -23,14 +23,14 @@ def stability_section(record: Mapping[str, Any]) -> str:
              *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
     if record["reference"] is not None:
         known = record["reference_temperature_K"]
-        lines += [f"h(r) error: ∫ |h − h_ref| dr between the distributions of all interatomic distances (0 … 2), against "
-                  f"{record['reference']} {f'at {known:g} K' if known is not None else 'of unstated temperature'}; in "
-                  "brackets what the finite number of reference frames alone would give. At another temperature than "
-                  "theirs (*) it is no error of the model.", ""]
+        sampled = "of unstated temperature" if known is None else f"at {known:g} K"
+        lines += ["h(r) error: ∫ |h − h_ref| dr between the distributions of all interatomic distances (0 … 2), "
+                  f"against {record['reference']} {sampled}; in brackets what the finite number of reference frames "
+                  "alone would give. At another temperature than theirs (*) it is no error of the model.", ""]
     short = [run for run in record["runs"] if run["replicas"] < FULL_REPLICAS or run["ps"] < FULL_PS]
     if short:
-        lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may not "
-                  "have shown.", ""]
+        lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may "
+                  "not have shown.", ""]
     return "\n".join(lines)
 
 
