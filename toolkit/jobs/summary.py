@@ -28,7 +28,8 @@ def key_result(run: Run) -> str:
     if result is None and run.status.task == "train":
         epochs = [record for record in read_metrics(run.path) if record.get("kind") == "epoch"]
         last = epochs[-1] if epochs else {}
-        return _number("force MAE (validation)", last, "val_forces_mae_meV_per_A", ".1f", "meV/Å")
+        return (_number("force MAE (validation)", last, "val_forces_mae_meV_per_A", ".1f", "meV/Å")
+                or _number("energy MAE (validation)", last, "val_energy_mae_meV_per_atom", ".2f", "meV/atom"))
     describe = _RESULTS.get(run.status.task)
     return describe(result) if result and describe else ""
 

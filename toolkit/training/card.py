@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from toolkit.config import ModelConfig, TrainConfig
+from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.storage import write_text_atomic
 from toolkit.training.prepare import TrainingData
 
@@ -46,15 +47,15 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
     `shipped` (name, about, licence, command) and `sample` in the metrics, of shipped models, add to it.
     """
     data, test, shipped, sample = (metrics.get(name) or {} for name in ("data", "test", "shipped", "sample"))
+    forces_rms = data["forces_rms_train_eV_per_A"]
     title = f"{model.architecture} for {', '.join(model.species)}"
     lines = [f"# {shipped['name']}: {title}", "", shipped["about"], ""] if shipped else [f"# {title}", ""]
     lines += [
         f"- **Data**: {'; '.join(data['sources'])} — {data['n_train']} training, "
         f"{data['n_val']} validation, {data['n_test']} test frames; "
-        f"training force RMS {data['forces_rms_train_eV_per_A'] * 1e3:.0f} meV/Å",
+        + ("energies only" if forces_rms is None else f"training force RMS {forces_rms * 1e3:.0f} meV/Å"),
         f"- **Units found**: {'; '.join(data['units'])}",
-        f"- **Model**: {model.num_layers} layers, l_max {model.l_max}, parity {'on' if model.parity else 'off'}, "
-        f"channels {list(model.channels)}, r_max {model.r_max} Å",
+        f"- **Model**: {', '.join(_hyperparameters(model))}, r_max {model.r_max} Å",
         f"- **Training**: {metrics['epochs']} epochs (best {metrics['best_epoch']}), {metrics['wall_s'] / 60:.1f} min on "
         f"{metrics['device']}, torch {metrics['versions']['torch']}",
     ]
@@ -70,6 +71,15 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
     lines.append("- **Limits**: trained only on configurations like those above; other molecules, elements, charge states "
                  "or much higher temperatures are extrapolation.")
     return "\n".join(lines) + "\n"
+
+
+def _hyperparameters(model: ModelConfig) -> list[str]:
+    """The main ones among those that the architecture has."""
+    own = ARCHITECTURE_FIELDS[model.architecture]
+    known = {"num_layers": f"{model.num_layers} layers", "l_max": f"l_max {model.l_max}",
+             "parity": f"parity {'on' if model.parity else 'off'}"}
+    channels = list(model.channels) if "l_max" in own else model.channels[0]
+    return [*(text for name, text in known.items() if name in own), f"channels {channels}"]
 
 
 def _error_lines(test: Mapping[str, Any]) -> list[str]:

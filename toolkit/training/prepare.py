@@ -50,7 +50,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "sources": [Path(report.path).name for report in splits.reports],
         "units": [f"{report.energy_unit}, {report.length_unit}: {report.evidence}" for report in splits.reports],
         "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
-        "forces_rms_train_eV_per_A": statistics.force_rms_eV_per_A,
+        "forces_rms_train_eV_per_A": None if np.isnan(statistics.force_rms_eV_per_A) else statistics.force_rms_eV_per_A,
         "warnings": [*statistics.warnings, *(w for report in splits.reports for w in report.warnings)],
     }
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
