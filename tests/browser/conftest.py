@@ -10,17 +10,26 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
+from ase import Atoms
+
+from tests.synthetic_trajectories import write_trajectory
+from toolkit.jobs.run_dir import Status, create_run_dir, write_status
+from toolkit.jobs.sources import starting_structure
 
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM_ARGS = ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
                  "--disable-component-update", "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader",
                  "--enable-unsafe-swiftshader"]
+FRAMES = 10_000
+"""Of each of the `long_runs`."""
 
 
 @pytest.fixture(scope="session")
@@ -36,15 +45,22 @@ def server(root: Path, app_folder: Path) -> Iterator[str]:
         pytest.skip("needs the shipped model trained_models/aspirin")
     if not (root / "static" / "3Dmol-min.js").is_file():
         pytest.skip("needs static/3Dmol-min.js: run scripts/fetch_viewer.sh")
+    with running_app(root, app_folder) as address:
+        yield address
+
+
+@contextmanager
+def running_app(root: Path, folder: Path, *options: str) -> Iterator[str]:
+    """Start the app with further options of Streamlit, and yield its address. It keeps what it makes in `folder`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless",
-               "true", "--server.address", "127.0.0.1"]
-    with open(app_folder / "server.log", "wb") as log:
+               "true", "--server.address", "127.0.0.1", *options]
+    with open(folder / "server.log", "wb") as log:
         process = subprocess.Popen(command, cwd=root, stdout=log, stderr=subprocess.STDOUT,
-                                   env={**os.environ, "TOOLKIT_RUNS": str(app_folder / "runs")})
-    (app_folder / "server.pid").write_text(str(process.pid))
+                                   env={**os.environ, "TOOLKIT_RUNS": str(folder / "runs")})
+    (folder / "server.pid").write_text(str(process.pid))
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_up(address)
@@ -63,6 +79,30 @@ def _wait_until_up(address: str) -> None:
         except (URLError, OSError):
             time.sleep(0.3)
     pytest.fail("the server did not start within a minute")
+
+
+@pytest.fixture(scope="session")
+def long_runs(app_folder: Path) -> list[str]:
+    """Names of five finished runs of 10,000 frames of aspirin, each atom on a circle of its own."""
+    atoms = starting_structure("embedded:aspirin", 0)
+    return [_long_run(app_folder / "runs", atoms, seed) for seed in range(5)]
+
+
+def _long_run(root: Path, atoms: Atoms, seed: int) -> str:
+    phases = np.random.default_rng(seed).uniform(0.0, 2.0 * np.pi, (len(atoms), 1))
+
+    def motion(times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        angle = times[:, None, None] / 20.0 + phases
+        speed = np.linspace(0.002, 0.02, len(atoms))[:, None]
+        circle = np.concatenate([np.cos(angle), np.sin(angle), 0.0 * angle], axis=-1)
+        along = np.concatenate([-np.sin(angle), np.cos(angle), 0.0 * angle], axis=-1)
+        return (atoms.positions + 20.0 * speed * circle)[:, None], (speed * along)[:, None]
+
+    run = create_run_dir("md", root)
+    write_trajectory(run / "trajectory.h5", atoms, motion, FRAMES)
+    (run / "config.json").write_text("{}")
+    write_status(run, Status("md", "finished", FRAMES, FRAMES, created=time.time() - 3600.0))
+    return run.name
 
 
 @dataclass
