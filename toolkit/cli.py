@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study, trajectory, uncertainty
+from toolkit.commands import (analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study,
+                              trajectory, uncertainty)
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result

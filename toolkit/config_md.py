@@ -46,7 +46,7 @@ class MDConfig(StrictModel):
     max_bond_change_A: float | None = Field(0.5, gt=0.0, description="of a molecule; none switches it off")
     max_temperature_K: float | None = Field(None, gt=0.0, description="default: 10 000 K + 20 times the hottest target")
     uncertainty_stop_eV_per_A: float | None = Field(None, gt=0.0, description="of a force component; none: go on")
-    harvest_above_eV_per_A: float | None = Field(None, gt=0.0, description="keep frames to be labelled; none: keep none")
+    harvest_above_eV_per_A: float | None = Field(None, gt=0.0, description="frames to be labelled; none: keep none")
     harvest_gap_fs: float = Field(100.0, ge=0.0, description="between two harvested frames of a replica")
     uncertainty_every: int = Field(20, ge=1, description="steps between looks at the uncertainty")
 
@@ -71,7 +71,8 @@ class MDConfig(StrictModel):
             raise ValueError(f"{self.ensemble} rescales velocities and needs temperatures above 0 K, also at the start")
         stop, harvest = self.uncertainty_stop_eV_per_A, self.harvest_above_eV_per_A
         if stop is not None and harvest is not None and harvest > stop:
-            raise ValueError(f"harvest_above_eV_per_A {harvest} is above uncertainty_stop_eV_per_A {stop}: nothing is kept")
+            raise ValueError(f"harvest_above_eV_per_A {harvest} is above uncertainty_stop_eV_per_A {stop}: "
+                             "nothing is kept")
         if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
             raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self

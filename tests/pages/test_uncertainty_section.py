@@ -63,7 +63,8 @@ def test_the_command_line_accepts_honest_error_bars_and_refuses_others(model, fi
     values = json.loads(header.read_text())
     header.write_text(json.dumps({**values, "forces_scale": 0.4 * values["forces_scale"]}))
     assert CliRunner().invoke(app, words).exit_code == 1
-    assert read_json(tmp_path / "check.json")[files[2]]["forces"]["z_std"] == pytest.approx(2.5 * found["z_std"], rel=1e-6)
+    spoilt = read_json(tmp_path / "check.json")[files[2]]["forces"]
+    assert spoilt["z_std"] == pytest.approx(2.5 * found["z_std"], rel=1e-6)
     header.write_text(json.dumps({**values, "weights_sha256": "0" * 64}))
     assert CliRunner().invoke(app, words).exit_code == 2
 

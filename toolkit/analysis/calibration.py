@@ -46,7 +46,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and lists."""
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
+        return {name: np.asarray(value).tolist() for name, value in asdict(self).items()}
 
     def is_calibrated(self, tolerance: float = 0.1, sigmas: float = 3.0) -> bool:
         """True when z_std is 1 within the tolerance and so many of its standard errors, and σ beats one σ for all."""

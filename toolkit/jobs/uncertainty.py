@@ -33,12 +33,12 @@ def own_data(model: str) -> DataConfig:
     folder = find_model(model)
     values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
     if not values:
-        raise ModelError(f"{folder} does not say what it was trained on", "name files with training and validation frames")
+        raise ModelError(f"{folder} does not say what it was trained on", "name a file with training frames")
     return parse_config(TrainConfig, values).data
 
 
-def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8, seed: int = 0,
-              device: str = "auto", reporter: Reporter | None = None) -> dict[str, Any]:
+def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8,
+              seed: int = 0, device: str = "auto", reporter: Reporter | None = None) -> dict[str, Any]:
     """Fit on the training frames of `data`, calibrate on its validation frames, and write it beside the weights.
 
     max_frames : of the training frames, chosen evenly. Raises DataError, ModelError, StorageError.
@@ -62,7 +62,8 @@ def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
     Raises ModelError when the potential has no uncertainty, DataError for frames without forces.
     """
     reporter = reporter or SilentReporter()
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("forces", "forces_std", "energy", "energy_std", "frame")}
+    names = ("forces", "forces_std", "energy", "energy_std", "frame")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for first in range(0, len(frames), BATCH_SIZE):
         if reporter.should_stop():
             break
@@ -85,14 +86,16 @@ def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
 def headline(check: Calibration, name: str) -> dict[str, Any]:
     """The numbers of a calibration for a table, units in the names."""
     unit = "meV" if name == "energy" else "meV_per_A"
-    coverage = {f"coverage_of_{100 * e:.0f}_percent": 100.0 * o for e, o in zip(check.expected, check.observed, strict=True)}
+    coverage = {f"coverage_of_{100 * expected:.0f}_percent": 100.0 * float(observed)
+                for expected, observed in zip(check.expected, check.observed, strict=True)}
     return {"n": check.n, "calibrated": check.is_calibrated(), "z_std": check.z_std, "z_std_stderr": check.z_std_stderr,
             "spearman": check.spearman, "nll_gain_over_constant": check.nll_constant - check.nll, "ence": check.ence,
-            f"predicted_std_{unit}": (MEV_PER_EV * check.rmv).tolist(), f"rmse_{unit}": (MEV_PER_EV * check.rmse).tolist(),
-            **coverage}
+            f"predicted_std_{unit}": (MEV_PER_EV * check.rmv).tolist(),
+            f"rmse_{unit}": (MEV_PER_EV * check.rmse).tolist(), **coverage}
 
 
-def evaluation_check(potential: Potential, frames: Sequence[Atoms], reporter: Reporter | None = None) -> dict[str, Any] | None:
+def evaluation_check(potential: Potential, frames: Sequence[Atoms],
+                     reporter: Reporter | None = None) -> dict[str, Any] | None:
     """What the Evaluate page keeps: `Calibration.to_dict` by label, or why there is none; None for a model without."""
     if potential.folder is None or not has_uncertainty(potential.folder):
         return None

@@ -27,8 +27,8 @@ def harvest_path(trajectory: Path) -> Path:
 class Harvest:
     """Collects frames of replicas numbered through all systems, at least `harvest_gap_fs` apart in each of them.
 
-    A frame tells `step`, `time_fs`, `replica` and `system`, and for each atom `forces_std`, eV/Å. It has no energy and no
-    forces: those of a potential that is out of its depth must not be taken for labels.
+    A frame tells `step`, `time_fs`, `replica` and `system`, and for each atom `forces_std`, eV/Å. It has no energy and
+    no forces: those of a potential that is out of its depth must not be taken for labels.
     """
 
     def __init__(self, path: Path, config: MDConfig) -> None:
@@ -75,13 +75,17 @@ class Harvest:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror or error}", "free space on the disk") from None
+            raise StorageError(f"cannot write {self.path}: {error.strerror or error}",
+                               "free space on the disk") from None
         self._waiting = StringIO()
 
 
 def _complete_frames(lines: list[str]) -> Iterator[str]:
     """The frames of a file whose last may have been cut short by a kill."""
     first = 0
-    while first < len(lines) and (last := first + 2 + int(lines[first])) <= len(lines) and lines[last - 1].endswith("\n"):
+    while first < len(lines):
+        last = first + 2 + int(lines[first])
+        if last > len(lines) or not lines[last - 1].endswith("\n"):
+            return
         yield "".join(lines[first:last])
         first = last

@@ -1,5 +1,8 @@
-"""How far the forces of a run can be trusted, looked at every so many steps: replicas that left what the potential knows
-are retired, and frames worth labelling are harvested. Nothing here touches a state, so the path is the same without it."""
+"""How far the forces of a run can be trusted, looked at every so many steps.
+
+Replicas that left what the potential knows are retired, and frames worth labelling are harvested. Nothing here touches
+a state or the noise, so the path is the same without it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ class UncertaintyWatch:
     pot : knows its uncertainty;  forces : of the run, for neighbour lists;  harvest : None keeps no frames
     """
 
-    def __init__(self, pot: UncertainForceField, config: MDConfig, forces: ReplicaForces, harvest: Harvest | None) -> None:
+    def __init__(self, pot: UncertainForceField, config: MDConfig, forces: ReplicaForces,
+                 harvest: Harvest | None) -> None:
         self.harvest = harvest
         self._pot = pot
         self._config = config
@@ -96,7 +100,7 @@ def make_watch(pot: ForceField, config: MDConfig, forces: ReplicaForces, path: P
     if config.harvest_above_eV_per_A is None:
         return UncertaintyWatch(pot, config, forces, None)
     if path is None:
-        raise ConfigError("found harvest_above_eV_per_A without a trajectory file", "name one: frames are kept beside it")
+        raise ConfigError("found harvest_above_eV_per_A without a trajectory file", "name one: frames go beside it")
     return UncertaintyWatch(pot, config, forces, Harvest(harvest_path(path), config))
 
 

@@ -86,12 +86,13 @@ def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> 
     return torch.cat(rows)
 
 
-def readout_responses(model: AtomisticModel, graph: AtomicGraph, weight: str, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """What the energies (S, K), eV, and forces (N, 3, K), eV/Å, gain when last weights move by each direction; float64.
+def readout_responses(model: AtomisticModel, graph: AtomicGraph, weight: str,
+                      directions: Tensor) -> tuple[Tensor, Tensor]:
+    """What energies (S, K), eV, and forces (N, 3, K), eV/Å, gain when the last weights move by each direction; float64.
 
     weight : name of a parameter in which the energy is linear;  directions : (C, K), each of its size
 
-    With g = dE/dw, which looks back through the last layer alone, the gains are g · d and −d(g · d)/dx: the energies and
+    With g = dE/dw, which looks back through the last layer alone, the gains are g · d and −d(g · d)/dx: energies and
     forces of K models at the price of one forward and K backward passes, whatever the architecture.
     """
     weights = model.get_parameter(weight).detach().requires_grad_(True)

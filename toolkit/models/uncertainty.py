@@ -1,18 +1,19 @@
 """How uncertain a potential's forces and energies are: last-layer posterior, no retraining, any architecture.
 
-A potential is linear in the weights w of its last layer: E = g(x) · w, F = −(dg/dx)ᵀ w, with C features g = dE/dw. Given all
-else, the labels of the training frames leave w a normal distribution around the trained ones, with covariance
+A potential is linear in the weights w of its last layer: E = g(x) · w + shifts, F = −(dg/dx)ᵀ w, with C features
+g = dE/dw. Given all else, the labels of the training frames leave w a normal distribution around the trained ones, with
+the covariance
 
     Σ = (Σ_frames g gᵀ / s_E² + Σ_components (dg/dx)(dg/dx)ᵀ / s_F² + ridge)⁻¹
 
-so that var E = α_E² gᵀ Σ g and var F = α_F² (dg/dx)ᵀ Σ (dg/dx): the prediction rigidity of the last layer (Bigi, Chong,
-Ceriotti & Grasselli, Mach. Learn. Sci. Technol. 5, 045018 (2024)), here with force rows too, which are most of what the weights were
-fitted to. s_E and s_F are the errors on the training frames, s_F for each element; α_E and α_F are the
-one thing that is calibrated, on validation frames. `training.uncertainty` finds all of them.
+so that var E = α_E² gᵀ Σ g and var F = α_F² (dg/dx)ᵀ Σ (dg/dx). This is the last-layer prediction rigidity of Bigi,
+Chong, Ceriotti & Grasselli, Mach. Learn. Sci. Technol. 5, 045018 (2024), here with rows for forces too, most of what the
+weights were fitted to. s_E and s_F are the RMS errors on the training frames, s_F for each element; α_E and α_F alone are
+calibrated, on validation frames. `training.uncertainty` finds all of them.
 
-Forces take the covariance as directions d_k with Σ d_k d_kᵀ = Σ: all C of them, or K random orthogonal mixtures, whose
-sum is right on average and needs K backward passes (a shallow ensemble: Kellner & Ceriotti, Mach. Learn. Sci. Technol. 5,
-035006 (2024)). Each direction is a potential of the same architecture, so the uncertainty has all its symmetries.
+Predictions take the covariance as directions d_k with Σ_k d_k d_kᵀ = Σ: all C of them, or K random orthogonal mixtures,
+right on average, for K backward passes (a shallow ensemble made afterwards: Kellner & Ceriotti, Mach. Learn. Sci.
+Technol. 5, 035006 (2024)). Each direction is a potential of the same architecture, so σ has all its symmetries.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def last_weight(model: AtomisticModel) -> str:
     for name, module in model.named_modules():
         if name.rsplit(".", 1)[-1] == "readout" and isinstance(module, ScalarMLP):
             return f"{name}.weights.{len(module.weights) - 1}"
-    raise ModelError(f"found a {type(model).__name__} without a linear last layer, so it has no uncertainty of this kind",
+    raise ModelError(f"found a {type(model).__name__} without a linear last layer, the source of uncertainties",
                      "use a trained model")
 
 

@@ -23,7 +23,7 @@ RIDGE = 1e-8
 
 def fit_uncertainty(potential: Potential, train: Sequence[Atoms], val: Sequence[Atoms], *, num_directions: int = 8,
                     seed: int = 0, reporter: Reporter | None = None) -> LastLayerUncertainty:
-    """The uncertainty that labelled training frames leave, calibrated on frames not trained on; see `models.uncertainty`.
+    """What labelled training frames leave uncertain, calibrated on frames not trained on; see `models.uncertainty`.
 
     num_directions : K, so many backward passes each prediction takes; as many as features (or more) are exact
     seed : of the random mixture of the directions when there are fewer
@@ -53,7 +53,7 @@ def posterior_root(potential: Potential, weight: str, frames: Sequence[Atoms], r
 
 
 def mixed(root: Tensor, count: int, seed: int) -> Tensor:
-    """K columns (C, K) that stand for R: √(C/K) R Q with Q random and orthonormal, so that their mean square is right."""
+    """K columns (C, K) that stand for R: √(C/K) R Q, Q random and orthonormal; their mean square is right."""
     size = len(root)
     if count >= size:
         return root
@@ -68,13 +68,15 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
     Raises DataError when no frame has forces or none has an energy.
     """
     squares: dict[str, list[Tensor]] = {"energy": [], "forces": []}
+    unscaled = replace(uncertainty, forces_scale=1.0, energy_scale=1.0).to(potential.device)
     for graph in _batches(potential, frames, "calibration", reporter or SilentReporter()):
         output = potential.evaluate(graph)
-        found = replace(uncertainty, forces_scale=1.0, energy_scale=1.0).to(potential.device).evaluate(potential.model, graph)
+        found = unscaled.evaluate(potential.model, graph)
         squares["energy"].append(((output["energy"] - graph.labels["energy"]) / found["energy_std"]).square())
         squares["forces"].append(((output["forces"] - graph.labels["forces"]) / found["forces_std"][:, None]).square())
-    scales = {name: float(torch.cat(parts).nanmean().sqrt()) if parts else float("nan") for name, parts in squares.items()}
-    for name, scale in scales.items():
+    scales = {}
+    for name, parts in squares.items():
+        scales[name] = scale = float(torch.cat(parts).nanmean().sqrt()) if parts else float("nan")
         if not 0.0 < scale < float("inf"):
             raise DataError(f"found a scale of {scale} for the {name} of {len(frames)} frames",
                             "calibrate on frames with energies and forces that the model was not trained on")

@@ -25,7 +25,7 @@ def show_uncertainty(run: Run) -> None:
                   "Rank correlation of σ and error": f"{forces['spearman'] or 0.0:.2f}",
                   "Calibration error (ENCE)": f"{100.0 * forces['ence']:.0f} %"})
     st.plotly_chart(calibration_plot({"forces": forces}), key="evaluate.uncertainty", config=SVG)
-    st.caption("Left: atoms sorted by the σ that was predicted for them, in bins of equally many; points above the line "
-               "are errors larger than announced. Right: how many components lie within the central interval of a normal "
-               "distribution. σ comes from the last layer, calibrated on validation frames. Far from all that the model "
-               "was trained on σ grows, but less than the error does.")
+    st.caption("Left: atoms sorted by the σ that was predicted for them, in bins of equally many; points above the "
+               "line are errors larger than announced. Right: how many components lie within the central interval of a "
+               "normal distribution. σ comes from the last layer, calibrated on validation frames. Far from all that "
+               "the model was trained on σ grows, but less than the error does.")

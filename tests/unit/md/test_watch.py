@@ -12,8 +12,8 @@ from torch import Tensor
 from md_systems import ExternalField, harmonic_field
 from test_trajectory_files import StopAt
 from toolkit.config import MDConfig, parse_config
-from toolkit.data.graph import AtomicGraph
 from toolkit.data.formats import read_frames
+from toolkit.data.graph import AtomicGraph
 from toolkit.errors import ConfigError, ModelError
 from toolkit.md.harvest import Harvest, harvest_path
 from toolkit.md.simulation import simulate
@@ -22,8 +22,8 @@ from toolkit.models.potential import Potential, load_potential
 from toolkit.training.uncertainty import fit_uncertainty
 
 ATOMS = Atoms("ArAr", positions=[[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]])
-CONFIG = MDConfig(temperature_K=300.0, timestep_fs=1.0, friction_per_fs=0.02, steps=400, save_every=10, replicas=3, seed=3,
-                  max_bond_change_A=None, uncertainty_every=5)
+CONFIG = MDConfig(temperature_K=300.0, timestep_fs=1.0, friction_per_fs=0.02, steps=400, save_every=10, replicas=3,
+                  seed=3, max_bond_change_A=None, uncertainty_every=5)
 STOP, HARVEST = 0.7, 0.4
 
 

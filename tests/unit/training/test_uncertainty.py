@@ -1,4 +1,4 @@
-"""Last-layer uncertainty against Bayesian linear regression, where the posterior is exact; symmetry, files, refusals."""
+"""Last-layer uncertainty against Bayesian linear regression, where the posterior is exact; symmetry and files."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def covariance(potential, frames) -> np.ndarray:
     energy_rows, force_rows = (np.array(rows) for rows in zip(*(unit_rows(potential, atoms) for atoms in frames),
                                                               strict=True))
     predicted = potential.predict(frames)
-    residual = np.array([p["energy"] - atoms.get_potential_energy() for p, atoms in zip(predicted, frames, strict=True)])
-    precision = energy_rows.T @ energy_rows / np.mean(residual**2)
+    residual = [p["energy"] - atoms.get_potential_energy() for p, atoms in zip(predicted, frames, strict=True)]
+    precision = energy_rows.T @ energy_rows / np.mean(np.square(residual))
     errors = np.concatenate([p["forces"] - atoms.get_forces() for p, atoms in zip(predicted, frames, strict=True)])
     numbers = np.concatenate([atoms.numbers for atoms in frames])
     rows = force_rows.reshape(len(numbers), 3, -1)
@@ -133,7 +133,8 @@ def test_calibration_finds_the_factor_by_which_errors_are_larger(potential, stru
     held_out = []
     for seed, atoms in enumerate(structures * 2):
         twin = Potential(deepcopy(potential.model), CONFIG, potential.device, potential.backend)
-        draw = torch.randn(fitted.directions.shape[1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        generator = torch.Generator().manual_seed(seed)
+        draw = torch.randn(fitted.directions.shape[1], generator=generator, dtype=torch.float64)
         twin.model.get_parameter(weight).add_(3.0 * (fitted.directions @ draw)[:, None])
         twin.model = twin.model
         found, copy = twin.predict(atoms), atoms.copy()
