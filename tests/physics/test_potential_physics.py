@@ -66,6 +66,6 @@ def test_smooth_at_the_cutoff_of_each_pair(small_config):
     _assert_passed(MODEL_CHECKS["cutoff"](build_potential(config, dtype="float64")))
 
 
-def test_an_isolated_atom_is_its_shift_to_the_last_digit(small_config):
-    potential = build_potential(small_config, dtype="float64")
-    assert potential.predict(Atoms("O"))["energy"] == small_config.per_species_energy_shifts["O"]
+def test_an_isolated_atom_is_its_shift_to_the_last_digit(config):
+    potential = build_potential(config, dtype="float64")
+    assert potential.predict(Atoms("O"))["energy"] == config.per_species_energy_shifts["O"]

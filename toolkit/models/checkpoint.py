@@ -99,7 +99,8 @@ def _check_shapes(path: Path, found: dict[str, tuple[int, ...]], expected: dict[
 
 
 def _refuse_huge(config: ModelConfig, folder: Path) -> None:
-    widest = max(*config.channels, config.radial_mlp_width, config.type_embed_num_features or 1)
+    widest = max(*config.channels, config.radial_mlp_width, config.type_embed_num_features or 1,
+                 config.num_scalar_features, config.latent_mlp_width or 1)
     estimate = config.num_layers * (config.l_max + 1) ** 3 * (2 if config.parity else 1) ** 2 * widest**2
     if estimate > MAX_PARAMETERS * 10:
         raise ModelError(f"{folder}: config.json describes a model of about {estimate:.1e} parameters, "
