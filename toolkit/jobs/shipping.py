@@ -28,6 +28,8 @@ from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.models.checkpoint import read_model_config
 from toolkit.models.folders import find_model, models_folder
 from toolkit.models.potential import load_potential
+from toolkit.models.uncertainty import HEADER as UNCERTAINTY
+from toolkit.models.uncertainty import TENSORS as UNCERTAINTY_TENSORS
 from toolkit.storage import replacing, write_json, write_text_atomic
 from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
@@ -53,7 +55,7 @@ class ShippedAs(StrictModel):
 def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> Path:
     """Make `trained_models/NAME` from a training run (or renew a shipped model), check it, return the folder.
 
-    The passport and the stability record of the run come along when they are there.
+    Passport, stability record and uncertainty of the run come along when they are there.
     Raises ModelError for a folder without metrics or a name that is taken (unless `replace`), DataError when the test
     frames cannot be read, StorageError above 20 MB for all shipped models together.
     """
@@ -128,7 +130,7 @@ def _copy(source: Path, folder: Path) -> None:
     if source.resolve() == folder.resolve():
         return
     make_folder(folder)
-    for name in ("config.json", "weights.safetensors", CARD, PASSPORT, STABILITY):
+    for name in ("config.json", "weights.safetensors", CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
         (folder / name).unlink(missing_ok=True)
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
