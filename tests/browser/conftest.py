@@ -67,7 +67,7 @@ def running_app(root: Path, folder: Path, *options: str) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_until_up(address: str) -> None:

@@ -11,6 +11,8 @@ from tests.browser.conftest import Browser, running_app
 from toolkit.ui.access import COOKIE, hash_password
 
 pytestmark = pytest.mark.browser
+PATIENCE_MS = 90_000
+"""A server and a browser that start beside other work."""
 PASSWORD = "four words and a comma, please"
 
 
@@ -26,6 +28,7 @@ def closed_server(root: Path, tmp_path: Path) -> Iterator[str]:
 def test_a_password_is_asked_once_a_browser(closed_server: str, browser: Browser) -> None:
     people = browser.context.browser
     context = people.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     tab.goto(f"{closed_server}/Runs")
     field = tab.get_by_label("Password of this server")
@@ -41,13 +44,16 @@ def test_a_password_is_asked_once_a_browser(closed_server: str, browser: Browser
         page.goto(f"{closed_server}/Train")
         page.get_by_role("heading", level=1).wait_for()
     other = people.new_context().new_page()
+    other.set_default_timeout(PATIENCE_MS)
     other.goto(f"{closed_server}/Train")
     other.get_by_label("Password of this server").wait_for()
     assert other.get_by_role("heading", level=1).count() == 0
 
 
 def test_two_people_share_runs_but_not_what_they_typed(browser: Browser, long_runs: list[str]) -> None:
+    browser.context.set_default_timeout(PATIENCE_MS)
     mine, yours = browser.open("Molecular_Dynamics"), browser.context.browser.new_context().new_page()
+    yours.set_default_timeout(PATIENCE_MS)
     yours.goto(f"{browser.address}/Molecular_Dynamics")
     mine.get_by_role("spinbutton", name="Steps", exact=True).fill("40")
     mine.keyboard.press("Enter")
@@ -59,4 +65,4 @@ def test_two_people_share_runs_but_not_what_they_typed(browser: Browser, long_ru
     mine.wait_for_url("**/Molecular_Dynamics?run=*")
     run = mine.url.partition("run=")[2]
     yours.goto(browser.address)
-    yours.get_by_test_id("stMain").get_by_role("link", name=run).wait_for(timeout=60_000)
+    yours.get_by_test_id("stMain").get_by_role("link", name=run).wait_for()

@@ -133,15 +133,16 @@ def largest(app_folder: Path) -> Iterator[list[int]]:
 def test_an_upload_is_in_memory_once_and_then_no_more(browser: Browser, app_folder: Path, tmp_path: Path) -> None:
     size = 100_000_000
     (tmp_path / "noise.npz").write_bytes(os.urandom(size))
+    browser.context.set_default_timeout(90_000)
     tab = browser.open("Dataset")
-    tab.get_by_test_id("stStatusWidget").wait_for(state="detached", timeout=60_000)
+    tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
     tab.get_by_role("combobox", name="Data").first.click()
     tab.get_by_role("option", name="Uploaded file").click()
     tab.locator("input[type=file]").wait_for(state="attached")
     before = resident_bytes(app_folder)
     with largest(app_folder) as peak:
         tab.locator("input[type=file]").set_input_files(tmp_path / "noise.npz")
-        tab.get_by_text("is not a complete NumPy .npz archive").wait_for(timeout=60_000)
+        tab.get_by_text("is not a complete NumPy .npz archive").wait_for()
     wait_until(lambda: resident_bytes(app_folder) - before < 0.3 * size, "the upload is freed", 10.0)
     after = resident_bytes(app_folder)
     print(f"\n{size / MB:.0f} MB: up to +{(peak[0] - before) / MB:.0f} MB, afterwards +{(after - before) / MB:.0f} MB")
