@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import JsonFile, OutputFolder, guarded
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, guarded, read_options
 from toolkit.config import TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_result
 from toolkit.errors import ConfigError
@@ -15,20 +15,21 @@ from toolkit.errors import ConfigError
 app = typer.Typer(add_completion=False)
 
 
-@app.command("learning-curve")
+@app.command("learning-curve", context_settings=EXTRA_OPTIONS)
 @guarded
 def learning_curve(
+    context: typer.Context,
     config: Annotated[Path, typer.Argument(help="YAML of a TrainConfig, see configs/")],
-    train_sizes: Annotated[str, typer.Option(help="training frames")] = "50,100,200,400,950",
-    l_max: Annotated[str, typer.Option("--l-max")] = "0,1,2,3",
-    seeds: Annotated[str, typer.Option(help="several give replicates, and slopes error bars from them")] = "0",
-    equal: Annotated[str, typer.Option(help="steps or epochs: what all sizes get the same number of")] = "steps",
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value", help="change one field")] = None,
     output: OutputFolder = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on in DIR; ask for more if you like")] = False,
     json_file: JsonFile = None,
 ) -> int:
-    """Test errors against the number of training frames, with fitted slopes, a figure and a report."""
+    """Test errors against the number of training frames, with fitted slopes, a figure and a report.
+
+    Options: --train-sizes 50,100,200,400,950 --l-max 0,1,2,3 --seeds 0 (several give replicates, and slopes error bars
+    from them) --equal steps|epochs (what all sizes get the same number of)
+    """
     from toolkit.jobs.learning_curve_config import LearningCurveRequest
     from toolkit.jobs.learning_curve_report import headline
     from toolkit.jobs.run_dir import create_run_dir
@@ -36,9 +37,9 @@ def learning_curve(
 
     if resume and output is None:
         raise ConfigError("found --resume without a folder", "add -o DIR, the folder to go on in")
+    fields, = read_options(context.args, LearningCurveRequest)
     recipe = load_config(TrainConfig, config, overrides)
-    request = parse_config(LearningCurveRequest, {"recipe": recipe.model_dump(mode="json"), "train_sizes": train_sizes,
-                                                  "l_max": l_max, "seeds": seeds, "equal": equal})
+    request = parse_config(LearningCurveRequest, {**fields, "recipe": recipe.model_dump(mode="json")})
     folder = output or create_run_dir("learningcurve")
     with ConsoleReporter() as reporter:
         result = run_task("learningcurve", request.model_dump(mode="json"), folder, resume=resume, reporter=reporter)
