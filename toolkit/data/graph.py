@@ -12,6 +12,7 @@ field                  shape           dtype        meaning
 `edge_index`           (2, E)          int64        row 0 = centre i (receives), row 1 = neighbour j (ASE "ij")
 `cell_shifts`          (E, 3)          float64      integer lattice shift of j (ASE "S")
 `batch`                (N,)            int64        structure each atom belongs to, ascending
+`total_charge`         (S,)            float64      e, from `atoms.info["charge"]`; 0 where nothing is said
 `labels`               dict            float64      `energy` (S,), `forces` (N, 3), `stress` (S, 3, 3); NaN = absent
 =====================  ==============  ===========  ==========================================================
 
@@ -33,6 +34,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 
 from toolkit.data.neighbors import neighbor_list
+from toolkit.errors import DataError
 from toolkit.kernels.edges import EdgeList
 
 
@@ -47,6 +49,7 @@ class AtomicGraph:
     edge_index: Tensor
     cell_shifts: Tensor
     batch: Tensor
+    total_charge: Tensor
     labels: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -88,7 +91,7 @@ class AtomicGraph:
     def to(self, device: torch.device | str) -> AtomicGraph:
         """The same graph on another device."""
         moved = {name: getattr(self, name).to(device) for name in
-                 ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch")}
+                 ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch", "total_charge")}
         return AtomicGraph(**moved, labels={key: value.to(device) for key, value in self.labels.items()})
 
 
@@ -103,7 +106,7 @@ def edge_vectors(graph: AtomicGraph, positions: Tensor, cell: Tensor) -> Tensor:
 def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:
     """The graph of one structure within the cutoff r_max (Å), with its labels when a calculator holds results.
 
-    Raises DataError for a structure that cannot have a neighbour list.
+    Raises DataError for a structure that cannot have a neighbour list, and for a charge that is not a number.
     """
     edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, r_max)
     return AtomicGraph(
@@ -114,8 +117,18 @@ def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:
         edge_index=torch.as_tensor(edge_index),
         cell_shifts=torch.as_tensor(shifts, dtype=torch.float64),
         batch=torch.zeros(len(atoms), dtype=torch.int64),
+        total_charge=torch.tensor([total_charge(atoms)], dtype=torch.float64),
         labels=_labels(atoms),
     )
+
+
+def total_charge(atoms: Atoms) -> float:
+    """The charge of a structure, e: `atoms.info["charge"]`, else 0. Raises DataError when that is not a finite number."""
+    charge = np.asarray(atoms.info.get("charge", 0.0))
+    if charge.size != 1 or charge.dtype.kind not in "iuf" or not np.isfinite(charge).all():
+        raise DataError(f"found the charge {atoms.info['charge']!r}, expected one number, in units of e",
+                        "correct or remove the entry 'charge' of the structure")
+    return float(charge.reshape(()))
 
 
 def _labels(atoms: Atoms) -> dict[str, Tensor]:
@@ -142,5 +155,6 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         edge_index=torch.cat([g.edge_index + offset for g, offset in zip(graphs, offsets, strict=True)], dim=1),
         cell_shifts=torch.cat([g.cell_shifts for g in graphs]),
         batch=torch.cat([g.batch + first for g, first in zip(graphs, structures, strict=True)]),
+        total_charge=torch.cat([g.total_charge for g in graphs]),
         labels={key: torch.cat([g.labels[key] for g in graphs]) for key in sorted(shared)},
     )

@@ -74,6 +74,7 @@ class PackedGraphs:
             edge_index=torch.where(edges.rank >= 0, ghost_ends, ends),
             cell_shifts=joined.cell_shifts.index_select(0, edges.source),
             batch=batch.masked_fill(atoms.rank >= 0, shape.num_structures - 1),
+            total_charge=joined.total_charge.index_select(0, structures.source),
             labels={key: value.index_select(0, (atoms if key in ATOM_LABELS else structures).source)
                     for key, value in joined.labels.items()},
         )
@@ -142,6 +143,7 @@ def _ghost(like: AtomicGraph, r_max: float) -> AtomicGraph:
         edge_index=torch.tensor([[0, 1], [1, 0]]),
         cell_shifts=torch.zeros(2, 3, dtype=torch.float64),
         batch=torch.zeros(2, dtype=torch.int64),
+        total_charge=torch.zeros(1, dtype=torch.float64),
         labels={key: torch.full((rows[key], *value.shape[1:]), torch.nan, dtype=value.dtype)
                 for key, value in like.labels.items()},
     )

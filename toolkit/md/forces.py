@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from toolkit.data.graph import AtomicGraph, edge_vectors
+from toolkit.data.graph import AtomicGraph, edge_vectors, total_charge
 from toolkit.data.neighbors import MAX_EXTENT_A, neighbor_list
 
 MAX_ALL_PAIRS = 64
@@ -63,6 +63,7 @@ class ReplicaForces:
             "atomic_numbers": torch.as_tensor(np.concatenate([atoms.numbers for atoms in rows]), device=device).long(),
             "pbc": torch.as_tensor(np.stack([atoms.pbc for atoms in rows]), device=device),
             "batch": torch.arange(len(rows), device=device).repeat_interleave(sizes),
+            "total_charge": torch.tensor([total_charge(atoms) for atoms in rows], dtype=torch.float64, device=device),
         }
         self._zero_stress = torch.zeros(len(rows), 3, 3, dtype=torch.float64, device=device)
         self._lists: list[tuple[np.ndarray, np.ndarray]] = []

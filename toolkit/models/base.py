@@ -4,10 +4,12 @@
 output                 shape             meaning
 =====================  ================  ================================================================
 `atomic_energies`      (N,) float64      eV, shifts included; their sum per structure is the energy
+`charges`              (N,) float64      e, latent; only of models with a long range (`models.long_range`)
 =====================  ================  ================================================================
 
 A model returns whichever outputs it has (later: dipoles, per-atom tensors, edge energies). It never differentiates:
-forces, stress and Hessian are taken once, in `models.derivatives`. It sees positions only through `vectors`.
+forces, stress and Hessian are taken once, in `models.derivatives`. What is local sees positions only through `vectors`;
+the long range reads `graph.positions` and `graph.cell`, which carry the same derivatives.
 """
 
 from __future__ import annotations
@@ -42,4 +44,4 @@ class AtomisticModel(torch.nn.Module):
 
     @abstractmethod
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
-        """Evaluate; `vectors` (E, 3) float64, Å, are the edge vectors of the (possibly strained) graph."""
+        """Evaluate; `vectors` (E, 3) float64, Å, are the edge vectors of the (perhaps strained) graph."""

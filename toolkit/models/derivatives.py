@@ -25,7 +25,7 @@ def evaluate(model: Model, graph: AtomicGraph, *, forces: bool = True, stress: b
     with torch.enable_grad():
         positions = graph.positions if graph.positions.requires_grad else graph.positions.detach().requires_grad_(forces)
         strain = graph.cell.new_zeros(graph.num_structures, 3, 3, requires_grad=stress)
-        output = dict(model(graph, _strained_vectors(graph, positions, strain, stress)))
+        output = dict(model(*_strained(graph, positions, strain, stress)))
         atomic_energies = output["atomic_energies"]
         energy = atomic_energies.new_zeros(graph.num_structures).index_add(0, graph.batch, atomic_energies)
         output["energy"] = energy
@@ -39,13 +39,16 @@ def evaluate(model: Model, graph: AtomicGraph, *, forces: bool = True, stress: b
     return output if create_graph else {key: value.detach() for key, value in output.items()}
 
 
-def _strained_vectors(graph: AtomicGraph, positions: Tensor, strain: Tensor, stress: bool) -> Tensor:
+def _strained(graph: AtomicGraph, positions: Tensor, strain: Tensor, stress: bool) -> tuple[AtomicGraph, Tensor]:
+    """The graph x(1 + ε), h(1 + ε) and its edge vectors; these strain as they are, free of the origin's rounding."""
     vectors = edge_vectors(graph, positions, graph.cell)
     if not stress:
-        return vectors
+        return graph.with_positions(positions), vectors
     symmetric = 0.5 * (strain + strain.transpose(1, 2))
-    structure = graph.batch.index_select(0, graph.edge_index[0])
-    return vectors + torch.einsum("ea,eab->eb", vectors, symmetric.index_select(0, structure))
+    per_atom = symmetric.index_select(0, graph.batch)
+    moved = graph.with_positions(positions + torch.einsum("na,nab->nb", positions, per_atom),
+                                 graph.cell + graph.cell @ symmetric)
+    return moved, vectors + torch.einsum("ea,eab->eb", vectors, per_atom.index_select(0, graph.edge_index[0]))
 
 
 def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool, keep: bool = False) -> tuple[Tensor, ...]:

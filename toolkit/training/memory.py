@@ -116,4 +116,4 @@ def _probe(graph: AtomicGraph, num_atoms: int, edge_share: float) -> AtomicGraph
     inside = torch.nonzero((graph.edge_index < num_atoms).all(dim=0)).flatten()
     kept = inside[:int(edge_share * len(inside))]
     return AtomicGraph(graph.positions[:num_atoms], graph.atomic_numbers[:num_atoms], graph.cell, graph.pbc,
-                       graph.edge_index[:, kept], graph.cell_shifts[kept], graph.batch[:num_atoms])
+                       graph.edge_index[:, kept], graph.cell_shifts[kept], graph.batch[:num_atoms], graph.total_charge)

@@ -13,7 +13,7 @@ from toolkit.data.padding import BatchShape, PackedGraphs
 from toolkit.kernels.capture import CapturedCall
 from toolkit.training.step import TrainStep
 
-GRAPH_FIELDS = ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch")
+GRAPH_FIELDS = ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch", "total_charge")
 
 
 class RecordedSteps:

@@ -42,7 +42,7 @@ def _shape(graph: AtomicGraph, atoms: int = 0, edges: int = 0, structures: int =
 
 
 def _equal_fields(a: AtomicGraph, b: AtomicGraph) -> bool:
-    names = ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch")
+    names = ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch", "total_charge")
     same = all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
     return same and all(torch.equal(a.labels[key].nan_to_num(7e7), b.labels[key].nan_to_num(7e7)) for key in a.labels)
 
@@ -55,7 +55,7 @@ def test_gather_is_collate_followed_by_ghosts(graphs, order):
     assert (found.num_atoms, found.num_edges, found.num_structures) == (shape.num_atoms, shape.num_edges, shape.num_structures)
     n, e, s = expected.num_atoms, expected.num_edges, expected.num_structures
     cut = AtomicGraph(found.positions[:n], found.atomic_numbers[:n], found.cell[:s], found.pbc[:s], found.edge_index[:, :e],
-                      found.cell_shifts[:e], found.batch[:n],
+                      found.cell_shifts[:e], found.batch[:n], found.total_charge[:s],
                       {key: value[:n if key == "forces" else s] for key, value in found.labels.items()})
     assert _equal_fields(cut, expected)
     assert all(value[n if key == "forces" else s:].isnan().all() for key, value in found.labels.items())
