@@ -18,7 +18,8 @@ from toolkit.training.loss import training_loss
 
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
 """Largest difference allowed, in units of the root mean square of the reference."""
-MODELS = [{"l_max": l_max, "parity": parity, "num_features": channels}
+MODELS = [{"architecture": architecture, "l_max": l_max, "parity": parity, "num_features": channels}
+          for architecture in ("nequip", "allegro")
           for l_max, channels in ((1, 7), (2, 16), (3, 5)) for parity in (False, True)]
 
 
