@@ -1,6 +1,6 @@
 """Fit the uncertainty of a model and measure it: in its domain, out of it, its cost. Renews docs/uncertainty.md and .svg.
 
-`nice -n 10 python benchmarks/uncertainty.py [MODEL]`, by default `aspirin`; the model must have been trained on a molecule
+`PYTHONPATH=. nice -n 10 python benchmarks/uncertainty.py [MODEL]`, by default `aspirin`; the model must have been trained on a molecule
 of rMD17, whose other molecules of the same elements are what it has never seen. Needs matplotlib.
 """
 
@@ -81,7 +81,7 @@ def _section(result: dict[str, Any]) -> str:
              f"{100 * np.mean(np.array(found) > stop):.0f} % |" for size, found in result["displaced"].items()]
     return "\n".join([
         f"## Measured: {result['model']}", "",
-        f"Written by `python benchmarks/uncertainty.py {result['model']}` on {result['environment']['device']}, backend "
+        f"Written by `PYTHONPATH=. python benchmarks/uncertainty.py {result['model']}` on {result['environment']['device']}, backend "
         f"{result['environment']['backend']}, {result['environment']['dtype']}. Fitted on {fit['n_fitted']} training "
         f"frames, calibrated on {fit['n_calibrated']} validation frames (α_F {fit['forces_scale']:.3g}, α_E "
         f"{fit['energy_scale']:.3g}); {fit['num_features']} features, {fit['num_directions']} directions. No test frame "
@@ -92,6 +92,7 @@ def _section(result: dict[str, Any]) -> str:
         "against one σ for all that knows the RMS error of these very frames.", "",
         "| displacement of each coordinate, Å | median of the largest σ, meV/Å | range | stopped at "
         f"{stop:.0f} meV/Å |", "|---|---|---|---|", *moved, "",
+        f"{NUM_MOVED} test frames; the threshold is 1.5 times the largest σ in them as they are.", "",
         f"Cost (processor time): one molecule {cost['one_uncertainty_ms']:.1f} ms beside {cost['one_forces_ms']:.1f} ms of "
         f"plain forces, {cost['one_ratio']:.1f} times; a batch of {NUM_TIMED}: {cost['batch_ratio']:.1f} times. MD that "
         f"looks every 20 steps pays {100 * cost['one_ratio'] / 20:.0f} % more.", ""])
