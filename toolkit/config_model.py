@@ -35,6 +35,26 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "allegro": {"num_layers": 2, "readout_mlp_depth": 1},
 }
 """Architecture -> fields whose default differs from the one in ModelConfig."""
+Dispersion = Literal["d3bj-pbe", "d3bj-pbe0", "d3bj-revpbe", "d3bj-blyp", "d3bj-b3lyp", "d3bj-tpss", "d3bj-r2scan"]
+"""D3 with Becke-Johnson damping and the parameters of a functional."""
+
+
+class LongRangeConfig(StrictModel):
+    """What is added beyond the cutoff: the Coulomb energy of predicted charges, and dispersion.
+
+    charges : predict one of each atom, from energies and forces alone; together they make the total charge of the
+        structure, `atoms.info["charge"]`, else 0
+    smearing_A : width σ of the Gaussian charges, Å: they interact by erf(r/√2σ)/r. The cost of a crystal grows with
+        N V/σ³
+    accuracy : relative weight exp(−σ²k²/2) of the shortest waves in the sum over a crystal
+    dispersion : add D3 with Becke-Johnson damping and the parameters of a functional. The labels must contain it, so
+        that the network learns what is left. Needs `pip install dftd3==1.7.0`
+    """
+
+    charges: bool = True
+    smearing_A: float = Field(1.0, ge=0.2, le=5.0, description="width of the charges, Å")
+    accuracy: float = Field(1e-8, gt=0.0, le=1e-2)
+    dispersion: Dispersion | None = None
 
 
 class ModelConfig(StrictModel):
@@ -49,6 +69,7 @@ class ModelConfig(StrictModel):
     per_pair_r_max : smaller cutoffs (Å) for pairs such as {"H-H": 3.0}, centre first; a pair given in one order only
         counts for both
     zbl : add the Ziegler-Biersack-Littmark repulsion between nuclei, so that atoms never fuse
+    long_range : add charges with their Coulomb energy, and dispersion; None leaves the model local
     zbl_reach : where it ends, in sums of two covalent radii: below 1 it is a floor under bonded distances, which leaves
         the bonds to the network; None means r_max, as nequip has it
     avg_num_neighbors, per_species_energy_shifts (eV), per_species_energy_scales (eV) : computed from the training
@@ -77,6 +98,7 @@ class ModelConfig(StrictModel):
     per_pair_r_max: dict[str, float] | None = Field(None, description="Å")
     zbl: bool = False
     zbl_reach: float | None = Field(None, gt=0.0, le=3.0, description="end of the repulsion, sums of covalent radii")
+    long_range: LongRangeConfig | None = None
     avg_num_neighbors: float | None = Field(None, gt=0.0)
     per_species_energy_shifts: dict[str, float] | None = Field(None, description="eV; isolated-atom energies")
     per_species_energy_scales: dict[str, float] | None = Field(None, description="eV")
@@ -123,6 +145,11 @@ class ModelConfig(StrictModel):
             if not 0.0 < cutoff <= self.r_max:
                 raise ValueError(f"per_pair_r_max[{pair!r}] is {cutoff} Å, expected more than 0 and at most r_max {self.r_max}")
         return self
+
+    @property
+    def predicts_charges(self) -> bool:
+        """True when the architecture has to say charges too."""
+        return self.long_range is not None and self.long_range.charges
 
     @property
     def channels(self) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ MODEL_CHECKS: dict[str, ModelCheck] = {
     "isolated_atom": locality.isolated_atom,
     "locality": locality.locality,
 }
-"""Checks that build their own structures; see `promises`."""
+"""Checks that build their own structures. Of both kinds only those apply that the architecture `promises`."""
 
 
 def applies(name: str, atoms: Atoms) -> bool:
@@ -50,14 +50,16 @@ def applies(name: str, atoms: Atoms) -> bool:
 
 
 def promises(name: str, potential: Potential) -> bool:
-    """Whether the architecture promises what a check of MODEL_CHECKS asks."""
-    return name != "locality" or math.isfinite(potential.model.receptive_field)
+    """Whether the architecture promises what a check asks: with a long range, atoms feel each other at any distance."""
+    return name not in ("locality", "far_molecules") or math.isfinite(potential.model.receptive_field)
 
 
 def run_check(name: str, potential: Potential, structures: Mapping[str, Atoms]) -> CheckResult | None:
     """One check on all structures it applies to, as one result; None when it applies to none."""
+    if not promises(name, potential):
+        return None
     if name in MODEL_CHECKS:
-        return MODEL_CHECKS[name](potential) if promises(name, potential) else None
+        return MODEL_CHECKS[name](potential)
     results = {where: STRUCTURE_CHECKS[name](potential, atoms) for where, atoms in structures.items()
                if applies(name, atoms)}
     return combine(results) if results else None

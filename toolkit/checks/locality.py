@@ -15,7 +15,7 @@ from toolkit.models.species import SpeciesTable
 MIN_SIGNAL_EV = 1e-5
 MARGIN_A = 0.5
 MAX_GAP_CUTOFFS = 12.0
-"""How far apart far molecules are at most, where a model promises no receptive field."""
+"""How far apart far molecules are at most, where the receptive field is wider."""
 
 
 def far_molecules(potential: Potential, atoms: Atoms) -> CheckResult:

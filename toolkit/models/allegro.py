@@ -13,6 +13,7 @@ from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.allegro import AllegroLayer, Pairs, TwoBody, tensor_irreps
 from toolkit.nn.angular import SphericalHarmonics
+from toolkit.nn.charges import ChargeHead
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis, polynomial_envelope
 
@@ -43,9 +44,10 @@ class Allegro(AtomisticModel):
         self.layers = torch.nn.ModuleList(
             AllegroLayer(stages, config.l_max, latent_dims, avg_num_neighbors, backend)
             for stages in zip(irreps[:-1], irreps[1:], strict=True))
-        # 4. pair energies
+        # 4. pair energies, and charges for a long range
         width = config.readout_mlp_width or latent
         self.readout = ScalarMLP([latent, *[width] * config.readout_mlp_depth, 1])
+        self.charges = ChargeHead(len(config.species), latent) if config.predicts_charges else None
         self.norm = 1.0 / math.sqrt(avg_num_neighbors)
 
     @torch.no_grad()
@@ -55,13 +57,24 @@ class Allegro(AtomisticModel):
             layer.fold()
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
-        """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
-        energies = self.edge_energies(graph, vectors)
+        """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
+        latent = self.edge_latents(graph, vectors)
+        index = self.table.index(graph.atomic_numbers)
+        energies = self._pair_energies(latent, index, graph)
         summed = energies.new_zeros(graph.num_atoms).index_add(0, graph.edge_index[0], energies)
-        return {"atomic_energies": summed + self.table.shifts.index_select(0, self.table.index(graph.atomic_numbers))}
+        output = {"atomic_energies": summed + self.table.shifts.index_select(0, index)}
+        if self.charges is None:
+            return output
+        scalars = latent.new_zeros(graph.num_atoms, latent.shape[1]).index_add(0, graph.edge_index[0], latent)
+        return {**output, "charges": self.charges(scalars * self.norm, index)}
 
     def edge_energies(self, graph: AtomicGraph, vectors: Tensor) -> Tensor:
         """Energy of each directed pair, (E,) float64, eV: those of a centre, and its shift, are its atomic energy."""
+        index = self.table.index(graph.atomic_numbers)
+        return self._pair_energies(self.edge_latents(graph, vectors), index, graph)
+
+    def edge_latents(self, graph: AtomicGraph, vectors: Tensor) -> Tensor:
+        """Scalars of each directed pair after the last layer, (E, S); zero at the cutoff."""
         edges, dtype = graph.edges, self.two_body.center_embedding.dtype
         # 1. species
         index = self.table.index(graph.atomic_numbers)
@@ -76,12 +89,16 @@ class Allegro(AtomisticModel):
         # 3. what the other pairs of the same centre say
         for layer in self.layers:
             latent, tensors = layer(latent, tensors, pairs)
-        # 4. pair energies: (E, S) -> (E,)
+        return latent
+
+    def _pair_energies(self, latent: Tensor, index: Tensor, graph: AtomicGraph) -> Tensor:
+        """Latents (E, S), rows of the species (N,) -> energies (E,) float64, eV."""
         raw = self.readout(latent).squeeze(1).double() * self.norm
-        return self.table.scales.index_select(0, index.index_select(0, edges.center)) * raw
+        return self.table.scales.index_select(0, index.index_select(0, graph.edge_index[0])) * raw
 
     def _first_tensors(self, latent: Tensor, edge_attrs: Tensor) -> list[Tensor]:
         """V_ij^l = w_l(x_ij) Y_l(r̂_ij), one (2l+1, E, C) per irrep."""
         weights = self.tensor_weights(latent).chunk(len(self._degrees), dim=1)  # (E, C) each
         harmonics = edge_attrs.transpose(0, 1).unsqueeze(2)  # ((l_max+1)², E, 1)
-        return [harmonics[l**2:(l + 1) ** 2] * weight for l, weight in zip(self._degrees, weights, strict=True)]
+        return [harmonics[degree**2:(degree + 1) ** 2] * weight
+                for degree, weight in zip(self._degrees, weights, strict=True)]

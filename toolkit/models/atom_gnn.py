@@ -14,6 +14,7 @@ from toolkit.kernels.paths import PathTable
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
+from toolkit.nn.charges import ChargeHead
 from toolkit.nn.convolution import EdgeFeatures, NeighborConvolution
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
@@ -64,9 +65,10 @@ class AtomGNN(AtomisticModel):
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         self.layers = torch.nn.ModuleList(FilterLayer(channels, radial_dims, config.avg_num_neighbors or 1.0, backend)
                                           for _ in range(config.num_layers))
-        # 4. atomic energy
+        # 4. atomic energy, and charges for a long range
         width = config.readout_mlp_width or channels
         self.readout = ScalarMLP([channels, *[width] * config.readout_mlp_depth, 1])
+        self.charges = ChargeHead(len(config.species), channels) if config.predicts_charges else None
 
     @property
     def receptive_field(self) -> float:
@@ -80,7 +82,7 @@ class AtomGNN(AtomisticModel):
         self.tabulated = tabulate and all([layer.tabulate(self.radial_basis) for layer in self.layers])
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
-        """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
+        """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
         # 1. species
         index = self.table.index(graph.atomic_numbers)
         start = self.species_embedding.index_select(0, index).unsqueeze(1)  # (N, 1, C)
@@ -97,4 +99,5 @@ class AtomGNN(AtomisticModel):
             x = layer(x, edges)
         # 4. atomic energy: (N, 1, C) -> (N,)
         raw = (self.readout(x) - self.readout(start)).flatten()
-        return {"atomic_energies": self.table.scale_shift(raw, index)}
+        output = {"atomic_energies": self.table.scale_shift(raw, index)}
+        return output if self.charges is None else {**output, "charges": self.charges(x.squeeze(1), index)}

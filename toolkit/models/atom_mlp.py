@@ -14,6 +14,7 @@ from toolkit.kernels.paths import PathTable
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
+from toolkit.nn.charges import ChargeHead
 from toolkit.nn.convolution import EdgeFeatures, NeighborConvolution
 from toolkit.nn.linear import EquivariantLinear
 from toolkit.nn.mlp import ScalarMLP
@@ -65,9 +66,10 @@ class AtomMLP(AtomisticModel):
         # 3. invariants of the environment
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         self.environment = Environment(config.channels, radial_dims, config.avg_num_neighbors or 1.0, backend)
-        # 4. atomic energy
+        # 4. atomic energy, and charges for a long range
         width = config.readout_mlp_width or num_invariants
         self.readout = ScalarMLP([num_invariants, *[width] * config.readout_mlp_depth, 1])
+        self.charges = ChargeHead(len(config.species), num_invariants) if config.predicts_charges else None
 
     @torch.no_grad()
     def prepare_inference(self) -> None:
@@ -76,7 +78,7 @@ class AtomMLP(AtomisticModel):
         self.tabulated = tabulate and self.environment.tabulate(self.radial_basis)
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
-        """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
+        """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
         # 1. species
         index = self.table.index(graph.atomic_numbers)
         species = self.neighbor_embedding.index_select(0, index).unsqueeze(1)  # (N, 1, C)
@@ -91,4 +93,5 @@ class AtomMLP(AtomisticModel):
         invariants = self.environment(species, edges) * self.center_factors.index_select(0, index)
         # 4. atomic energy: (N, sum of channels) -> (N,)
         raw = self.readout(invariants).squeeze(1)
-        return {"atomic_energies": self.table.scale_shift(raw, index)}
+        output = {"atomic_energies": self.table.scale_shift(raw, index)}
+        return output if self.charges is None else {**output, "charges": self.charges(invariants, index)}

@@ -13,6 +13,7 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
+from toolkit.nn.charges import ChargeHead
 from toolkit.nn.convolution import EdgeFeatures, InteractionLayer, SpeciesFeatures
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
@@ -48,9 +49,10 @@ class NequIP(AtomisticModel):
                                      self_connection=index > 0, backend=backend)
             self.layers.append(layer)
             irreps = layer.irreps_out
-        # 4. readout
+        # 4. readout, and charges for a long range
         readout_width = config.readout_mlp_width or channels[0]
         self.readout = ScalarMLP([channels[0], *[readout_width] * config.readout_mlp_depth, 1])
+        self.charges = ChargeHead(len(config.species), channels[0]) if config.predicts_charges else None
 
     @property
     def receptive_field(self) -> float:
@@ -67,10 +69,12 @@ class NequIP(AtomisticModel):
             self.tabulated = tabulate and layer.tabulate(self.radial_basis)
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
-        """Atomic energies, (N,) float64, eV. vectors : (E, 3) float64, Å."""
+        """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
         *_, (_, features) = self.layer_features(graph, vectors)
-        raw = self.readout(features[0].squeeze(1)).squeeze(1)  # (N, 1, C) -> (N,)
-        return {"atomic_energies": self.table.scale_shift(raw, self.table.index(graph.atomic_numbers))}
+        index = self.table.index(graph.atomic_numbers)
+        scalars = features[0].squeeze(1)  # (N, 1, C) -> (N, C)
+        output = {"atomic_energies": self.table.scale_shift(self.readout(scalars).squeeze(1), index)}
+        return output if self.charges is None else {**output, "charges": self.charges(scalars, index)}
 
     def layer_features(self, graph: AtomicGraph, vectors: Tensor) -> Iterator[tuple[o3.Irreps, list[Tensor]]]:
         """Irreps and features after the embedding and after each layer: one (N, 2l+1, C) per irrep.

@@ -12,6 +12,8 @@ from toolkit.models.allegro import Allegro
 from toolkit.models.atom_gnn import AtomGNN
 from toolkit.models.atom_mlp import AtomMLP
 from toolkit.models.base import AtomisticModel
+from toolkit.models.dispersion import Dispersion
+from toolkit.models.long_range import LongRange
 from toolkit.models.nequip import NequIP
 from toolkit.models.species import SpeciesIndex
 from toolkit.models.zbl import ZBL, SumModel
@@ -37,9 +39,19 @@ def build_model(config: ModelConfig, dtype: torch.dtype, backend: str = "referen
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = ARCHITECTURES[config.architecture](config, backend)
+    return cast_model(_with_additions(model, config), dtype)
+
+
+def _with_additions(model: AtomisticModel, config: ModelConfig) -> AtomisticModel:
+    """The model with the charges, the repulsion and the dispersion that the configuration asks for."""
+    if config.predicts_charges:
+        model = LongRange(model, config.long_range)
+    parts = [model]
     if config.zbl:
-        model = SumModel([model, ZBL(config)])
-    return cast_model(model, dtype)
+        parts.append(ZBL(config))
+    if config.long_range is not None and config.long_range.dispersion is not None:
+        parts.append(Dispersion(config))
+    return SumModel(parts) if len(parts) > 1 else model
 
 
 def use_backend(model: AtomisticModel, backend: str, dtype: torch.dtype) -> AtomisticModel:
