@@ -13,7 +13,8 @@ from toolkit.jobs import launcher
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
 
-SMALL = {"architecture": "allegro", "r_max": 3.0, "num_layers": 2, "l_max": 1, "num_features": 2, "num_scalar_features": 4}
+SMALL = {"architecture": "allegro", "r_max": 3.0, "num_layers": 2, "l_max": 1, "num_features": 2,
+         "num_scalar_features": 4}
 
 
 @pytest.fixture

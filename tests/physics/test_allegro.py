@@ -1,4 +1,4 @@
-"""What Allegro promises beyond the battery of every potential: pair energies, strict locality, every degree and parity."""
+"""What Allegro promises beyond the battery of all potentials: pair energies, strict locality, all degrees and parities."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import Potential, build_potential, load_potential
 from toolkit.nn.allegro import AllegroLayer, tensor_irreps
 
-SMALL = {"architecture": "allegro", "species": ("H", "C", "O"), "r_max": 4.0, "num_layers": 3, "l_max": 2, "num_features": 3,
-         "num_scalar_features": 7, "num_bessels": 5, "radial_mlp_width": 6, "latent_mlp_width": 9, "readout_mlp_width": 4,
-         "avg_num_neighbors": 9.0, "per_species_energy_shifts": {"H": -13.0, "C": -1029.0, "O": -2043.0},
+SMALL = {"architecture": "allegro", "species": ("H", "C", "O"), "r_max": 4.0, "num_layers": 3, "l_max": 2,
+         "num_features": 3, "num_scalar_features": 7, "num_bessels": 5, "radial_mlp_width": 6, "latent_mlp_width": 9,
+         "readout_mlp_width": 4, "avg_num_neighbors": 9.0, "per_species_energy_shifts": {"H": -13.0, "C": -1029.0, "O": -2043.0},
          "per_species_energy_scales": {"H": 1.5, "C": 2.0, "O": 0.7}, "seed": 5}
 
 
@@ -70,7 +70,8 @@ def test_an_environment_that_hears_of_its_neighbours_is_found(monkeypatch):
 
     def leaky(layer: AllegroLayer, latent: torch.Tensor, pairs) -> list[torch.Tensor]:
         center, neighbor = pairs.edges.center, pairs.edges.neighbor
-        return [x.index_add(1, center, pairs.envelope * x.index_select(1, neighbor)) for x in healthy(layer, latent, pairs)]
+        return [x.index_add(1, center, pairs.envelope * x.index_select(1, neighbor))
+                for x in healthy(layer, latent, pairs)]
 
     potential = _allegro(num_layers=2, l_max=1)
     _assert_passed(locality.locality(potential))
@@ -108,9 +109,10 @@ def test_every_degree_and_parity_is_equivariant(l_max, parity, dtype, triclinic)
 def test_only_degrees_above_zero_see_angles():
     """Two neighbours at fixed distances from the centre: what changes is the angle between them."""
     def change(potential: Potential) -> float:
-        energies = [potential.predict(Atoms("OHH", [[0, 0, 0], [1.0, 0, 0], [1.1 * np.cos(a), 1.1 * np.sin(a), 0]]))["energies"]
-                    for a in (1.7, 2.4)]
-        return abs(energies[0][0] - energies[1][0])
+        bent = [Atoms("OHH", [[0, 0, 0], [1.0, 0, 0], [1.1 * np.cos(angle), 1.1 * np.sin(angle), 0]])
+                for angle in (1.7, 2.4)]
+        first, second = (answer["energies"][0] for answer in potential.predict(bent))
+        return abs(first - second)
 
     assert change(_allegro(l_max=0)) < 1e-12
     assert change(_allegro(l_max=1)) > 1e-6

@@ -28,7 +28,8 @@ class EdgeProduct(torch.nn.Module):
             for degree in range(table.l_max_sh + 1):
                 paths = tuple(path for path in table.paths if (path.index_in, path.l_sh) == (index, degree))
                 if paths:
-                    coupling = torch.cat([path.coefficients().transpose(0, 1) for path in paths])  # (rows, 2l2+1, 2l1+1)
+                    # (rows, 2l2+1, 2l1+1)
+                    coupling = torch.cat([path.coefficients().transpose(0, 1) for path in paths])
                     self.register_buffer(f"coupling_{len(self._groups)}", coupling.flatten(1), persistent=False)
                     self._groups.append(paths)
 

@@ -71,7 +71,8 @@ class TwoBody(torch.nn.Module):
         with torch.no_grad():
             self._norm = 1.0 / float(basis(torch.linspace(0.0, basis.r_max, 1001)).square().mean().sqrt())
 
-    def forward(self, index: Tensor, edges: EdgeList, lengths: Tensor, cutoffs: Tensor | None, envelope: Tensor) -> Tensor:
+    def forward(self, index: Tensor, edges: EdgeList, lengths: Tensor, cutoffs: Tensor | None,
+                envelope: Tensor) -> Tensor:
         """Latent (E, S). index : species (N,);  lengths : (E,), Å;  cutoffs : (E,), Å, or None;  envelope : (E, 1)"""
         species = torch.cat([self.center_embedding.index_select(0, index.index_select(0, edges.center)),
                              self.neighbor_embedding.index_select(0, index.index_select(0, edges.neighbor))], dim=1)
@@ -82,13 +83,13 @@ class TwoBody(torch.nn.Module):
 class AllegroLayer(torch.nn.Module):
     """The environment of each centre, its product with each of the centre's pairs, and what their scalars say.
 
-    Γ_i = Σ_k w(x_ik) Y(r̂_ik) / √avg_num_neighbors;  V'_ij = L[ V_ij ⊗ Γ_i ];  x'_ij ∝ x_ij + ½ u · MLP(x_ij ∥ V'_ij^0e)
+    Γ_i = Σ_k w(x_ik) Y(r̂_ik) / √avg_num_neighbors;  V'_ij = L[V_ij ⊗ Γ_i];  x'_ij ∝ x_ij + ½ u · MLP(x_ij ∥ V'_ij^0e)
     (Musaelian et al. (2023), eq. 6–9 and 11–13).
     """
 
     def __init__(self, irreps: tuple[o3.Irreps, o3.Irreps], l_max: int, latent_dims: list[int],
                  avg_num_neighbors: float, backend: str) -> None:
-        """irreps : of the tensors before and after;  latent_dims : hidden widths of the latent MLP, then its own width"""
+        """irreps : of the tensors before and after;  latent_dims : hidden widths of the latent MLP, then the latent's"""
         super().__init__()
         irreps_in, irreps_out = irreps
         self._channels = irreps_in[0].mul

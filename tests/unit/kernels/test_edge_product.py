@@ -26,8 +26,8 @@ def _operands(table: PathTable, dtype: torch.dtype = torch.float64) -> tuple[lis
     channels = table.irreps_in[0].mul
     shapes = [(m.ir.dim, NUM_EDGES, channels) for m in table.irreps_in]
     shapes += [(2 * degree + 1, NUM_ATOMS, channels) for degree in range(table.l_max_sh + 1)]
-    leaves = [torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype).requires_grad_(True) for shape in shapes]
-    return leaves, edges_with_loners(NUM_ATOMS, NUM_EDGES, generator)
+    leaves = [torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype) for shape in shapes]
+    return [leaf.requires_grad_(True) for leaf in leaves], edges_with_loners(NUM_ATOMS, NUM_EDGES, generator)
 
 
 def _responses(module: torch.nn.Module, table: PathTable, leaves: list[torch.Tensor], edges: EdgeList) -> dict:
