@@ -161,6 +161,9 @@ class ModelConfig(StrictModel):
         own = ARCHITECTURE_FIELDS.get(self.architecture)
         if own is None:
             raise ValueError(f"architecture is {self.architecture!r}, expected one of {sorted(ARCHITECTURE_FIELDS)}")
+        if self.preset is not None and self.architecture != "nequip":
+            raise ValueError(f"preset {self.preset!r} is a size of NequIP, found architecture {self.architecture!r}: "
+                             "leave it out")
         for name in sorted(frozenset().union(*ARCHITECTURE_FIELDS.values()) - own):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is not a field of the architecture {self.architecture!r}: leave it out")

@@ -27,6 +27,7 @@ def test_unknown_field_names_the_valid_ones():
     ({"num_features": [4, 4]}, "expected l_max \\+ 1 = 3"),
     ({"species": ["C"], "per_species_energy_shifts": {"H": 1.0}}, "expected the species"),
     ({"num_features": 0}, "1 … 1024"),
+    ({"architecture": "allegro", "preset": "S"}, "preset 'S' is a size of NequIP"),
 ])
 def test_wrong_values_say_what_is_expected(values, message):
     with pytest.raises(ConfigError, match=message):
