@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from toolkit.commands import (analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study,
-                              trajectory, uncertainty)
+                              trajectory, uncertainty, workflow)
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
 from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
@@ -26,6 +26,7 @@ app.add_typer(imports.app, name="import")
 app.add_typer(modes.app)
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app)
+app.add_typer(workflow.app)
 app.add_typer(compare.app)
 app.add_typer(learning_curve.app)
 app.add_typer(ship.app)

@@ -26,13 +26,12 @@ from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperature
 from toolkit.jobs.modes import load_modes, modes_result, save_modes
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.stage_md import simulate_stage
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_numbers import bond_peaks, energy_record
 from toolkit.jobs.study_report import write_reports
 from toolkit.jobs.study_script import script
-from toolkit.md.simulation import simulate
-from toolkit.md.summary import summarize
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
@@ -59,11 +58,7 @@ class Study:
 
     def simulate(self, name: str, atoms: Atoms, config: MDConfig, dtype: str) -> Result | None:
         """Run, go on with, or take over a finished simulation; None when it was asked to stop before its end."""
-        path = self.trajectory(name)
-        if not _finished(path, config):
-            simulate(self.potential(dtype), atoms, config, path, resume=True, reporter=self.reporter).close()
-        with Trajectory(path) as trajectory:
-            return None if trajectory.stopped else {**summarize(trajectory), "trajectory": path.name}
+        return simulate_stage(self.trajectory(name), lambda: self.potential(dtype), atoms, config, self.reporter)
 
 
 def find_modes(study: Study) -> Result:
@@ -176,14 +171,6 @@ def run_study(request: StudyRequest, folder: str | Path, reporter: Reporter | No
 
 def _of(stage: Callable[[Study], Result | None], request: StudyRequest, folder: Path) -> Stage:
     return lambda reporter: stage(Study(request, folder, reporter))
-
-
-def _finished(path: Path, config: MDConfig) -> bool:
-    """Whether a file holds the whole run, so that there is nothing to go on with."""
-    if not path.exists():
-        return False
-    with Trajectory(path) as trajectory:
-        return trajectory.config == config and not trajectory.stopped
 
 
 def _start(study: Study) -> Atoms:

@@ -21,6 +21,7 @@ from toolkit.jobs.runner import Task, run_here
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stability import stability_task
 from toolkit.jobs.study import study_task
+from toolkit.jobs.workflow import workflow_task
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.models.potential import load_potential
@@ -75,7 +76,7 @@ def budget_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: R
 TASKS: dict[str, Task] = {name: recorded(task) for name, task in {
     "train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task, "study": study_task,
     "evaluate": evaluate_task, "budget": budget_task, "compare": compare_task, "learningcurve": learning_curve_task,
-    "stability": stability_task}.items()}
+    "stability": stability_task, "workflow": workflow_task}.items()}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:

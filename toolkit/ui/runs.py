@@ -18,8 +18,8 @@ NEW = "new"
 COLORS = {"queued": "gray", "running": "blue", "stopping": "orange", "finished": "green", "stopped": "orange",
           "failed": "red", "lost": "red"}
 RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py",
-             "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py", "evaluate": "pages/9_Evaluate.py",
-             "compare": "pages/10_Compare_Models.py"}
+             "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py", "workflow": "pages/7_Study.py",
+             "evaluate": "pages/9_Evaluate.py", "compare": "pages/10_Compare_Models.py"}
 """Task -> the page that shows its runs."""
 MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: resume goes on from there."}
 

@@ -1,0 +1,46 @@
+"""Elastic constants of a potential: stresses of strained cells with relaxed ions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from toolkit.analysis.elastic import CubicConstants, cubic_constants, strain_matrix, strain_set
+from toolkit.interfaces.relaxation import Relaxed, relax
+from toolkit.models.potential import Potential
+from toolkit.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Elasticity:
+    """The relaxed cell, and its elastic constants with free and with clamped ions."""
+
+    relaxed: Relaxed
+    constants: CubicConstants
+    clamped: CubicConstants
+
+
+def elastic_constants(pot: Potential, atoms: Atoms, *, strain: float = 0.005, fmax: float = 1e-3,
+                      reporter: Reporter | None = None) -> Elasticity:
+    """Cubic constants of the cell of lowest energy, by central differences of the stress.
+
+    strain : of each difference, both ways;  fmax : largest force left, eV/Å
+    Raises ConfigError for a potential in float32, DataError for a relaxation without an end.
+    """
+    relaxed = relax(pot, atoms, fmax=fmax, cell=True, reporter=reporter)
+    strains = strain_set(strain)
+    clamped, free = [], []
+    for voigt in strains:
+        strained = relaxed.atoms.copy()
+        strained.set_cell(strained.cell.array @ (np.eye(3) + strain_matrix(voigt)), scale_atoms=True)
+        clamped.append(_stress(pot, strained))
+        free.append(_stress(pot, relax(pot, strained, fmax=fmax, reporter=reporter).atoms))
+    return Elasticity(relaxed, cubic_constants(strains, np.array(free)), cubic_constants(strains, np.array(clamped)))
+
+
+def _stress(pot: Potential, atoms: Atoms) -> np.ndarray:
+    """(6,), eV/Å³, Voigt order, tensile positive."""
+    return full_3x3_to_voigt_6_stress(pot.predict(atoms)["stress"])
