@@ -11,7 +11,8 @@ from torch import Tensor
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.kernels.paths import PathTable
-from toolkit.models.base import AtomisticModel, ModelOutput
+from toolkit.models.base import ModelOutput
+from toolkit.models.edge_network import EdgeNetwork
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.charges import ChargeHead
@@ -42,7 +43,7 @@ class FilterLayer(NeighborConvolution):
         return x + self.update(messages * self.norm)
 
 
-class AtomGNN(AtomisticModel):
+class AtomGNN(EdgeNetwork):
     """E_i = scale · [f(x_i) − f(x_i⁰)] + shift: x⁰ embeds the species, x is what `num_layers` exchanges make of it.
 
     The difference makes an atom without neighbours exactly its shift.
@@ -60,7 +61,6 @@ class AtomGNN(AtomisticModel):
         self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
                                         config.bessel_trainable)
         self.harmonics = SphericalHarmonics(0)
-        self.tabulated = False
         # 3. message passing
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         self.layers = torch.nn.ModuleList(FilterLayer(channels, radial_dims, config.avg_num_neighbors or 1.0, backend)
@@ -78,8 +78,7 @@ class AtomGNN(AtomisticModel):
     @torch.no_grad()
     def prepare_inference(self) -> None:
         """In float32 replace the filter networks by tables."""
-        tabulate = self.species_embedding.dtype == torch.float32 and self.table.cutoffs is None
-        self.tabulated = tabulate and all([layer.tabulate(self.radial_basis) for layer in self.layers])
+        self.tabulate()
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
@@ -87,12 +86,7 @@ class AtomGNN(AtomisticModel):
         index = self.table.index(graph.atomic_numbers)
         start = self.species_embedding.index_select(0, index).unsqueeze(1)  # (N, 1, C)
         # 2. edges
-        vectors = vectors.to(start.dtype)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)
-        edge_embedding = None  # (E, num_bessels)
-        if not self.tabulated:
-            edge_embedding = self.radial_basis(lengths, self.table.pair_cutoffs(index, graph.edge_index))
-        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors, lengths), edge_embedding)
+        edges = self.edge_features(graph, vectors.to(start.dtype), index)
         # 3. message passing
         x = start
         for layer in self.layers:

@@ -11,7 +11,8 @@ from torch import Tensor
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.kernels.paths import PathTable
-from toolkit.models.base import AtomisticModel, ModelOutput
+from toolkit.models.base import ModelOutput
+from toolkit.models.edge_network import EdgeNetwork
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.charges import ChargeHead
@@ -46,7 +47,7 @@ class Environment(NeighborConvolution):
         return torch.cat([scalars.squeeze(1), *(a.square().mean(dim=1) for a in tensors)], dim=1)
 
 
-class AtomMLP(AtomisticModel):
+class AtomMLP(EdgeNetwork):
     """E_i = scale · MLP(g(s_i) ∘ invariants of the neighbours within r_max) + shift; g : learned factors per species."""
 
     def __init__(self, config: ModelConfig, backend: str = "reference") -> None:
@@ -62,7 +63,6 @@ class AtomMLP(AtomisticModel):
         self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
                                         config.bessel_trainable)
         self.harmonics = SphericalHarmonics(config.l_max)
-        self.tabulated = False
         # 3. invariants of the environment
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         self.environment = Environment(config.channels, radial_dims, config.avg_num_neighbors or 1.0, backend)
@@ -74,8 +74,7 @@ class AtomMLP(AtomisticModel):
     @torch.no_grad()
     def prepare_inference(self) -> None:
         """In float32 replace the radial network by a table."""
-        tabulate = self.neighbor_embedding.dtype == torch.float32 and self.table.cutoffs is None
-        self.tabulated = tabulate and self.environment.tabulate(self.radial_basis)
+        self.tabulate()
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
@@ -83,12 +82,7 @@ class AtomMLP(AtomisticModel):
         index = self.table.index(graph.atomic_numbers)
         species = self.neighbor_embedding.index_select(0, index).unsqueeze(1)  # (N, 1, C)
         # 2. edges
-        vectors = vectors.to(species.dtype)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)
-        edge_embedding = None  # (E, num_bessels)
-        if not self.tabulated:
-            edge_embedding = self.radial_basis(lengths, self.table.pair_cutoffs(index, graph.edge_index))
-        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors, lengths), edge_embedding)
+        edges = self.edge_features(graph, vectors.to(species.dtype), index)
         # 3. invariants of the environment, weighed by the species of the centre: (N, sum of channels)
         invariants = self.environment(species, edges) * self.center_factors.index_select(0, index)
         # 4. atomic energy: (N, sum of channels) -> (N,)

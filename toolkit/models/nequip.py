@@ -10,17 +10,18 @@ from torch import Tensor
 
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
-from toolkit.models.base import AtomisticModel, ModelOutput
+from toolkit.models.base import ModelOutput
+from toolkit.models.edge_network import EdgeNetwork
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.charges import ChargeHead
-from toolkit.nn.convolution import EdgeFeatures, InteractionLayer, SpeciesFeatures
+from toolkit.nn.convolution import InteractionLayer, SpeciesFeatures
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
 
 
-class NequIP(AtomisticModel):
+class NequIP(EdgeNetwork):
     """Atomic energies from equivariant features; `config` holds every hyper-parameter, `backend` the convolution."""
 
     def __init__(self, config: ModelConfig, backend: str = "reference") -> None:
@@ -36,7 +37,6 @@ class NequIP(AtomisticModel):
         self.radial_basis = BesselBasis(config.r_max, config.num_bessels, config.polynomial_cutoff_p,
                                         config.bessel_trainable)
         self.harmonics = SphericalHarmonics(config.l_max)
-        self.tabulated = False
         # 3. interaction layers; the last one keeps only even scalars
         radial_dims = [config.num_bessels, *[config.radial_mlp_width] * config.radial_mlp_depth]
         hidden = feature_irreps(channels, config.parity)
@@ -62,11 +62,9 @@ class NequIP(AtomisticModel):
     @torch.no_grad()
     def prepare_inference(self) -> None:
         """Fold constant factors into the weights; in float32 also replace the radial networks by tables."""
-        tabulate = self.species_embedding.dtype == torch.float32 and self.table.cutoffs is None
-        self.tabulated = False
         for layer in self.layers:
             layer.fold(self.species_embedding)
-            self.tabulated = tabulate and layer.tabulate(self.radial_basis)
+        self.tabulate()
 
     def forward(self, graph: AtomicGraph, vectors: Tensor) -> ModelOutput:
         """Atomic energies, (N,) float64, eV, and charges, (N,), e, if asked for. vectors : (E, 3) float64, Å."""
@@ -90,12 +88,7 @@ class NequIP(AtomisticModel):
         features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
         yield o3.Irreps([(features[0].shape[2], "0e")]), features
         # 2. edges
-        vectors = vectors.to(dtype)
-        lengths = torch.linalg.vector_norm(vectors, dim=1)
-        edge_embedding = None  # (E, num_bessels)
-        if not self.tabulated:
-            edge_embedding = self.radial_basis(lengths, self.table.pair_cutoffs(index, graph.edge_index))
-        edges = EdgeFeatures(graph.edges, lengths, self.harmonics(vectors, lengths), edge_embedding)
+        edges = self.edge_features(graph, vectors.to(dtype), index)
         # 3. message passing
         for layer in self.layers:
             features = layer(features, species, edges)
