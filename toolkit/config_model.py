@@ -53,7 +53,7 @@ class LongRangeConfig(StrictModel):
 
     charges: bool = True
     smearing_A: float = Field(1.0, ge=0.2, le=5.0, description="width of the charges, Å")
-    accuracy: float = Field(1e-8, gt=0.0, le=1e-2)
+    accuracy: float = Field(1e-8, ge=1e-14, le=1e-2)
     dispersion: Dispersion | None = None
 
 

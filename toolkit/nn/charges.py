@@ -8,7 +8,7 @@ from torch import Tensor
 from toolkit.nn.mlp import ScalarMLP
 
 START_E = 0.1
-"""Size of the charges of fresh weights, e: not zero, where the energy has no slope."""
+"""Size of the charges of fresh weights, e: not zero, where the energy has no slope, and different for each species."""
 
 
 class ChargeHead(torch.nn.Module):
@@ -19,7 +19,7 @@ class ChargeHead(torch.nn.Module):
 
     def __init__(self, num_species: int, width: int) -> None:
         super().__init__()
-        self.species_charges = torch.nn.Parameter(START_E * torch.randn(num_species))
+        self.species_charges = torch.nn.Parameter(torch.linspace(-START_E, START_E, num_species))
         self.linear = ScalarMLP([width, 1])
 
     def forward(self, features: Tensor, index: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from toolkit.config import ModelConfig, TrainConfig
-from toolkit.config_model import ARCHITECTURE_FIELDS
+from toolkit.config_model import ARCHITECTURE_FIELDS, LongRangeConfig
 from toolkit.storage import write_text_atomic
 from toolkit.training.prepare import TrainingData
 
@@ -59,6 +59,8 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
         f"- **Training**: {metrics['epochs']} epochs (best {metrics['best_epoch']}), {metrics['wall_s'] / 60:.1f} min on "
         f"{metrics['device']}, torch {metrics['versions']['torch']}",
     ]
+    if model.long_range is not None:
+        lines.append(f"- **Long range**: {', '.join(_long_range(model.long_range))}")
     if shipped:
         lines += [f"- **Licence of the data**: {shipped['licence']}", f"- **Command**: `{shipped['command']}`"]
     if test:
@@ -80,6 +82,11 @@ def _hyperparameters(model: ModelConfig) -> list[str]:
              "parity": f"parity {'on' if model.parity else 'off'}"}
     channels = list(model.channels) if "l_max" in own else model.channels[0]
     return [*(text for name, text in known.items() if name in own), f"channels {channels}"]
+
+
+def _long_range(options: LongRangeConfig) -> list[str]:
+    charges = [f"latent charges of width {options.smearing_A} Å in an Ewald sum"] if options.charges else []
+    return [*charges, *([f"dispersion {options.dispersion}"] if options.dispersion is not None else [])] or ["nothing"]
 
 
 def _error_lines(test: Mapping[str, Any]) -> list[str]:
