@@ -30,9 +30,9 @@ from toolkit.training.trainer import train
 
 MOST_ATOMS = 29
 JOINED_SHARE = 0.35
-REPORT = {"path": "", "format": "synthetic", "num_frames": 0, "energy_key": None, "forces_key": None, "stress_key": None,
-          "energy_unit": "eV", "length_unit": "Å", "evidence": "made up", "missing": {}, "warnings": [],
-          "isolated_atom_energies": {}}
+REPORT = {"path": "", "format": "synthetic", "num_frames": 0, "energy_key": None, "forces_key": None,
+          "stress_key": None, "energy_unit": "eV", "length_unit": "Å", "evidence": "made up", "missing": {},
+          "warnings": [], "isolated_atom_energies": {}}
 
 
 class StopAfter(SilentReporter):

@@ -139,7 +139,7 @@ def _gdml() -> dict[str, CatalogEntry]:
 def _molecules() -> dict[str, CatalogEntry]:
     return {
         "qm9": CatalogEntry(
-            "QM9, 133,885 relaxed molecules of H C N O F, B3LYP/6-31G(2df,p): energy_key U0, U, H, G or U0_atomization …",
+            "QM9, 133,885 relaxed molecules of H C N O F, B3LYP/6-31G(2df,p): U0, U, H, G, U0_atomization …",
             "CC0-1.0", "Ramakrishnan et al., Sci. Data 1, 140022 (2014)", "Hartree", "Å",
             (RemoteFile("https://ndownloader.figshare.com/files/3195389/dsgdb9nsd.xyz.tar.bz2",
                         "md5:ad1ebd51ee7f5b3a6e32e974e5d54012"),)),

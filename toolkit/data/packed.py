@@ -58,7 +58,8 @@ class PackedFrames(Sequence[Atoms]):
         return PackedFrames(self._shards, self._shard_frames, self._indices[indices])
 
 
-def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any], shard_frames: int = SHARD_FRAMES) -> int:
+def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any],
+                shard_frames: int = SHARD_FRAMES) -> int:
     """Write molecules (eV, Å) as they come, at most one shard of them in memory, and return their number.
 
     report : JSON-able, kept in the header, which is written last: a folder without one is not complete.
@@ -77,7 +78,8 @@ def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any], s
         num_frames, num_shards = num_frames + len(chunk), num_shards + 1
     if not num_frames:
         raise DataError("found no molecules to pack, expected at least one", "check the source")
-    header = {"format_version": FORMAT_VERSION, "num_frames": num_frames, "shard_frames": shard_frames, "report": report}
+    header = {"format_version": FORMAT_VERSION, "num_frames": num_frames, "shard_frames": shard_frames,
+              "report": report}
     write_text_atomic(folder / HEADER, json.dumps(header, indent=2, ensure_ascii=False))
     return num_frames
 
@@ -106,7 +108,8 @@ def open_packed(folder: Path) -> tuple[PackedFrames, dict[str, Any]]:
 
 def _joined(chunk: list[Atoms]) -> dict[str, np.ndarray]:
     results = [atoms.calc.results if atoms.calc is not None else {} for atoms in chunk]
-    forces = [found.get("forces", np.full((len(atoms), 3), np.nan)) for found, atoms in zip(results, chunk, strict=True)]
+    forces = [found.get("forces", np.full((len(atoms), 3), np.nan))
+              for found, atoms in zip(results, chunk, strict=True)]
     return {
         "atomic_numbers": np.concatenate([atoms.numbers for atoms in chunk]).astype(np.uint8),
         "positions": np.concatenate([atoms.positions for atoms in chunk]),

@@ -47,8 +47,9 @@ def read_qm9(path: Path, config: DataConfig) -> RawFrames:
                       for symbol, energy in ATOM_ENERGIES_HARTREE[key].items()]
     nothing = [None] * len(molecules)
     return RawFrames(
-        format="QM9 archive", structures=[atoms for atoms, _ in molecules], energies=[energy for _, energy in molecules],
-        forces=nothing, stresses=nothing, dipoles=nothing, keys={"energy": key, "forces": None, "stress": None},
+        format="QM9 archive", structures=[atoms for atoms, _ in molecules],
+        energies=[energy for _, energy in molecules], forces=nothing, stresses=nothing, dipoles=nothing,
+        keys={"energy": key, "forces": None, "stress": None},
         statement=UnitStatement("Hartree", "Å", "the QM9 format"))
 
 

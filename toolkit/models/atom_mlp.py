@@ -1,4 +1,4 @@
-"""AtomMLP: one network per atom on invariants of its neighbourhood, after Behler and Parrinello (PRL 98, 146401 (2007))."""
+"""AtomMLP: one network per atom on invariants of its neighbourhood (Behler and Parrinello, PRL 98, 146401 (2007))."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ class Environment(NeighborConvolution):
     and, from l = 1 on, angles, at a cost linear in the number of neighbours.
     """
 
-    def __init__(self, channels: tuple[int, ...], radial_dims: list[int], avg_num_neighbors: float, backend: str) -> None:
+    def __init__(self, channels: tuple[int, ...], radial_dims: list[int], avg_num_neighbors: float,
+                 backend: str) -> None:
         super().__init__()
         scalars = o3.Irreps([(channels[0], "0e")])
-        density = o3.Irreps([(channels[0], harmonic.ir) for harmonic in o3.Irreps.spherical_harmonics(len(channels) - 1)])
+        harmonics = o3.Irreps.spherical_harmonics(len(channels) - 1)
+        density = o3.Irreps([(channels[0], harmonic.ir) for harmonic in harmonics])
         self.table = PathTable(scalars, len(channels) - 1, density)
         self.radial_mlp = ScalarMLP([*radial_dims, self.table.num_weights])
         mixed = [(count, irrep) for count, (_, irrep) in zip(channels, self.table.irreps_out, strict=True)]
@@ -48,7 +50,7 @@ class Environment(NeighborConvolution):
 
 
 class AtomMLP(EdgeNetwork):
-    """E_i = scale · MLP(g(s_i) ∘ invariants of the neighbours within r_max) + shift; g : learned factors per species."""
+    """E_i = scale · MLP(g(s_i) ∘ invariants of neighbours within r_max) + shift; g : factors learned per species."""
 
     def __init__(self, config: ModelConfig, backend: str = "reference") -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from toolkit.nn.radial import BesselBasis
 
 
 class EdgeNetwork(AtomisticModel):
-    """A model that reads an edge as a radial basis times harmonics; once `tabulated`, its layers do without the basis."""
+    """A model that reads edges as radial functions times harmonics; `tabulated` says that it does without the basis."""
 
     table: SpeciesTable
     radial_basis: BesselBasis

@@ -25,15 +25,11 @@ from toolkit.data.packing import pack_source
 from toolkit.data.statistics import compute_statistics
 from toolkit.errors import DataError
 
-WATER = """3
-gdb {number}\t799.5\t437.9\t282.9\t1.85\t6.31\t-0.29\t0.06\t0.36\t19.0\t0.021\t-76.404702\t-76.401867\t-76.400922\t-76.422349\t6.0\t
-O\t-0.0344\t0.9775\t0.0076\t-0.58
-H\t0.0648\t0.0206\t1.5*^-3\t0.29
-H\t0.8718\t1.3008\t7.*^-4\t0.29
-1341\t1341
-O\tO
-InChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2
-"""
+WATER = "\n".join([
+    "3", "gdb {number}\t" + "\t".join("799.5 437.9 282.9 1.85 6.31 -0.29 0.06 0.36 19.0 0.021 -76.404702 "
+                                   "-76.401867 -76.400922 -76.422349 6.0".split()) + "\t",
+    "O\t-0.0344\t0.9775\t0.0076\t-0.58", "H\t0.0648\t0.0206\t1.5*^-3\t0.29", "H\t0.8718\t1.3008\t7.*^-4\t0.29",
+    "1341\t1341", "O\tO", "InChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2", ""])
 
 
 @pytest.fixture(params=["archive", "folder"])
