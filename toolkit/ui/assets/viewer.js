@@ -136,8 +136,8 @@ class Player {
   aim(camera) {
     this.viewer.setView(camera ?? this.surface.home);
     if (camera) return;
-    this.viewer.zoomTo();
-    this.viewer.zoom(1.1);
+    this.viewer.zoomTo();  // fits the height
+    this.viewer.zoom(1.1 * Math.min(1, this.stage.clientWidth / this.stage.clientHeight));
   }
 
   populate() {
