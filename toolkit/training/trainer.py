@@ -105,6 +105,7 @@ class Trainer:
     def make_runner(self) -> BatchRunner:
         """What computes the steps: within the free memory, and recorded on CUDA. Says so when batches are split.
 
+        A long range is not recorded: the sizes of its sums depend on the cells, so that it waits for the host.
         Raises DeviceError when one frame alone is too large.
         """
         graphs = self.data.train
@@ -114,7 +115,7 @@ class Trainer:
             self._note(f"batches of {self.batch_size} frames have up to {shape.num_edges} edges, {max_edges} are computed "
                        "at once: the same steps, in parts")
         recorded = None
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and math.isfinite(self.step.model.receptive_field):
             resident = store_bytes(graphs) < RESIDENT_FRACTION * available_bytes(self.device)
             recorded = RecordedSteps(self.step, graphs, shape, resident=resident)
         self.progress.max_edges = max_edges

@@ -44,7 +44,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                  "isolated_atom_energies": {"Na": 0.0, "Cl": 0.0}},
         "model": {"architecture": "atom_mlp", "l_max": 0, "r_max": R_MAX_A, "num_features": 8, "radial_mlp_width": 16},
         "loss": {"energy_weight": 1.0, "forces_weight": 1.0}, "optimizer": {"learning_rate": 0.02}, "batch_size": 10,
-        "max_epochs": 150, "dtype": "float64", "device": "cpu"}))
+        "max_epochs": 60, "dtype": "float64", "device": "cpu"}))
     runs = {}
     for name, options in (("local", []), ("charges", ["--set", "model.long_range.smearing_A=0.7"])):
         runs[name] = folder / name
