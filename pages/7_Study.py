@@ -1,4 +1,4 @@
-"""Study: everything that is asked of a potential on one structure, in one job with a report."""
+"""Study: everything that is asked of a potential on one structure, or of an alloy, in one job with a report."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 from toolkit.ui.study import show_study
+from toolkit.ui.workflow import ALLOY, alloy_section, pick_kind
 
 CONDITIONS = (
     FormField("temperature_K", "Temperature, K"),
@@ -35,6 +36,9 @@ def main() -> None:
     """Draw the page."""
     begin("pages/7_Study.py", "The whole verification of a potential on one structure, from the minimum to the free "
                               "energy of its torsions, with a report to keep.")
+    if pick_kind() == ALLOY:
+        alloy_section()
+        return
     run = pick_run("study", "study", "New study")
     if run is None:
         _form()

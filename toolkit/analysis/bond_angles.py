@@ -1,4 +1,4 @@
-"""The distribution of angles between neighbours of one atom: 60° and 90° in a close-packed crystal, 109.5° in diamond."""
+"""The distribution of angles between neighbours of one atom: 60° and 90° in close packing, 109.5° in diamond."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class BondAngles:
     mean_neighbors: float
 
 
-def bond_angles(frames: Iterable[tuple[np.ndarray, np.ndarray]], cutoff_A: float, bin_width_deg: float = 2.0) -> BondAngles:
+def bond_angles(frames: Iterable[tuple[np.ndarray, np.ndarray]], cutoff_A: float,
+                bin_width_deg: float = 2.0) -> BondAngles:
     """Angles between neighbours closer than `cutoff_A`.
 
     frames : positions (N, 3), Å, and cell (3, 3), rows, Å, of each frame, periodic along all three
@@ -36,7 +37,7 @@ def bond_angles(frames: Iterable[tuple[np.ndarray, np.ndarray]], cutoff_A: float
     edges = np.linspace(0.0, 180.0, max(1, round(180.0 / bin_width_deg)) + 1)
     sums, neighbors = BlockSums(), []
     for positions, cell in frames:
-        cosines, per_atom = _cosines(np.asarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64), cutoff_A)
+        cosines, per_atom = _cosines(np.asarray(positions, np.float64), np.asarray(cell, np.float64), cutoff_A)
         sums.add(np.histogram(np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0))), edges)[0].astype(float), 1)
         neighbors.append(per_atom)
     total = sums.mean().sum() if neighbors else 0.0

@@ -62,8 +62,8 @@ def cubic_constants(strains: np.ndarray, stresses: np.ndarray) -> CubicConstants
     strains, stresses = np.asarray(strains, dtype=np.float64), np.asarray(stresses, dtype=np.float64)
     design = np.concatenate([np.ones((len(strains), 1)), strains], axis=1)
     if strains.shape != stresses.shape or strains.shape[1:] != (6,) or np.linalg.matrix_rank(design) < 7:
-        raise DataError(f"found strains {strains.shape} and stresses {stresses.shape}, expected (S, 6) of all six kinds",
-                        "take them from strain_set")
+        raise DataError(f"found strains {strains.shape} and stresses {stresses.shape}, expected (S, 6) of all six "
+                        "kinds", "take them from strain_set")
     stiffness = np.linalg.lstsq(design, stresses, rcond=None)[0][1:].T * EV_PER_A3_GPA
     off = 0.5 * (stiffness + stiffness.T)[[0, 0, 1], [1, 2, 2]]
     values = [_mean(part) for part in (np.diag(stiffness)[:3], off, np.diag(stiffness)[3:])]

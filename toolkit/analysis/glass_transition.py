@@ -55,8 +55,8 @@ def glass_transition(temperature_K: np.ndarray, volume_A3: np.ndarray, seed: int
     """
     x, y = (np.asarray(values, dtype=np.float64) for values in (temperature_K, volume_A3))
     if x.shape != y.shape or x.ndim != 1 or len(x) < MIN_POINTS or not np.isfinite([x, y]).all() or np.ptp(x) == 0.0:
-        raise DataError(f"found temperatures {x.shape} and volumes {y.shape}, expected two series of one length, finite, "
-                        f"at least {MIN_POINTS} points")
+        raise DataError(f"found temperatures {x.shape} and volumes {y.shape}, expected two series of one length, "
+                        f"finite, at least {MIN_POINTS} points", "run longer or save more often")
     lines = np.linalg.qr(np.stack([np.ones_like(x), x], axis=1))[0]
     low, high = x.min() + EDGE * np.ptp(x), x.max() - EDGE * np.ptp(x)
     candidates = np.linspace(low, high, NUM_CANDIDATES)

@@ -52,7 +52,7 @@ def voronoi_statistics(frames: Iterable[tuple[np.ndarray, np.ndarray]],
     counts: Counter[tuple[int, int, int, int]] = Counter()
     rows = []
     for positions, cell in frames:
-        indices, faces, q6 = _cells(np.asarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64), small_face)
+        indices, faces, q6 = _cells(np.asarray(positions, np.float64), np.asarray(cell, np.float64), small_face)
         counts.update(indices)
         rows.append([faces.mean(), q6.mean(), np.mean([index == ICOSAHEDRON for index in indices])])
     if not rows:

@@ -11,7 +11,8 @@ from toolkit.figures.plots import MARKERS, PALETTE, VERMILION, curves
 
 
 def volume_against_temperature(runs: Mapping[str, tuple[np.ndarray, np.ndarray]],
-                               fit: tuple[np.ndarray, np.ndarray] | None = None, kink_K: float | None = None) -> go.Figure:
+                               fit: tuple[np.ndarray, np.ndarray] | None = None,
+                               kink_K: float | None = None) -> go.Figure:
     """Points of each run, the two lines, and where they meet.
 
     runs : name -> (temperature, K, volume, Å³/atom), (n,);  fit : the same of the lines;  kink_K : glass transition

@@ -1,8 +1,8 @@
 """An alloy from its training data to a report: train, melt, quench, look at the glass, strain the crystal.
 
-Each stage leaves `stages/NAME.json` (and its files) in the folder of the workflow; one whose result is there is not done
-again, a training or simulation that was interrupted goes on. Files beside them: `workflow.json` (what was asked for),
-`workflow.yaml` (the same, to start another one from), `results.json` (every number), `report.html` and `report.md`.
+Each stage leaves `stages/NAME.json` (and its files) in the folder of the workflow; one whose result is there is not
+done again, a training or simulation that was interrupted goes on. Files beside them: `workflow.json` (what was asked
+for), `workflow.yaml` (the same, to start another one from), `results.json` (every number), `report.html`, `report.md`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def structure(path: Path, r_max_A: float) -> dict[str, Any]:
         few = max(1, reader.num_frames // VORONOI_FRAMES)
         cells = voronoi_statistics(frame for number, frame in enumerate(_frames(reader)) if number % few == 0)
     return {"n_frames": rdf.num_frames, "rdf": _curves(rdf), "coordination": asdict(shell),
-            "bond_angles": {name: values.tolist() for name, values in asdict(angles).items() if name != "mean_neighbors"},
+            "bond_angles": {name: getattr(angles, name).tolist() for name in ("angle_deg", "density", "stderr")},
             "voronoi": {**asdict(cells), "indices": {" ".join(map(str, index)): share for index, share
                                                      in list(cells.indices.items())[:COMMON_CELLS]}}}
 

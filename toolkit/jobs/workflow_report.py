@@ -23,19 +23,19 @@ LIBRARIES = ("torch", "ase", "freud-analysis", "numpy", "scipy")
 RUNS = ("heating", "melt", "quench", "glass")
 ERRORS = {"energy_mae_meV_per_atom": "energy, meV/atom", "forces_mae_meV_per_A": "forces, meV/Å",
           "forces_rmse_meV_per_A": "forces (RMSE), meV/Å"}
-PATH = ("Constant pressure of {pressure:g} GPa (stochastic cell rescaling, isotropic), time step {timestep:g} fs. Heated "
-        "at {heating:.1e} K/s and quenched at {cooling:.1e} K/s. Each run starts where the last one ended, with fresh "
-        "velocities. Laboratory glasses are cooled at 1e5 to 1e7 K/s, so this one is hotter in structure.")
+PATH = ("Constant pressure of {pressure:g} GPa (stochastic cell rescaling, isotropic), time step {timestep:g} fs. "
+        "Heated at {heating:.1e} K/s and quenched at {cooling:.1e} K/s. Each run starts where the last one ended, with "
+        "fresh velocities. Metallic glasses are cooled at 1e5 to 1e7 K/s at most: this one keeps more of its liquid.")
 SHELL = ("The first fifth of each run is left out. The first shell ends at the first minimum of g(r). Short-range "
          "order: Warren–Cowley α = 1 − n_ab / (c_b n_a), negative when the two elements seek each other.")
-VORONOI = ("Cells by voro++ through freud; faces below 0.5 % of the surface of their cell are not counted. ⟨n3 n4 n5 n6⟩ "
-           "counts faces with so many edges: ⟨0 6 0 8⟩ is bcc, ⟨0 12 0 0⟩ fcc, ⟨0 0 12 0⟩ an icosahedron.")
+VORONOI = ("Cells by voro++ through freud; faces below 0.5 % of the surface of their cell are not counted. "
+           "⟨n3 n4 n5 n6⟩ counts faces with so many edges: ⟨0 6 0 8⟩ is bcc, ⟨0 12 0 0⟩ fcc, ⟨0 0 12 0⟩ icosahedral.")
 TRANSITION = ("Two lines that meet, fitted to V(T) of the quench. The error bar is the scatter of fits to resampled "
               "residuals (blocks of {block_points} points); noise about one straight line would look as kinked with "
               "p = {p_value:.3f}. T_g depends on the rate: this one belongs to {rate:.1e} K/s.")
-ELASTIC = ("{num_atoms} atoms, relaxed with their cell at zero temperature; central differences of the stress at strains "
-           "of ±{strain:g}, ions relaxed in each strained cell. ± is the standard error of the mean over the three "
-           "directions that a cube makes alike: what disorder leaves, or numerical noise.")
+ELASTIC = ("{num_atoms} atoms, relaxed with their cell at zero temperature; central differences of the stress at "
+           "strains of ±{strain:g}, ions relaxed in each strained cell. ± is the standard error of the mean over the "
+           "three directions that a cube makes alike: what disorder leaves, or numerical noise.")
 
 
 def headline(results: Results, folder: Path) -> dict[str, Any]:
@@ -46,7 +46,8 @@ def headline(results: Results, folder: Path) -> dict[str, Any]:
     for name, errors in results.get("errors", {}).items():
         numbers |= {f"{name}.{key}": errors[key] for key in ERRORS}
     transition = results.get("transition", {})
-    numbers |= {f"glass_transition_{key}": transition[key] for key in ("temperature_K", "stderr_K") if key in transition}
+    kink = ("temperature_K", "stderr_K")
+    numbers |= {f"glass_transition_{key}": transition[key] for key in kink if key in transition}
     relaxed = results.get("elastic", {}).get("relaxed", {})
     return numbers | {key: relaxed[key] for key in ("c11_GPa", "c12_GPa", "c44_GPa") if key in relaxed}
 
@@ -177,6 +178,5 @@ def _method(config: WorkflowConfig, results: Results) -> Section:
     text = (f"Model: {model}. Made by `python -m toolkit workflow workflow.yaml` on {platform.machine()}, Python "
             f"{platform.python_version()}, {versions}. All numbers are in results.json.")
     trained = results.get("train")
-    tables = [] if trained is None else [Table(["training", "value"], [
-        [name, f"{trained[name]:.4g}"] for name in ("epochs", "best_epoch", "wall_s") if trained.get(name) is not None])]
-    return Section("How it was made", [text], tables)
+    rows = [] if trained is None else [[name, f"{trained[name]:.4g}"] for name in ("epochs", "best_epoch", "wall_s")]
+    return Section("How it was made", [text], [Table(["training", "value"], rows)] if rows else [])

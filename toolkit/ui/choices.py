@@ -62,8 +62,15 @@ def presets() -> dict[str, Path]:
     """Name -> path of the ready-made training configurations: three for lessons, then the rest of configs/."""
     folder = REPOSITORY / "configs"
     first = {name: folder / f"{stem}.yaml" for name, stem in PRESETS.items()}
-    rest = [path for path in sorted(folder.glob("*.yaml")) if path not in first.values()]
+    others = {*first.values(), *workflows().values()}
+    rest = [path for path in sorted(folder.glob("*.yaml")) if path not in others]
     return {**first, **{path.stem.replace("_", " "): path for path in rest}}
+
+
+def workflows() -> dict[str, Path]:
+    """Name -> path of the ready-made alloy workflows of configs/: the files that say where they start."""
+    paths = sorted((REPOSITORY / "configs").glob("*.yaml"))
+    return {path.stem.replace("_", " "): path for path in paths if "\nstart:" in path.read_text(encoding="utf-8")}
 
 
 def check_sources(data: DataConfig) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -24,14 +25,20 @@ FILES = {
 
 def show_study(run: Run) -> None:
     """Downloads and sections of a finished study; of one under way, the stages that are done."""
+    request = StudyRequest.model_validate(read_config(run.path))
+    show_stages(run, FILES, lambda results: report_sections(request, results))
+
+
+def show_stages(run: Run, files: Mapping[str, tuple[str, str]],
+                sections: Callable[[Mapping[str, Any]], list[Section]]) -> None:
+    """The same for any work in stages. files : of `download_files`;  sections : those of its results"""
     results = read_json(run.path / "results.json")
     if results is None:
         done = sorted((run.path / "stages").glob("*.json"), key=lambda path: path.stat().st_mtime)
         st.caption("Done so far: " + (", ".join(path.stem.replace("_", " ") for path in done) or "nothing yet") + ".")
         return
-    download_files(run, FILES)
-    request = StudyRequest.model_validate(read_config(run.path))
-    for section in report_sections(request, results):
+    download_files(run, files)
+    for section in sections(results):
         show_section(section, f"study.{section.title}")
 
 
