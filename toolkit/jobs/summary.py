@@ -13,7 +13,7 @@ Values = dict[str, Any]
 def subject(run: Run) -> str:
     """What the run is about: the data of a training run, else the model and what it was used on."""
     config = read_json(run.path / "config.json") or {}
-    config = config.get("recipe", config)
+    config = config.get("recipe") or config.get("train") or config
     data = config.get("data")
     source = data.get("train") if isinstance(data, dict) else config.get("structure")
     models = config.get("models")
@@ -72,6 +72,7 @@ _RESULTS: dict[str, Callable[[Values], str]] = {
     "study": lambda result: _number("energy drift", result.get("nve_float64", {}), "energy_drift_meV_per_atom_per_ps",
                                     ".1e", "meV/atom/ps"),
     "compare": lambda result: f"{len(result.get('models', {}))} models compared",
+    "workflow": lambda result: _number("glass transition", result.get("transition", {}), "temperature_K", ".0f", "K"),
     "learningcurve": _learning_curve, "stability": _stability,
     "modes": lambda result: _number("zero-point energy", result, "zero_point_energy_eV", ".3f", "eV"),
 }
