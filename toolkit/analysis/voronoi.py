@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import freud
 import numpy as np
 
 from toolkit.analysis.blocks import block_mean
@@ -66,6 +65,8 @@ def voronoi_statistics(frames: Iterable[tuple[np.ndarray, np.ndarray]],
 def _cells(positions: np.ndarray, cell: np.ndarray,
            small_face: float) -> tuple[list[tuple[int, int, int, int]], np.ndarray, np.ndarray]:
     """Index, number of faces and q6 of the cell of each atom."""
+    import freud  # here, because it brings matplotlib along: a second that nobody else should wait for
+
     turned, lower = np.linalg.qr(cell.T)  # freud wants the first vector along x, the second in the xy plane
     turned, lower = turned * np.sign(np.diag(lower)), lower * np.sign(np.diag(lower))[:, None]
     box = freud.box.Box.from_matrix(lower)
