@@ -14,6 +14,7 @@ from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
+from toolkit.ui.server_files import list_files
 
 Open = Callable[..., AppTest]
 
@@ -48,6 +49,13 @@ def open_page(root: Path) -> Open:
         return at.run()
 
     return open_
+
+
+def choose_on_server(at: AppTest, page: str, name: str) -> AppTest:
+    """Choose a file by its name in the list of the server, also one that was written a moment ago."""
+    list_files.clear()
+    at.selectbox(key=f"{page}.source").select("File on the server").run()
+    return at.selectbox(key=f"{page}.path").select(name).run()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io import write
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import metrics, texts
 from tests.unit.data.corruptions import flipped_forces, leak, relabelled
 from toolkit.data.formats import read_frames
@@ -32,8 +33,7 @@ def open_files(open_page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         at = open_page(PAGE)
         for page, name, content in zip(("dataset", "dataset.test"), ("train", "test"), sets, strict=False):
             write(tmp_path / f"{name}.xyz", content, format="extxyz")
-            at.selectbox(key=f"{page}.source").select("File on the server").run()
-            at.text_input(key=f"{page}.path").set_value(str(tmp_path / f"{name}.xyz")).run()
+            choose_on_server(at, page, f"{name}.xyz")
         assert not at.exception and not at.error
         return at
     return open_

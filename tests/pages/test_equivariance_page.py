@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.conftest import choose_on_server
 from toolkit.checks.result import CRITERIA
 from toolkit.config import ModelConfig
 from toolkit.jobs import launcher
@@ -100,10 +101,9 @@ def test_structures_that_do_not_fit_end_in_a_red_box(open_page, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
     at = open_page(PAGE)
-    at.selectbox(key="equivariance.source").select("File on the server").run()
     for name, content, said in (("gold.xyz", "1\n\nAu 0 0 0\n", "knows only"), ("many.xyz", _chain(301), "301 atoms")):
         (tmp_path / name).write_text(content)
-        at.text_input(key="equivariance.path").input(str(tmp_path / name)).run()
+        choose_on_server(at, "equivariance", name)
         assert not at.exception and said in at.error[0].value.replace("\\", "") and "Passport" in at.subheader[-1].value
 
 

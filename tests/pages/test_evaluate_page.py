@@ -11,6 +11,7 @@ from ase.io import write
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import metrics, texts
 from toolkit.cli import app
 from toolkit.config import DataConfig, TrainConfig, parse_config
@@ -83,11 +84,7 @@ def test_the_form_starts_what_it_says(open_page, frames_file: Path, monkeypatch:
     started: list[Path] = []
     monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: started.append(run_dir))
     at = open_page(PAGE)
-    at.selectbox(key="evaluate.source").select("File on the server").run()
-    assert "Choose a file" in texts(at)
-    at.text_input(key="evaluate.path").set_value("/etc/passwd").run()
-    assert "expected one inside" in at.error[0].value
-    at.text_input(key="evaluate.path").set_value(str(frames_file)).run()
+    choose_on_server(at, "evaluate", frames_file.name)
     at.selectbox(key="evaluate.reading.energy_unit").select("kcal/mol").run()
     at.button(key="evaluate.start").click().run()
     assert not at.exception and not at.error
