@@ -19,6 +19,7 @@ from toolkit.jobs.run_dir import read_status
 from toolkit.jobs.tasks import run_task
 from toolkit.jobs.workflow import run_workflow
 from toolkit.jobs.workflow_config import CrystalConfig, WorkflowConfig
+from toolkit.jobs.workflow_report import report_sections
 from toolkit.jobs.workflow_start import atom_counts, start_crystal
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.pair import LennardJones, pair_potential
@@ -97,6 +98,16 @@ def test_every_stage_leaves_its_numbers_and_the_report_shows_them(folder):
     for word in ("Ar81Kr27", "Voronoi", "Glass transition", "Elastic constants", "out of domain", "3.5e+15 K/s"):
         assert word in page
         assert word in markdown
+
+
+def test_a_melt_that_boils_is_called_so(folder, config):
+    results = json.loads((folder / "results.json").read_text())
+    request = parse_config(WorkflowConfig, config)
+    assert not any("Beware" in text for section in report_sections(request, results) for text in section.paragraphs)
+    results["quench"]["curve"]["volume_A3_per_atom"][0] *= 2.0
+    warned = [text for section in report_sections(request, results) for text in section.paragraphs if "Beware" in text]
+    assert len(warned) == 1
+    assert "quench" in warned[0]
 
 
 def test_a_finished_workflow_does_nothing_again_and_keeps_to_its_settings(folder, config):

@@ -26,6 +26,9 @@ ERRORS = {"energy_mae_meV_per_atom": "energy, meV/atom", "forces_mae_meV_per_A":
 PATH = ("Constant pressure of {pressure:g} GPa (stochastic cell rescaling, isotropic), time step {timestep:g} fs. "
         "Heated at {heating:.1e} K/s and quenched at {cooling:.1e} K/s. Each run starts where the last one ended, with "
         "fresh velocities. Metallic glasses are cooled at 1e5 to 1e7 K/s at most: this one keeps more of its liquid.")
+BOILED = ("Beware: {name} takes {ratio:.2f} times the volume of the start. No liquid metal does: it boils at this "
+          "temperature, or the potential does not hold it together (free-atom energies in the training data help).")
+MOST_EXPANSION = 1.4
 SHELL = ("The first fifth of each run is left out. The first shell ends at the first minimum of g(r). Short-range "
          "order: Warren–Cowley α = 1 − n_ab / (c_b n_a), negative when the two elements seek each other.")
 VORONOI = ("Cells by voro++ through freud; faces below 0.5 % of the surface of their cell are not counted. "
@@ -93,12 +96,14 @@ def _path(config: WorkflowConfig, results: Results) -> Section:
     header = ["run", "steps", "ps", "T at the end, K", "V at the end, Å³/atom", "E at the end, eV/atom", "steps/s"]
     start = results["start"]
     first = f"{start['num_atoms']} atoms, {start['formula']}, {start['volume_A3_per_atom']:.2f} Å³/atom at the start."
+    ratios = {name: max(results[name]["curve"]["volume_A3_per_atom"]) / start["volume_A3_per_atom"] for name in RUNS}
+    beware = [BOILED.format(name=name, ratio=ratio) for name, ratio in ratios.items() if ratio > MOST_EXPANSION]
     offsets = np.cumsum([0.0, *(results[name]["curve"]["time_ps"][-1] for name in RUNS[:-1])])
     time = np.concatenate([offset + np.array(results[name]["curve"]["time_ps"])
                            for offset, name in zip(offsets, RUNS, strict=True)])
     figures = [curves(time, {"": np.concatenate([results[name]["curve"][key] for name in RUNS])}, "time, ps", label)
                for key, label in (("temperature_K", "temperature, K"), ("volume_A3_per_atom", "volume, Å³/atom"))]
-    return Section("Heating, melt, quench, glass", [first, text], [Table(header, rows)], figures)
+    return Section("Heating, melt, quench, glass", [first, text, *beware], [Table(header, rows)], figures)
 
 
 def _distances(structure: Results) -> Section:
