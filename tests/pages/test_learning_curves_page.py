@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from typer.testing import CliRunner
 
 from tests.pages.test_pages import texts
@@ -56,7 +55,9 @@ class Finished:
 def curve(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A learning curve that was stopped within its third run and then continued as the same job."""
     folder, config = create_run_dir("learningcurve", tmp_path_factory.mktemp("runs")), REQUEST.model_dump(mode="json")
-    first = run_task("learningcurve", config, folder, reporter=StopInside("l_max 0, 16 frames"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("toolkit.jobs.reporter.LOOK_FOR_STOP_EVERY_S", -1.0)  # these runs are over in less time
+        first = run_task("learningcurve", config, folder, reporter=StopInside("l_max 0, 16 frames"))
     return Finished(folder, first, run_task("learningcurve", config, folder, resume=True))
 
 
