@@ -123,7 +123,7 @@ def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:
 
 
 def total_charge(atoms: Atoms) -> float:
-    """The charge of a structure, e: `atoms.info["charge"]`, else 0. Raises DataError when that is not a finite number."""
+    """The charge of a structure, e: `atoms.info["charge"]`, else 0. Raises DataError when that is no finite number."""
     charge = np.asarray(atoms.info.get("charge", 0.0))
     if charge.size != 1 or charge.dtype.kind not in "iuf" or not np.isfinite(charge).all():
         raise DataError(f"found the charge {atoms.info['charge']!r}, expected one number, in units of e",

@@ -48,7 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = {}
     for name, options in (("local", []), ("charges", ["--set", "model.long_range.smearing_A=0.7"])):
         runs[name] = folder / name
-        command = ["train", str(folder / "ions.yaml"), *options, "-o", str(runs[name]), "--json", str(folder / f"{name}.json")]
+        command = ["train", str(folder / "ions.yaml"), *options, "-o", str(runs[name])]
         answer = CliRunner().invoke(app, command)
         assert answer.exit_code == 0, answer.output
     return runs
