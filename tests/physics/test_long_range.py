@@ -24,15 +24,16 @@ from toolkit.models.potential import Potential, build_potential
 SPECIES = ("H", "C", "O")
 SMALL = {"nequip": {"num_layers": 2, "l_max": 1}, "allegro": {"num_layers": 1, "l_max": 1, "num_scalar_features": 8},
          "atom_gnn": {"num_layers": 2}, "atom_mlp": {"l_max": 1}}
-MADELUNG = {"NaCl": ("rocksalt", 5.64, 0.5, 1.747564594633), "CsCl": ("cesiumchloride", 4.12, math.sqrt(0.75), 1.762674773070),
+MADELUNG = {"NaCl": ("rocksalt", 5.64, 0.5, 1.747564594633),
+            "CsCl": ("cesiumchloride", 4.12, math.sqrt(0.75), 1.762674773070),
             "ZnS": ("zincblende", 5.41, math.sqrt(3.0) / 4.0, 1.638055053389)}
-"""Structure, lattice constant, nearest distance in lattice constants, constant of that distance (Crandall 1998)."""
+"""Structure, lattice constant, nearest distance in lattice constants, constant of that distance."""
 
 
 def _potential(architecture: str = "atom_mlp", species: tuple[str, ...] = SPECIES, long_range: dict | None = None,
                **changes) -> Potential:
-    values = {"architecture": architecture, "species": species, "r_max": 4.0, "num_features": 8, "avg_num_neighbors": 8.0,
-              "seed": 3, "long_range": {"smearing_A": 0.8, **(long_range or {})}, **SMALL[architecture], **changes}
+    values = {"architecture": architecture, "species": species, "r_max": 4.0, "num_features": 8, "seed": 3,
+              "avg_num_neighbors": 8.0, "long_range": {"smearing_A": 0.8, **(long_range or {})}, **SMALL[architecture], **changes}
     return build_potential(parse_config(ModelConfig, values), dtype="float64")
 
 
