@@ -33,7 +33,8 @@ MADELUNG = {"NaCl": ("rocksalt", 5.64, 0.5, 1.747564594633),
 def _potential(architecture: str = "atom_mlp", species: tuple[str, ...] = SPECIES, long_range: dict | None = None,
                **changes) -> Potential:
     values = {"architecture": architecture, "species": species, "r_max": 4.0, "num_features": 8, "seed": 3,
-              "avg_num_neighbors": 8.0, "long_range": {"smearing_A": 0.8, **(long_range or {})}, **SMALL[architecture], **changes}
+              "avg_num_neighbors": 8.0, "long_range": {"smearing_A": 0.8, **(long_range or {})},
+              **SMALL[architecture], **changes}
     return build_potential(parse_config(ModelConfig, values), dtype="float64")
 
 
