@@ -8,13 +8,14 @@ from typing import Any
 import streamlit as st
 
 from toolkit.config import TrainConfig
+from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
 from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
-from toolkit.ui.training import checked, choose_data, go_on_with_model, pick_start, show_texts, start_section
+from toolkit.ui.training import checked, choose_data, choose_model, go_on_with_model, pick_start, show_texts, start_section
 
 DATA = (
     FormField("data.split.method", "Split"),
@@ -25,6 +26,7 @@ DATA = (
     FormField("data.split.seed", "Split seed"),
 )
 MODEL = (
+    FormField("model.architecture", "Architecture", options=tuple(ARCHITECTURE_FIELDS)),
     FormField("model.r_max", "Cutoff radius, Å"),
     FormField("model.num_layers", "Layers"),
     FormField("model.l_max", "Largest degree l"),
@@ -46,8 +48,8 @@ MACHINE = (
 SECTIONS = (
     ("Data", r"Test frames are looked at once, at the end.", DATA),
     ("Model", r"$E = \sum_i E_i$ over atoms, $F_i = -\partial E / \partial x_i$; each $E_i$ depends on what lies "
-              r"within the cutoff times layers ([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).",
-     MODEL),
+              r"within the cutoff, in NequIP and AtomGNN times layers "
+              r"([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).", MODEL),
     ("Learning", r"Loss: $w_E \, \langle (\Delta E / N)^2 \rangle + w_F \, \langle |\Delta F|^2 \rangle / 3$, "
                  r"lowered by [Adam](https://arxiv.org/abs/1412.6980).", LEARNING),
     ("Machine", r"One job at a time has the GPU; others wait for it.", MACHINE),
@@ -92,7 +94,7 @@ def _widgets(values: dict[str, Any]) -> dict[str, Any]:
         if fields is DATA:
             values = choose_data(values)
         with st.container(horizontal=True):
-            values = draw_form("train", TrainConfig, fields, values)
+            values = choose_model(values, fields) if fields is MODEL else draw_form("train", TrainConfig, fields, values)
     return values
 
 

@@ -48,6 +48,20 @@ def test_yaml_reaches_the_form_and_the_job(open_page, started: list[Path]) -> No
     assert (config["loss"]["kind"], config["model"]["r_max"], config["max_epochs"]) == ("huber", 3.5, 3)
 
 
+def test_another_architecture_starts_from_its_own_defaults(open_page, started: list[Path]) -> None:
+    at = open_page(PAGE)
+    at.number_input(key="train.model.r_max").set_value(3.5).run()
+    at.selectbox(key="train.model.architecture").select("atom_mlp").run()
+    assert not at.exception and not at.error
+    keys = {box.key for box in at.number_input}
+    assert "train.model.l_max" in keys and "train.model.num_layers" not in keys
+    assert "architecture: atom_mlp" in at.text_area(key="train.yaml").value
+    at.button(key="train.start").click().run()
+    model = json.loads((started[0] / "config.json").read_text())["model"]
+    assert {name: model[name] for name in ("architecture", "r_max", "zbl", "num_features")} == {
+        "architecture": "atom_mlp", "r_max": 3.5, "zbl": True, "num_features": 64}
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("data: {train: x}\nmodel: {r_maximum: 3}", "unknown field"), ("data: [", "not YAML"), ("", "expected a mapping"),
     ("data: {train: /etc/passwd}", "expected one inside"),

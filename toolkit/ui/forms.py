@@ -16,10 +16,14 @@ from toolkit.ui.explanations import explained
 
 @dataclass(frozen=True)
 class FormField:
-    """One field on a form. path : dotted, such as "model.r_max"; what it does is said in `explanations`."""
+    """One field on a form. path : dotted, such as "model.r_max"; what it does is said in `explanations`.
+
+    options : the choices of a text field that cannot say them itself
+    """
 
     path: str
     label: str
+    options: tuple[str, ...] = ()
 
 
 def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormField],
@@ -38,7 +42,8 @@ def draw_form(page: str, config_class: type[BaseModel], fields: Sequence[FormFie
         default = group.get(last, info.get_default(call_default_factory=True))
         shared = {"label": field.label, "key": f"{page}.{field.path}", "persist_state": "session",
                   "help": explained(f"{page.partition('.')[0]}.{field.path}")}
-        group[last] = _widget(shared, info, default)
+        options, kind = _kind(info.annotation)
+        group[last] = _widget(shared, info, default, field.options or options, kind)
     return result
 
 
@@ -48,9 +53,8 @@ def forget_form(page: str, fields: Sequence[FormField]) -> None:
         st.session_state.pop(f"{page}.{field.path}", None)
 
 
-def _widget(shared: dict[str, str], info: FieldInfo, default: Any) -> Any:
+def _widget(shared: dict[str, str], info: FieldInfo, default: Any, options: tuple[Any, ...], kind: type) -> Any:
     """The first value goes through the session: given to the widget it would not reach a browser that shows another."""
-    options, kind = _kind(info.annotation)
     key = shared["key"]
     if options:
         st.session_state.setdefault(key, default)

@@ -12,20 +12,21 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from toolkit.config import TrainConfig, load_config, parse_config
+from toolkit.config import ModelConfig, TrainConfig, load_config, parse_config
+from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
 from toolkit.jobs.scripts import training_script
 from toolkit.ui.choices import check_sources, model_choices, pick_source, presets, source_label
 from toolkit.ui.explanations import explained
-from toolkit.ui.forms import FormField, forget_form
+from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
 from toolkit.ui.runs import start_job, watch
 
 PAGE = "train"
 BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
-CLONED, BUDGET = f"{PAGE}.cloned", f"{PAGE}.budget"
+CLONED, BUDGET, DRAWN = f"{PAGE}.cloned", f"{PAGE}.budget", f"{PAGE}.drawn"
 PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
 SPLIT = "Split from the data"
 MB, GB = 1e6, 1e9
@@ -75,6 +76,24 @@ def choose_data(values: dict[str, Any]) -> dict[str, Any]:
         data |= {"train": source, "val": None, "energy_key": None, "forces_key": None, "stress_key": None}
     data["test"] = test or None
     return {**values, "data": data}
+
+
+def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[str, Any]:
+    """Widgets for the architecture and for those of `fields` that it has; a copy of `values` with what was chosen.
+
+    Another architecture starts from its own defaults; the cutoff stays.
+    """
+    before = values["model"]["architecture"]
+    chosen = draw_form(PAGE, TrainConfig, fields[:1], values)
+    architecture = chosen["model"]["architecture"]
+    if st.session_state.get(DRAWN, before) != architecture:
+        forget_form(PAGE, [field for field in fields[1:] if field.path != "model.r_max"])
+    st.session_state[DRAWN] = architecture
+    foreign = frozenset().union(*ARCHITECTURE_FIELDS.values()) - ARCHITECTURE_FIELDS[architecture]
+    if architecture != before:
+        own = {"architecture": architecture, "r_max": values["model"]["r_max"]}
+        chosen["model"] = parse_config(ModelConfig, own).model_dump(mode="json")
+    return draw_form(PAGE, TrainConfig, [field for field in fields[1:] if field.path.split(".")[1] not in foreign], chosen)
 
 
 def checked(values: dict[str, Any]) -> TrainConfig:
