@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
+from tests.stopping import run_until
 from toolkit.config import load_config, parse_config
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.ase_calculator import Calculator
@@ -23,23 +24,8 @@ from toolkit.jobs.workflow_report import report_sections
 from toolkit.jobs.workflow_start import atom_counts, start_crystal
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.pair import LennardJones, pair_potential
-from toolkit.progress import SilentReporter
 
 STAGES = ["train", "errors", "start", "heating", "melt", "quench", "glass", "structure", "transition", "elastic"]
-
-
-class StopInside(SilentReporter):
-    """Asks to stop once a stage with this title has begun to move."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._seen = 0
-
-    def update(self, step: int, total: int, message: str = "") -> None:
-        self._seen += self._title in message and step > 0
-
-    def should_stop(self) -> bool:
-        return self._seen > 0
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +60,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def folder(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workflow that was stopped in its quench and then continued as the same job."""
     folder = tmp_path_factory.mktemp("runs") / "workflow"
-    first = run_task("workflow", config, folder, reporter=StopInside("Quench"))
+    first = run_until("Quench", "workflow", config, folder)
     assert list(first) == STAGES[:5]
     assert read_status(folder).state == "stopped"
     assert list(run_task("workflow", config, folder, resume=True)) == STAGES

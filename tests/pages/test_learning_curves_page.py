@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.pages.test_pages import texts
+from tests.stopping import run_until
 from toolkit.cli import app
 from toolkit.config import OptimizerConfig, TrainConfig, load_config, parse_config, save_config
 from toolkit.errors import ConfigError, DataError
@@ -20,7 +21,6 @@ from toolkit.jobs.learning_curve_report import RESULTS, TABLE
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
-from toolkit.progress import SilentReporter
 from toolkit.training.trainer import train
 
 RECIPE = parse_config(TrainConfig, {
@@ -28,20 +28,6 @@ RECIPE = parse_config(TrainConfig, {
     "model": {"r_max": 3.0, "num_layers": 1, "num_features": [4, 2], "l_max": 1, "radial_mlp_width": 8},
     "max_epochs": 2, "device": "cpu", "backend": "reference"})
 REQUEST = LearningCurveRequest(recipe=RECIPE, train_sizes=(4, 8, 16), l_max=(0, 1))
-
-
-class StopInside(SilentReporter):
-    """Asks to stop once the named run has made a step."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._seen = False
-
-    def update(self, step: int, total: int, message: str = "") -> None:
-        self._seen |= self._title in message and "epoch" in message
-
-    def should_stop(self) -> bool:
-        return self._seen
 
 
 @dataclass(frozen=True)
@@ -55,9 +41,7 @@ class Finished:
 def curve(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A learning curve that was stopped within its third run and then continued as the same job."""
     folder, config = create_run_dir("learningcurve", tmp_path_factory.mktemp("runs")), REQUEST.model_dump(mode="json")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("toolkit.jobs.reporter.LOOK_FOR_STOP_EVERY_S", -1.0)  # these runs are over in less time
-        first = run_task("learningcurve", config, folder, reporter=StopInside("l_max 0, 16 frames"))
+    first = run_until("l_max 0, 16 frames, seed 0 · epoch", "learningcurve", config, folder)
     return Finished(folder, first, run_task("learningcurve", config, folder, resume=True))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from tests.stopping import run_until
 from toolkit.analysis.normal_modes import normal_modes
 from toolkit.errors import ConfigError, DataError
 from toolkit.jobs import launcher
@@ -24,25 +25,10 @@ from toolkit.jobs.study_report import write_reports
 from toolkit.jobs.study_script import script
 from toolkit.jobs.tasks import run_task
 from toolkit.md.trajectory import Trajectory
-from toolkit.progress import SilentReporter
 
 SHORT = StudyConfig(equilibration_ps=0.02, nve_ps=0.08, nvt_ps=0.05, nvt_replicas=2, resolution_cm1=500.0, seed=4)
 REQUEST = StudyRequest(model="aspirin_xtb", structure="embedded:aspirin", study=SHORT, device="cpu",
                        backend="reference")  # nothing to compile first
-
-
-class StopInside(SilentReporter):
-    """Asks to stop once the named stage has made some steps."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._seen = False
-
-    def update(self, step: int, total: int, message: str = "") -> None:
-        self._seen |= self._title in message and step > 0
-
-    def should_stop(self) -> bool:
-        return self._seen
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     """A study that was stopped in its first simulation at constant energy and then continued as the same job."""
     folder = create_run_dir("study", tmp_path_factory.mktemp("runs"))
     config = REQUEST.model_dump(mode="json")
-    first = run_task("study", config, folder, reporter=StopInside("Constant energy, float64"))
+    first = run_until("Constant energy, float64", "study", config, folder)
     with Trajectory(folder / "nve_float64.h5") as trajectory:
         steps = trajectory.steps_done
     yield Finished(folder, first, steps, run_task("study", config, folder, resume=True))

@@ -89,11 +89,12 @@ def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[st
     if st.session_state.get(DRAWN, before) != architecture:
         forget_form(PAGE, [field for field in fields[1:] if field.path != "model.r_max"])
     st.session_state[DRAWN] = architecture
-    foreign = frozenset().union(*ARCHITECTURE_FIELDS.values()) - ARCHITECTURE_FIELDS[architecture]
+    foreign = {f"model.{name}" for name in frozenset().union(*ARCHITECTURE_FIELDS.values())
+               - ARCHITECTURE_FIELDS[architecture]}
     if architecture != before:
         own = {"architecture": architecture, "r_max": values["model"]["r_max"]}
         chosen["model"] = parse_config(ModelConfig, own).model_dump(mode="json")
-    return draw_form(PAGE, TrainConfig, [field for field in fields[1:] if field.path.split(".")[1] not in foreign], chosen)
+    return draw_form(PAGE, TrainConfig, [field for field in fields[1:] if field.path not in foreign], chosen)
 
 
 def checked(values: dict[str, Any]) -> TrainConfig:
