@@ -63,6 +63,12 @@ class DataConfig(StrictModel):
     stress_key: str | None = None
     isolated_atom_energies: dict[str, float] | None = Field(None, description="eV per element; or found in the file")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_source(cls, values: Any) -> Any:
+        """A source alone means its frames with detected units."""
+        return {"train": values} if isinstance(values, str) else values
+
 
 class LossConfig(StrictModel):
     """Weights of the terms: energy per atom (eV/atom), forces (eV/Å), stress (eV/Å³), each a mean of `kind`."""

@@ -36,6 +36,13 @@ def fill(tab: playwright.Page, **numbers: float) -> None:
         settled(tab)
 
 
+def choose_what_was_made(tab: playwright.Page) -> None:
+    """The trained model, and a structure from the uploaded file."""
+    choose(tab, "^Model", re.compile("train"))
+    choose(tab, "^Structure", "Uploaded file")
+    choose(tab, "Uploaded before", FILE)
+
+
 def settled(tab: playwright.Page) -> None:
     """Wait until the server has drawn everything."""
     tab.wait_for_timeout(300)
@@ -99,9 +106,7 @@ def train(browser: Browser) -> None:
 
 def simulate(browser: Browser) -> None:
     tab = browser.open("Molecular_Dynamics")
-    choose(tab, "^Model", re.compile("train"))
-    choose(tab, "^Structure", "Uploaded file")
-    choose(tab, "Uploaded before", FILE)
+    choose_what_was_made(tab)
     tab.get_by_test_id("stButtonGroup").get_by_text("energy conservation").click()
     settled(tab)
     fill(tab, Steps=2000)
@@ -119,9 +124,7 @@ def simulate(browser: Browser) -> None:
 
 def compare_with_modes(browser: Browser) -> None:
     tab = browser.open("Spectra")
-    choose(tab, "^Model", re.compile("train"))
-    choose(tab, "^Structure", "Uploaded file")
-    choose(tab, "Uploaded before", FILE)
+    choose_what_was_made(tab)
     press(tab, "Compute the normal modes")
     state(tab, "finished", patience_s=240.0)
     wait_until(lambda: molecule_is_drawn(tab), "a mode on the canvas")
@@ -135,9 +138,7 @@ def compare_with_modes(browser: Browser) -> None:
 
 def report(browser: Browser) -> None:
     tab = browser.open("Study")
-    choose(tab, "^Model", re.compile("train"))
-    choose(tab, "^Structure", "Uploaded file")
-    choose(tab, "Uploaded before", FILE)
+    choose_what_was_made(tab)
     fill(tab, **{"Constant energy, ps": 0.5, "Heat bath, ps": 0.5})
     press(tab, "Start the study")
     state(tab, "finished", patience_s=600.0)

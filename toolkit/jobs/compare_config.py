@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from toolkit.config import DataConfig, MDConfig, StrictModel
 from toolkit.jobs.requests import Part
@@ -36,12 +36,6 @@ class CompareRequest(StrictModel):
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     backend: str = "auto"
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _from_source(cls, value: Any) -> Any:
-        """A source alone means the file with its detected units."""
-        return {"train": value} if isinstance(value, str) else value
 
     def md(self) -> MDConfig:
         """The simulation that every model has to survive."""

@@ -35,12 +35,6 @@ class StabilityRequest(StrictModel):
     dtype: Literal["float32", "float64"] = "float32"
     backend: str = "auto"
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _from_source(cls, value: Any) -> Any:
-        """A source alone means the file with its detected units."""
-        return {"train": value} if isinstance(value, str) else value
-
     @field_validator("temperatures_K", mode="before")
     @classmethod
     def _from_words(cls, value: Any) -> Any:
