@@ -110,7 +110,7 @@ def test_first_run_leads_to_a_moving_molecule(browser: Browser) -> None:
 def test_training_survives_a_reload_stops_and_resumes(browser: Browser) -> None:
     tab = browser.open("Train")
     for label, value in (("Training frames", 60), ("Validation frames", 20), ("Test frames", 20), ("Epochs", 2000),
-                         ("Channels", 4), ("l max", 1), ("Layers", 2)):
+                         ("Channels", 4), ("Largest degree l", 1), ("Layers", 2)):
         tab.get_by_role("spinbutton", name=label, exact=True).fill(str(value))
         tab.keyboard.press("Enter")
     tab.get_by_test_id("stStatusWidget").wait_for(state="detached")

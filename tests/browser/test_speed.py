@@ -71,7 +71,8 @@ def test_the_first_page_is_there_in_two_seconds(browser: Browser) -> None:
         start = time.perf_counter()
         tab.goto(browser.address)
         title_s = seconds_until(tab, TITLE, start, "Equivariant")
-        times.append((tab.evaluate(FIRST_PAINT) / 1000.0, title_s))
+        paint_ms = tab.wait_for_function(FIRST_PAINT).json_value()  # noted by the browser a moment later
+        times.append((paint_ms / 1000.0, title_s))
         tab.context.close()
     paint_s, title_s = (statistics.median(column) for column in zip(*times, strict=True))
     busy = slowdown()
