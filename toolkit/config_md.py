@@ -10,6 +10,11 @@ from typing_extensions import Self
 from toolkit.config_base import StrictModel
 
 
+def steps_in(duration_fs: float, timestep_fs: float) -> int:
+    """The number of steps nearest to a duration, at least one."""
+    return max(1, round(duration_fs / timestep_fs))
+
+
 class MDConfig(StrictModel):
     """A molecular dynamics run. Replicas start from one structure with independent velocities and noise.
 

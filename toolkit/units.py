@@ -16,6 +16,7 @@ HARTREE_EV = _ase.Hartree
 RYDBERG_EV = _ase.Rydberg
 BOHR_A = _ase.Bohr
 NM_A = 10.0
+FS_PER_PS = 1000.0
 EV_PER_A3_GPA = 1.0 / _ase.GPa
 """One eV/Å³ in GPa."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from toolkit.models.checkpoint import MAX_CONFIG_BYTES
 from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_text_atomic
+from toolkit.storage import file_sha256, write_text_atomic
 from toolkit.training.card import device_name, software_versions
 
 FILE_NAME = "passport.json"
@@ -98,7 +97,7 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
         structures={name: _describe(atoms) for name, atoms in structures.items()},
         model=f"{potential.config.architecture} for {', '.join(potential.species)}, "
               f"{potential.num_parameters} parameters",
-        weights_sha256=hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest() if folder else None,
+        weights_sha256=file_sha256(folder / "weights.safetensors") if folder else None,
         device=device_name(potential.device),
         complete=complete,
     )

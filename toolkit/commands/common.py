@@ -22,6 +22,12 @@ OutputFolder = Annotated[Path | None, typer.Option("-o", metavar="DIR", help="de
 Model = Annotated[str, typer.Argument(help="a name under trained_models/, a model folder or a run folder")]
 
 
+def check_resume(resume: bool, output: Path | None) -> None:
+    """Raises ConfigError for `--resume` without the folder of what is resumed."""
+    if resume and output is None:
+        raise ConfigError("found --resume without a folder", "add -o DIR, the folder to go on in")
+
+
 def guarded(function: Callable[..., int]) -> Callable[..., None]:
     """Turn a returned code, a user's mistake or an interrupt into the process's exit code."""
 

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, guarded, read_options
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, check_resume, guarded, read_options
 from toolkit.config import TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_result
-from toolkit.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -35,8 +34,7 @@ def learning_curve(
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.tasks import run_task
 
-    if resume and output is None:
-        raise ConfigError("found --resume without a folder", "add -o DIR, the folder to go on in")
+    check_resume(resume, output)
     fields, = read_options(context.args, LearningCurveRequest)
     recipe = load_config(TrainConfig, config, overrides)
     request = parse_config(LearningCurveRequest, {**fields, "recipe": recipe.model_dump(mode="json")})

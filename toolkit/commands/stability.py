@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, OutputFolder, Structure, guarded, read_options
+from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, OutputFolder, Structure, check_resume, guarded,
+                                     read_options)
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_result
-from toolkit.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -35,8 +35,7 @@ def stability(
     from toolkit.jobs.stability_config import StabilityRequest
     from toolkit.jobs.tasks import run_task
 
-    if resume and output is None:
-        raise ConfigError("found --resume without a folder", "add -o DIR, the folder to go on in")
+    check_resume(resume, output)
     fields, = read_options(context.args, StabilityRequest)
     request = parse_config(StabilityRequest, {"model": model, "structure": structure, **fields})
     folder = output or create_run_dir("stability")

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import JsonFile, OutputFolder, guarded
+from toolkit.commands.common import JsonFile, OutputFolder, check_resume, guarded
 from toolkit.config import load_config
 from toolkit.console import ConsoleReporter, show_result
-from toolkit.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -30,8 +29,7 @@ def workflow(
     from toolkit.jobs.workflow_config import WorkflowConfig
     from toolkit.jobs.workflow_report import headline
 
-    if resume and output is None:
-        raise ConfigError("found --resume without a folder", "add -o DIR, the folder to go on in")
+    check_resume(resume, output)
     request = load_config(WorkflowConfig, config, overrides)
     folder = output or create_run_dir("workflow")
     with ConsoleReporter() as reporter:

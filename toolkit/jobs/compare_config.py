@@ -7,9 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.config_md import steps_in
 from toolkit.jobs.requests import Part
+from toolkit.units import FS_PER_PS
 
-FS_PER_PS = 1000.0
 SAVE_EVERY_FS = 5.0
 
 
@@ -40,5 +41,5 @@ class CompareRequest(StrictModel):
     def md(self) -> MDConfig:
         """The simulation that every model has to survive."""
         return MDConfig(ensemble="langevin", temperature_K=self.temperature_K, timestep_fs=self.timestep_fs,
-                        steps=max(1, round(self.md_ps * FS_PER_PS / self.timestep_fs)), replicas=self.replicas,
-                        save_every=max(1, round(SAVE_EVERY_FS / self.timestep_fs)), seed=self.seed)
+                        steps=steps_in(self.md_ps * FS_PER_PS, self.timestep_fs), replicas=self.replicas,
+                        save_every=steps_in(SAVE_EVERY_FS, self.timestep_fs), seed=self.seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import platform
 import sys
 from collections.abc import Container, Iterator
@@ -20,13 +19,12 @@ from toolkit.jobs.sources import RUN_PREFIX
 from toolkit.models.folders import find_model
 from toolkit.models.potential import resolve_device
 from toolkit.progress import Reporter
-from toolkit.storage import write_json
+from toolkit.storage import file_sha256, write_json
 from toolkit.training.card import device_name, software_versions
 
 FILE = "environment.json"
 SOURCES = ("train", "val", "test", "index_file", "structure", "model", "models")
 """Fields of a configuration that name data or a model."""
-BLOCK_BYTES = 1 << 20
 
 
 def recorded(task: Task) -> Task:
@@ -56,14 +54,14 @@ def record_results(run_dir: Path, config: dict[str, Any]) -> None:
     noted["inputs_sha256"] = known | input_hashes(config, leave_out=known)
     weights = run_dir / "model" / "weights.safetensors"
     if weights.is_file():
-        noted["weights_sha256"] = sha256(weights)
+        noted["weights_sha256"] = file_sha256(weights)
     write_json(noted, run_dir / FILE)
 
 
 def input_hashes(config: dict[str, Any], leave_out: Container[str] = ()) -> dict[str, str]:
     """Source -> SHA-256 of its file, for all that a configuration names and that is on this disk."""
     files = {source: source_file(source) for source in named_sources(config) if source not in leave_out}
-    return {source: sha256(path) for source, path in files.items() if path is not None}
+    return {source: file_sha256(path) for source, path in files.items() if path is not None}
 
 
 def named_sources(config: dict[str, Any]) -> Iterator[str]:
@@ -93,12 +91,3 @@ def _locate(source: str) -> Path:
         return find_run(name) / "trajectory.h5"
     path = Path(source).expanduser()
     return path if path.is_file() else find_model(source) / "weights.safetensors"
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, read block by block."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

@@ -23,14 +23,13 @@ from toolkit.config import StrictModel, TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, ModelError, StorageError
-from toolkit.jobs.environment import sha256
 from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.models.checkpoint import read_model_config
 from toolkit.models.folders import find_model, models_folder
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
 from toolkit.models.uncertainty import TENSORS as UNCERTAINTY_TENSORS
-from toolkit.storage import replacing, write_json, write_text_atomic
+from toolkit.storage import file_sha256, replacing, write_json, write_text_atomic
 from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.stability_card import STABILITY, stability_section
@@ -70,7 +69,8 @@ def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> 
     chosen = np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int)
     write_sample([frames[k] for k in chosen], folder / SAMPLE)
     metrics |= {"shipped": told.model_dump(), "sample": {
-        "file": SAMPLE, "of_test_frames": chosen.tolist(), "weights_sha256": sha256(folder / "weights.safetensors"),
+        "file": SAMPLE, "of_test_frames": chosen.tolist(),
+        "weights_sha256": file_sha256(folder / "weights.safetensors"),
         **_sample_errors(folder)}}
     write_json(metrics, folder / METRICS)
     write_card_again(folder)
@@ -142,7 +142,7 @@ def _problems(folder: Path) -> Iterator[str]:
     if not sample or not (folder / SAMPLE).is_file():
         yield "there is no sample to check it by"
         return
-    weights = sha256(folder / "weights.safetensors")
+    weights = file_sha256(folder / "weights.safetensors")
     found = _sample_errors(folder)
     for name, value in found.items():
         if isinstance(value, float) and not math.isclose(value, sample[name], rel_tol=RELATIVE_TOLERANCE):

@@ -19,11 +19,10 @@ from toolkit.checks.passport import with_section
 from toolkit.config import parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
-from toolkit.jobs.environment import sha256
 from toolkit.jobs.frames import open_frames
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
-from toolkit.jobs.stability_config import FS_PER_PS, StabilityRequest
+from toolkit.jobs.stability_config import StabilityRequest
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import EQUILIBRATION_FRACTION, summarize
@@ -31,9 +30,10 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_json, write_text_atomic
+from toolkit.storage import file_sha256, write_json, write_text_atomic
 from toolkit.training.card import device_name
 from toolkit.training.stability_card import STABILITY, stability_section
+from toolkit.units import FS_PER_PS
 
 KEPT = ("stable_fraction", "stable_fraction_low", "stable_fraction_high", "temperature_mean_K", "temperature_sem_K",
         "replica_steps_per_s")
@@ -75,7 +75,7 @@ def record_stability(result: Result, model: str) -> Path:
     Raises JobError for one that is not complete or was made with other weights.
     """
     folder = find_model(model)
-    if not result["complete"] or result["weights_sha256"] != sha256(folder / "weights.safetensors"):
+    if not result["complete"] or result["weights_sha256"] != file_sha256(folder / "weights.safetensors"):
         raise JobError(f"found a record that is not complete, or not of the weights in {folder}", "resume it first")
     write_json(result, folder / STABILITY)
     card = folder / "CARD.md"
@@ -87,7 +87,7 @@ def record_stability(result: Result, model: str) -> Path:
 def _conditions(request: StabilityRequest) -> Result:
     potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
     config = request.md(request.temperatures_K[0])
-    return {"weights_sha256": sha256(find_model(request.model) / "weights.safetensors"),
+    return {"weights_sha256": file_sha256(find_model(request.model) / "weights.safetensors"),
             "structure": Path(request.structure).name, "frame": request.frame,
             "reference": None if request.data is None else Path(request.data.train).name,
             "reference_temperature_K": request.reference_temperature_K, "bin_width_A": BIN_WIDTH_A,

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from toolkit.config import DataConfig, MDConfig, StrictModel
-
-FS_PER_PS = 1000.0
+from toolkit.config_md import steps_in
+from toolkit.units import FS_PER_PS
 
 
 class StabilityRequest(StrictModel):
@@ -45,5 +45,5 @@ class StabilityRequest(StrictModel):
         """The simulation at one temperature."""
         return MDConfig(ensemble="langevin", temperature_K=temperature_K, timestep_fs=self.timestep_fs,
                         friction_per_fs=self.friction_per_fs, replicas=self.replicas, seed=self.seed,
-                        steps=max(1, round(self.ps * FS_PER_PS / self.timestep_fs)),
-                        save_every=max(1, round(self.save_every_fs / self.timestep_fs)))
+                        steps=steps_in(self.ps * FS_PER_PS, self.timestep_fs),
+                        save_every=steps_in(self.save_every_fs, self.timestep_fs))

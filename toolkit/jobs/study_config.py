@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from toolkit.config import MDConfig, StrictModel
-
-PS = 1000.0
+from toolkit.config_md import steps_in
+from toolkit.units import FS_PER_PS
 
 
 class StudyConfig(StrictModel):
@@ -45,8 +45,8 @@ class StudyConfig(StrictModel):
 
     def _run(self, ensemble: str, length_ps: float, save_every_fs: float) -> MDConfig:
         return MDConfig(ensemble=ensemble, temperature_K=self.temperature_K, timestep_fs=self.timestep_fs,
-                        friction_per_fs=self.friction_per_fs, steps=max(1, round(length_ps * PS / self.timestep_fs)),
-                        save_every=max(1, round(save_every_fs / self.timestep_fs)), seed=self.seed)
+                        friction_per_fs=self.friction_per_fs, steps=steps_in(length_ps * FS_PER_PS, self.timestep_fs),
+                        save_every=steps_in(save_every_fs, self.timestep_fs), seed=self.seed)
 
 
 class StudyRequest(StrictModel):

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from toolkit.config import MDConfig, StrictModel, TrainConfig
+from toolkit.config_md import steps_in
+from toolkit.units import FS_PER_PS
 
 PER_PS = 1e-12
 """Seconds in a picosecond: rates are given in K/s, as the literature does."""
@@ -72,8 +74,8 @@ class MeltQuenchConfig(StrictModel):
     def _run(self, start_K: float, end_K: float, length_ps: float, number: int) -> MDConfig:
         return MDConfig(ensemble="npt", temperature_K=start_K, final_temperature_K=None if start_K == end_K else end_K,
                         pressure_GPa=self.pressure_GPa, timestep_fs=self.timestep_fs, thermostat_fs=self.thermostat_fs,
-                        barostat_fs=self.barostat_fs, steps=max(1, round(length_ps * 1e3 / self.timestep_fs)),
-                        save_every=max(1, round(self.save_every_fs / self.timestep_fs)), seed=self.seed + number)
+                        barostat_fs=self.barostat_fs, steps=steps_in(length_ps * FS_PER_PS, self.timestep_fs),
+                        save_every=steps_in(self.save_every_fs, self.timestep_fs), seed=self.seed + number)
 
 
 class ElasticConfig(StrictModel):

@@ -18,7 +18,6 @@ Technol. 5, 035006 (2024)). Each direction is a potential of the same architectu
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from toolkit.models.base import AtomisticModel
 from toolkit.models.checkpoint import load_tensors, read_header, save_tensors
 from toolkit.models.derivatives import readout_responses
 from toolkit.nn.mlp import ScalarMLP
-from toolkit.storage import write_text_atomic
+from toolkit.storage import file_sha256, write_text_atomic
 
 TENSORS, HEADER = "uncertainty.safetensors", "uncertainty.json"
 FORMAT_VERSION = 1
@@ -81,7 +80,8 @@ def save_uncertainty(uncertainty: LastLayerUncertainty, folder: str | Path) -> N
     """Write it beside the weights it belongs to. Raises StorageError."""
     folder = Path(folder)
     save_tensors({"directions": uncertainty.directions.cpu().contiguous()}, folder / TENSORS)
-    header = {"format_version": FORMAT_VERSION, "weights_sha256": _weights_sha256(folder), "weight": uncertainty.weight,
+    header = {"format_version": FORMAT_VERSION, "weights_sha256": file_sha256(folder / "weights.safetensors"),
+              "weight": uncertainty.weight,
               "forces_scale": uncertainty.forces_scale, "energy_scale": uncertainty.energy_scale,
               "about": uncertainty.about}
     write_text_atomic(folder / HEADER, json.dumps(header, indent=2, ensure_ascii=False) + "\n")
@@ -96,7 +96,7 @@ def load_uncertainty(folder: str | Path, model: AtomisticModel) -> LastLayerUnce
     if header.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{folder / HEADER} has format_version {header.get('format_version')!r}, this version reads "
                          f"{FORMAT_VERSION}", "fit it again, or update the toolkit")
-    if header.get("weights_sha256") != _weights_sha256(folder):
+    if header.get("weights_sha256") != file_sha256(folder / "weights.safetensors"):
         raise ModelError(f"{folder / TENSORS} was fitted for other weights than those beside it",
                          f"fit it again: toolkit uncertainty fit {folder}")
     weight = last_weight(model)
@@ -114,7 +114,3 @@ def load_uncertainty(folder: str | Path, model: AtomisticModel) -> LastLayerUnce
 def has_uncertainty(folder: str | Path) -> bool:
     """True when one was fitted for the model in this folder, perhaps for earlier weights."""
     return (Path(folder) / TENSORS).is_file()
-
-
-def _weights_sha256(folder: Path) -> str:
-    return hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from pathlib import Path
@@ -14,6 +13,7 @@ from toolkit.checks.result import CRITERIA
 from toolkit.jobs.requests import PassportRequest
 from toolkit.jobs.run_dir import Run, list_runs, read_json
 from toolkit.models.folders import find_model
+from toolkit.storage import file_sha256
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
 from toolkit.ui.runs import pick_run, start_job, watch
@@ -106,4 +106,4 @@ def _result(run: Run) -> None:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _sha256(path: str, modified: float) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return file_sha256(Path(path))
