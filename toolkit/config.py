@@ -87,9 +87,12 @@ class LossConfig(StrictModel):
 
 
 class OptimizerConfig(StrictModel):
-    """Adam or AdamW with warm-up, a schedule, gradient clipping and an exponential moving average of the weights."""
+    """Adam, AdamW or Muon (`training.muon`), warm-up, a schedule, gradient clipping and an exponential moving average.
 
-    name: Literal["adam", "adamw"] = "adam"
+    Learning rates of Adam and Muon mean about the same length of a step.
+    """
+
+    name: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float = Field(0.01, gt=0.0, le=1.0)
     weight_decay: float = Field(0.0, ge=0.0)
     amsgrad: bool = False
@@ -101,6 +104,12 @@ class OptimizerConfig(StrictModel):
     gradient_clip_norm: float | None = Field(10.0, gt=0.0)
     ema_decay: float = Field(0.99, ge=0.0, lt=1.0, description="0 switches the moving average off")
 
+    @model_validator(mode="after")
+    def _amsgrad_is_of_adam(self) -> Self:
+        if self.amsgrad and self.name == "muon":
+            raise ValueError("amsgrad is a variant of Adam, found name 'muon': leave it out")
+        return self
+
 
 class TrainConfig(StrictModel):
     """A whole training run. `device` auto means CUDA when present.
@@ -110,6 +119,10 @@ class TrainConfig(StrictModel):
     batch_size : frames per optimiser step; "auto" makes about 200 steps an epoch, at most 64 frames each
     max_edges_per_batch : edges (pairs within r_max) computed at once; a batch with more is computed in parts whose
         gradients are added up, the same step. None: as many as memory allows, predicted before the first step.
+    validate_every_epochs : epochs from one look at the validation set, with a checkpoint, to the next; plateaus are
+        counted in such looks
+    max_train_s : end in this time: the schedule then follows the clock where that is ahead of the epochs, so a cosine
+        reaches its end in time, and no two such runs are alike bit for bit
     """
 
     data: DataConfig
@@ -120,6 +133,8 @@ class TrainConfig(StrictModel):
     max_edges_per_batch: int | None = Field(None, ge=1)
     eval_batch_size: int = Field(50, ge=1)
     max_epochs: int = Field(100, ge=1)
+    max_train_s: float | None = Field(None, gt=0.0, description="end in this time, s, and the schedule with it")
+    validate_every_epochs: int = Field(1, ge=1)
     early_stop_patience_epochs: int | None = Field(None, ge=1)
     checkpoint_every_steps: int | None = Field(None, ge=1, description="also save inside an epoch, every so many steps")
     device: str = "auto"

@@ -19,7 +19,7 @@ class CapturedCall:
     """`function(*inputs)` for tensors of fixed shape, dtype and device; on CUDA recorded once and replayed.
 
     The function may change tensors it closes over in place (weights, optimiser state, buffers); it must not copy
-    anything to the host, branch on values, or create random numbers from generators that are not in `generators`.
+    anything to the host, branch on values, or draw random numbers (a replay would draw the same ones).
     It is called `WARMUP_CALLS` times before recording: `undo` must then put back what those calls changed.
     Elsewhere than on CUDA, and where recording fails (with a warning that says why), it is called as it is.
 
@@ -27,13 +27,13 @@ class CapturedCall:
     """
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor], *,
-                 generators: Sequence[torch.Generator] = (), undo: Callable[[], None] | None = None) -> None:
+                 undo: Callable[[], None] | None = None) -> None:
         self._function = function
         self._inputs = tuple(x.detach().clone() for x in inputs)
         self._outputs: tuple[Tensor, ...] = ()
         self._graph: torch.cuda.CUDAGraph | None = None
         if self._inputs and self._inputs[0].is_cuda:
-            self._record(generators, undo)
+            self._record(undo)
 
     @property
     def recorded(self) -> bool:
@@ -50,8 +50,7 @@ class CapturedCall:
         self._graph.replay()
         return self._outputs
 
-    def _record(self, generators: Sequence[torch.Generator], undo: Callable[[], None] | None) -> None:
-        states = [generator.get_state() for generator in generators]
+    def _record(self, undo: Callable[[], None] | None) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -59,8 +58,6 @@ class CapturedCall:
                 self._function(*self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph):
                 self._outputs = self._function(*self._inputs)
@@ -68,7 +65,5 @@ class CapturedCall:
         except RuntimeError as error:
             warnings.warn(f"this step could not be recorded as a CUDA graph and runs kernel by kernel, slower: {error}",
                           stacklevel=3)
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
         if undo is not None:
             undo()

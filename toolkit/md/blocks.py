@@ -23,6 +23,7 @@ from toolkit.md.frames import FrameBuffer
 from toolkit.md.guards import Guards
 from toolkit.md.integrators import ForceFunction, Step
 from toolkit.md.layout import Layout, frame_bytes
+from toolkit.md.noise import NoiseBuffers
 from toolkit.md.restart import RestartPoint
 from toolkit.md.run_files import MAX_WAITING_BYTES, RunFiles
 from toolkit.md.state import MOVING, MDState
@@ -110,15 +111,17 @@ class _Recording:
         self._forces = forces
         self._guards = guards
         self.frames = frames
-        self.state = replace(state, **{name: getattr(state, name).clone() for name in MOVING})
+        self._noise = NoiseBuffers(state.generator)
+        self.state = replace(state, noise=self._noise, **{name: getattr(state, name).clone() for name in MOVING})
         self._room = None if forces.never_rebuilds else int(EDGE_RESERVE * graph.num_edges) + 1
         self._graph = graph if self._room is None else fill_up(graph, self._room)
         self._num_replicas = len(state.replica_ids)
         self._good = torch.zeros((), dtype=torch.bool, device=state.positions.device)
         self._count = torch.zeros_like(state.step)
         self._step = make_step(self._compute)
-        self._call = CapturedCall(self._advance, (state.step,), generators=(state.generator,),
-                                  undo=lambda: self._reset(state))
+        before = state.generator.get_state()
+        self._call = CapturedCall(self._advance, (state.step,), undo=lambda: self._reset(state))
+        state.generator.set_state(before)
         self._reset(state)
 
     def load(self, state: MDState, graph: AtomicGraph) -> bool:
@@ -134,6 +137,7 @@ class _Recording:
 
     def advance(self) -> None:
         """One step, without waiting for it."""
+        self._noise.refill()
         step, = self._call(self.state.step)
         self.state = replace(self.state, step=step)
 
@@ -143,10 +147,11 @@ class _Recording:
 
     def copy_state(self) -> MDState:
         """The present state, safe from later steps."""
-        return replace(self.state, step=self.state.step.clone(),
+        return replace(self.state, noise=None, step=self.state.step.clone(),
                        **{name: getattr(self.state, name).clone() for name in MOVING})
 
     def _advance(self, step: Tensor) -> tuple[Tensor]:
+        self._noise.rewind()
         state = self._step(replace(self.state, step=step))
         bad = self._guards.failed(state)
         if self._room is not None:

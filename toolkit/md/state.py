@@ -14,6 +14,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from toolkit.md.noise import NoiseBuffers
 from toolkit.units import AMU_A2_PER_FS2_EV, KB_EV_PER_K
 
 MOVING = ("positions", "velocities", "forces", "potential_energies", "stress", "cell", "chain_velocities",
@@ -35,6 +36,7 @@ class MDState:
     start_K, heating_K : (R,), the thermostat's target at step 0 and its rise per step
     replica_ids : (R,) int64, ascending, which of the run's `num_replicas` these are
     generator : source of the thermal noise; same seed, same path
+    noise : where a recorded step reads its noise; None: it is drawn from the generator
     All but the integers are float64.
     """
 
@@ -56,6 +58,7 @@ class MDState:
     replica_ids: Tensor
     num_replicas: int
     generator: torch.Generator
+    noise: NoiseBuffers | None = None
 
     @property
     def kinetic_energies(self) -> Tensor:
@@ -90,14 +93,17 @@ class MDState:
 
     def gaussian(self, *shape: int) -> Tensor:
         """Standard normal numbers (R, *shape), drawn for retired replicas too: nobody's noise depends on them."""
-        noise = torch.randn((self.num_replicas, *shape), generator=self.generator, dtype=torch.float64,
-                            device=self.positions.device)
+        size = (self.num_replicas, *shape)
+        if self.noise is None:
+            noise = torch.randn(size, generator=self.generator, dtype=torch.float64, device=self.positions.device)
+        else:
+            noise = self.noise.draw(size)
         return noise if len(self.replica_ids) == self.num_replicas else noise[self.replica_ids]
 
 
 def tensor_names() -> list[str]:
     """The names of the tensors in an MDState."""
-    return [field.name for field in fields(MDState) if field.name not in ("num_replicas", "generator")]
+    return [field.name for field in fields(MDState) if field.name not in ("num_replicas", "generator", "noise")]
 
 
 def inertial_masses(atoms: Atoms, device: torch.device) -> Tensor:

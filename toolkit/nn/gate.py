@@ -47,12 +47,9 @@ class Gate(torch.nn.Module):
         """One (N, 2l+1, C) per irrep of irreps_in -> one per irrep of irreps_out."""
         parts = dict(zip((mul_ir.ir for mul_ir in self.irreps_in), features, strict=True))
         sizes = [m.mul for m in self._scalars if m.ir.p == 1]
-        even = list(parts[o3.Irrep("0e")].split(sizes + self._gates, dim=2)) if sizes or self._gates else []
+        even: list[Tensor] = []
+        if sizes or self._gates:  # even scalars and gates go through the same activation, at once
+            even = list(self._activations["1"](parts[o3.Irrep("0e")]).split(sizes + self._gates, dim=2))
         gates = even[len(sizes):]
-        outputs = []
-        for mul_ir in self._scalars:
-            x = even[0] if mul_ir.ir.p == 1 else parts[mul_ir.ir]
-            outputs.append(self._activations[str(mul_ir.ir.p)](x))
-        for mul_ir, gate in zip(self._tensors, gates, strict=True):
-            outputs.append(parts[mul_ir.ir] * self._activations["1"](gate))
-        return outputs
+        outputs = [even[0] if mul_ir.ir.p == 1 else self._activations["-1"](parts[mul_ir.ir]) for mul_ir in self._scalars]
+        return outputs + [parts[mul_ir.ir] * gate for mul_ir, gate in zip(self._tensors, gates, strict=True)]

@@ -8,6 +8,8 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
+from toolkit.nn.scaling import scaled
+
 
 class EquivariantLinear(torch.nn.Module):
     """Mixes channels of equal (l, parity): out = x W / √C_in. Irreps absent from the input come out as zeros."""
@@ -29,7 +31,7 @@ class EquivariantLinear(torch.nn.Module):
         self.folded = self._matrices(factor)
 
     def _matrices(self, factor: float) -> list[Tensor]:
-        return [weight * (scale * factor) for weight, scale in zip(self.weights, self._scales, strict=True)]
+        return scaled(list(self.weights), [scale * factor for scale in self._scales])
 
     def forward(self, features: list[Tensor], factor: float = 1.0) -> list[Tensor]:
         """One (N, 2l+1, C_in) per irrep of irreps_in -> one (N, 2l+1, C_out) per irrep of irreps_out, times `factor`."""
@@ -76,8 +78,8 @@ class SelfConnection(torch.nn.Module):
 
     def _matrices(self, species_embedding: Tensor) -> list[Tensor]:
         """One matrix per species, one below the other: (num_species, D) × (D, C_in, C_out) -> (num_species · C_in, C_out)."""
-        return [(torch.tensordot(species_embedding, weight, dims=1) * scale).flatten(0, 1)
-                for weight, scale in zip(self.weights, self._scales, strict=True)]
+        mixed = [torch.tensordot(species_embedding, weight, dims=1).flatten(0, 1) for weight in self.weights]
+        return scaled(mixed, self._scales)
 
     def forward(self, features: list[Tensor], species_embedding: Tensor, one_hot: Tensor) -> list[Tensor]:
         """features as in EquivariantLinear;  species_embedding : (num_species, D);  one_hot : (N, num_species)."""

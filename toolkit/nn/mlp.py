@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from toolkit.nn.scaling import scaled
+
 
 class ScalarMLP(torch.nn.Module):
     """Linear layers with SiLU between them, no bias, so that zero goes to zero (smooth at the cutoff).
@@ -25,8 +27,8 @@ class ScalarMLP(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, dims[0]) -> (…, dims[-1])."""
         last = len(self._scales) - 1
-        for layer, (weight, scale) in enumerate(zip(self.weights, self._scales, strict=True)):
-            x = x @ (weight * scale)
+        for layer, weight in enumerate(scaled(list(self.weights), self._scales)):
+            x = x @ weight
             if layer < last:
                 x = torch.nn.functional.silu(x)
         return x

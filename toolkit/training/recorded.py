@@ -49,9 +49,16 @@ class RecordedSteps:
     def __call__(self, indices: Tensor) -> Tensor:
         """One step on the graphs `indices`, (B,), int64; loss and gradient norm, (2,), on the device."""
         inputs = self._inputs(indices)
+        self._record_once(inputs)
+        return self._call(*inputs)[0].clone()
+
+    def record(self, indices: Tensor) -> None:
+        """Record a step on these graphs without doing it; weights and averages stay as they are."""
+        self._record_once(self._inputs(indices))
+
+    def _record_once(self, inputs: tuple[Tensor, ...]) -> None:
         if self._call is None:
             self._call = self._record(inputs)
-        return self._call(*inputs)[0].clone()
 
     def _record(self, inputs: tuple[Tensor, ...]) -> CapturedCall:
         put_back = self._step.remember()

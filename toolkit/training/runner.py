@@ -41,6 +41,11 @@ class BatchRunner:
                 return outcome
             self._halve(self._parts(indices))
 
+    def record(self, indices: Tensor) -> None:
+        """Record the steps, where they can be, on the graphs `indices`, (B,), int64, before the first is done."""
+        if self._recorded is not None and len(self._parts(indices)) == 1 and self._recorded.holds(indices):
+            self._recorded.record(indices)
+
     def _try(self, indices: Tensor) -> Tensor | None:
         """The step, or None when memory ran out."""
         parts = self._parts(indices)

@@ -18,14 +18,18 @@ def choose_batch_size(batch_size: int | str, num_frames: int) -> int:
     return int(batch_size)
 
 
-def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, plateau_scale: float) -> float:
-    """Learning rate at a (fractional) epoch. `plateau_scale` is the product of plateau reductions so far."""
+def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, plateau_scale: float,
+                  time_share: float = 0.0) -> float:
+    """Learning rate at a (fractional) epoch. `plateau_scale` is the product of plateau reductions so far.
+
+    time_share : the part of the time for the run that has passed; a cosine follows it where it is ahead of the epochs
+    """
     if epoch < config.warmup_epochs:
         return config.learning_rate * (epoch + 1e-3) / config.warmup_epochs
     if config.schedule == "constant":
         return config.learning_rate
     if config.schedule == "plateau":
         return max(config.learning_rate * plateau_scale, config.min_learning_rate)
-    progress = (epoch - config.warmup_epochs) / max(max_epochs - config.warmup_epochs, 1)
+    progress = max((epoch - config.warmup_epochs) / max(max_epochs - config.warmup_epochs, 1), time_share)
     span = max(config.learning_rate - config.min_learning_rate, 0.0)
     return config.min_learning_rate + 0.5 * span * (1.0 + math.cos(math.pi * min(progress, 1.0)))

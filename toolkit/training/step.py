@@ -14,6 +14,7 @@ from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.derivatives import evaluate
 from toolkit.training.ema import ExponentialMovingAverage
 from toolkit.training.loss import training_loss
+from toolkit.training.muon import Muon
 
 
 class TrainStep:
@@ -29,10 +30,13 @@ class TrainStep:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = parameters[0].device
         on_cuda = self.device.type == "cuda"
-        optimizer_class = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
         rate = torch.tensor(options.learning_rate, device=self.device) if on_cuda else options.learning_rate
-        self.optimizer = optimizer_class(parameters, lr=rate, weight_decay=options.weight_decay,
-                                         amsgrad=options.amsgrad, capturable=on_cuda)
+        if options.name == "muon":
+            self.optimizer: torch.optim.Optimizer = Muon(parameters, rate, options.weight_decay)
+        else:
+            optimizer_class = torch.optim.AdamW if options.name == "adamw" else torch.optim.Adam
+            self.optimizer = optimizer_class(parameters, lr=rate, weight_decay=options.weight_decay,
+                                             amsgrad=options.amsgrad, capturable=on_cuda)
         self.ema = ExponentialMovingAverage(parameters, options.ema_decay)
 
     def prepare(self, learning_rate: float, step: int) -> None:

@@ -86,21 +86,34 @@ class Trainer:
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    def fit(self) -> bool:
-        """Run the remaining epochs. Returns False when the reporter asked to stop (the state is then saved)."""
-        run_batch = self.make_runner()
-        while self.progress.epoch < self.config.max_epochs:
+    def fit(self, run_batch: BatchRunner | None = None) -> bool:
+        """Run the remaining epochs. Returns False when the reporter asked to stop (the state is then saved).
+
+        run_batch : what computes the steps, when it was made before
+        """
+        run_batch = run_batch or self.make_runner()
+        last = self._is_over()
+        while not last:
             if not self._train_epoch(run_batch):
                 self.save()
                 return False
-            record = self._validate()
             self.progress.epoch += 1
+            last = self._is_over()
+            look = last or self.progress.epoch % self.config.validate_every_epochs == 0
+            record = self._validate() if look else None
             self.progress.step, self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0, 0.0, 0, 0.0
-            self.save()
-            self.reporter.metrics(record)
-            if self._early_stop():
-                break
+            if record is not None:
+                self.save()
+                self.reporter.metrics(record)
+                last = last or self._early_stop()
         return True
+
+    def _is_over(self) -> bool:
+        return self.progress.epoch >= self.config.max_epochs or self._time_share() >= 1.0
+
+    def _time_share(self) -> float:
+        """The part of the time for this run that has passed."""
+        return 0.0 if self.config.max_train_s is None else self._wall_s() / self.config.max_train_s
 
     def make_runner(self) -> BatchRunner:
         """What computes the steps: within the free memory, and recorded on CUDA. Says so when batches are split.
@@ -180,7 +193,8 @@ class Trainer:
 
     def _learning_rate(self) -> float:
         epoch = self.progress.epoch + self.progress.step / self.steps_per_epoch
-        return learning_rate(self.config.optimizer, epoch, self.config.max_epochs, self.progress.plateau_scale)
+        return learning_rate(self.config.optimizer, epoch, self.config.max_epochs, self.progress.plateau_scale,
+                             self._time_share())
 
     # --- validation -------------------------------------------------------------------------------------------------
 
@@ -188,7 +202,7 @@ class Trainer:
         with self.step.ema.applied():
             errors = evaluate_errors(self.model, self.evaluation_batches(self.data.val), self.config.loss)
             if errors["loss"] < self.progress.best_loss:
-                self.progress.best_loss, self.progress.best_epoch = errors["loss"], self.progress.epoch
+                self.progress.best_loss, self.progress.best_epoch = errors["loss"], self.progress.epoch - 1
                 self.progress.epochs_since_reduction = 0
                 save_model(self.model, self.data.model_config, self.model_dir)
             else:
@@ -197,7 +211,7 @@ class Trainer:
             self.progress.plateau_scale *= self.config.optimizer.plateau_factor
             self.progress.epochs_since_reduction = 0
         return {
-            "kind": "epoch", "epoch": self.progress.epoch + 1,
+            "kind": "epoch", "epoch": self.progress.epoch,
             "train_loss": self.progress.loss_sum / self.progress.frames, "learning_rate": self._learning_rate(),
             **{f"val_{key}": errors[key] for key in ("loss", "energy_mae_meV_per_atom", "forces_mae_meV_per_A",
                                                      "forces_rmse_meV_per_A", "stress_mae_meV_per_A3")},

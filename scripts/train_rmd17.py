@@ -1,0 +1,85 @@
+"""Trains one recipe on rMD17 molecules, all at once on one GPU, and stops in time:
+
+    python scripts/train_rmd17.py                                        all eight, configs/rmd17_h200.yaml
+    python scripts/train_rmd17.py aspirin ethanol --set max_train_s=500  two of them, in less than ten minutes
+    python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
+
+A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolkit.commands.common import guarded
+from toolkit.config import TrainConfig, load_config
+from toolkit.console import ConsoleReporter, epoch_line
+from toolkit.jobs.together import train_together
+
+ROOT = Path(__file__).resolve().parents[1]
+MOLECULES = ("aspirin", "ethanol", "benzene", "malonaldehyde", "naphthalene", "salicylic", "toluene", "uracil")
+LINE_EVERY_S = 20.0
+
+
+class Listener:
+    """Prints some of a run's epochs under its name; stops all runs after a while, or on Ctrl-C."""
+
+    def __init__(self, name: str, console: ConsoleReporter, stop_at: float | None) -> None:
+        self._name, self._console, self._stop_at = name, console, stop_at
+        self._printed = 0.0
+
+    def update(self, step: int, total: int, message: str = "") -> None:
+        """Several runs share the terminal: no bar."""
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        """Every note, and an epoch now and then."""
+        due = time.monotonic() - self._printed > LINE_EVERY_S
+        if record.get("kind") == "note" or due:
+            self._printed = time.monotonic()
+            text = epoch_line(record) if record.get("kind") == "epoch" else record.get("message", "")
+            print(f"{self._name:14s} {text}", flush=True)
+
+    def should_stop(self) -> bool:
+        """True when the time is over, or somebody asked."""
+        return self._console.should_stop() or (self._stop_at is not None and time.monotonic() > self._stop_at)
+
+
+def source(folder: Path, molecule: str, part: str) -> str:
+    """A molecule's official "train" or "test" file: the copy in `folder`, else the catalogue's."""
+    path = folder / f"rmd17_{molecule}_{part}_01.npz"
+    return str(path) if path.is_file() else f"catalog:rmd17_{molecule}" + ("_test" if part == "test" else "")
+
+
+@guarded
+def main(
+    molecules: Annotated[list[str] | None, typer.Argument(help=f"default: {' '.join(MOLECULES)}")] = None,
+    recipe: Annotated[Path, typer.Option("--recipe")] = ROOT / "configs" / "rmd17_h200.yaml",
+    data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = ROOT / "../shared/data/rmd17",
+    runs: Annotated[Path, typer.Option("--runs", help="where the run folders go")] = Path("runs/rmd17"),
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
+    resume: Annotated[bool, typer.Option("--resume")] = False,
+    stop_after: Annotated[float | None, typer.Option("--stop-after", help="save and stop after so many seconds")] = None,
+) -> int:
+    """Train, and print the test errors of those that came to their end."""
+    names = molecules or list(MOLECULES)
+    stop_at = None if stop_after is None else time.monotonic() + stop_after
+    configs = {runs / name: load_config(TrainConfig, recipe, [
+        f"data.train={source(data, name, 'train')}", f"data.test={source(data, name, 'test')}", *(overrides or [])])
+        for name in names}
+    with ConsoleReporter() as console:
+        listeners = {folder: Listener(folder.name, console, stop_at) for folder in configs}
+        results = train_together(configs, listeners, resume=resume)
+    for folder, result in results.items():
+        test = result.get("test")
+        shown = "stopped" if test is None else (f"{test['forces_mae_meV_per_A']:.2f} meV/Å  {test['energy_mae_meV']:.2f} meV")
+        print(f"{folder.name:14s} {shown}  after {result['epochs']} epochs, best {result['best_epoch']}, "
+              f"{result['wall_s']:.0f} s, {result['frames_per_s']:.0f} frames/s")
+    return 3 if any(result["stopped"] for result in results.values()) else 0
+
+
+if __name__ == "__main__":
+    typer.run(main)

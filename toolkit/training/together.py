@@ -1,0 +1,61 @@
+"""Several trainings side by side on one GPU: each alone keeps it busy for a part of the time only.
+
+A step on a few small molecules is a row of some thousand short kernels that fill a fraction of the GPU. The recorded
+steps of several runs, each replayed on a stream of its own by a thread of its own, overlap.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from toolkit.config import TrainConfig
+from toolkit.errors import TrainingError
+from toolkit.progress import Reporter, SilentReporter
+from toolkit.training.prepare import prepare
+from toolkit.training.runner import BatchRunner
+from toolkit.training.trainer import Trainer
+
+
+class SideBySide:
+    """What `num_runs` trainings share that begin together, each in a thread of its own.
+
+    Data are read and steps recorded one run after the other, before the first of them begins: a recording tolerates no
+    other work on the device.
+    """
+
+    def __init__(self, num_runs: int) -> None:
+        self._turn = threading.Lock()
+        self._all_ready = threading.Barrier(num_runs)
+
+    def train(self, config: TrainConfig, run_dir: Path, *, resume: bool = False,
+              reporter: Reporter | None = None) -> dict[str, Any]:
+        """`trainer.train`, together with the others. Raises TrainingError when another of the runs could not begin."""
+        try:
+            with self._turn:
+                trainer, run_batch = _prepare(config, run_dir, resume, reporter or SilentReporter())
+            self._all_ready.wait()
+        except threading.BrokenBarrierError:
+            raise TrainingError("another of the runs that were to begin together could not",
+                                "mend that one, or leave it out") from None
+        except BaseException:
+            self._all_ready.abort()
+            raise
+        on_cuda = trainer.device.type == "cuda"
+        with torch.cuda.stream(torch.cuda.Stream(trainer.device)) if on_cuda else nullcontext():
+            return trainer.conclude(trainer.fit(run_batch))
+
+
+def _prepare(config: TrainConfig, run_dir: Path, resume: bool, reporter: Reporter) -> tuple[Trainer, BatchRunner]:
+    trainer = Trainer(config, prepare(config, reporter), run_dir, reporter)
+    if resume:
+        trainer.resume()
+    run_batch = trainer.make_runner()
+    run_batch.record(trainer.epoch_batches(0)[0])
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    return trainer, run_batch
