@@ -58,7 +58,7 @@ def source(folder: Path, molecule: str, part: str) -> str:
 def main(
     molecules: Annotated[list[str] | None, typer.Argument(help=f"default: {' '.join(MOLECULES)}")] = None,
     recipe: Annotated[Path, typer.Option("--recipe")] = ROOT / "configs" / "rmd17_h200.yaml",
-    data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = ROOT / "../shared/data/rmd17",
+    data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = Path("../shared/data/rmd17"),
     runs: Annotated[Path, typer.Option("--runs", help="where the run folders go")] = Path("runs/rmd17"),
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,

@@ -5,8 +5,10 @@ Peers spend their time on launching some thousand kernels per step; a recorded g
 
 from __future__ import annotations
 
+import gc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,6 +24,10 @@ class CapturedCall:
     anything to the host, branch on values, or draw random numbers (a replay would draw the same ones).
     It is called `WARMUP_CALLS` times before recording: `undo` must then put back what those calls changed.
     Elsewhere than on CUDA, and where recording fails (with a warning that says why), it is called as it is.
+
+    Each recording has a stream of its own: matrix products keep scratch memory for every stream, and two recordings made
+    on the same one, replayed at the same time, overwrite each other's partial sums (seen: wrong gradients, and a GPU that
+    waits for ever).
 
     The returned tensors are overwritten by the next call.
     """
@@ -59,7 +65,7 @@ class CapturedCall:
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with _no_garbage_collection(), torch.cuda.graph(graph, stream=stream):
                 self._outputs = self._function(*self._inputs)
             self._graph = graph
         except RuntimeError as error:
@@ -67,3 +73,16 @@ class CapturedCall:
                           stacklevel=3)
         if undo is not None:
             undo()
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """An earlier recording must not be thrown away while another is made: CUDA then gives up the new one (seen)."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -25,8 +25,8 @@ ADAM_BETAS, ADAM_EPS = (0.9, 0.999), 1e-8
 class Muon(torch.optim.Optimizer):
     """W ← (1 − lr · weight_decay) W − lr · 0.2 √max(m, n) · orthogonal part of the momentum, for an (m, n) matrix.
 
-    A tensor of more than two dimensions is one matrix with its last dimension as columns: in a self-connection
-    (species, in, out) all inputs of an output channel belong together. What has a side below 8 is stepped by Adam.
+    A tensor of more than two dimensions is a stack of matrices, such as those of a self-connection, (D, in, out).
+    What has a side below 8 is stepped by Adam.
 
     lr : a number, or a tensor on the device of the parameters; nothing in a step waits for the host
     """
@@ -43,21 +43,23 @@ class Muon(torch.optim.Optimizer):
             if decay:
                 torch._foreach_mul_(present, 1.0 - lr * decay)
             self._step_by_adam([p for p in present if not _is_matrix(p)], lr)
-            by_shape: dict[tuple[int, int], list[Tensor]] = {}
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for p in present:
                 if _is_matrix(p):
-                    by_shape.setdefault((p.numel() // p.shape[-1], p.shape[-1]), []).append(p)
-            for shape, matrices in by_shape.items():
-                self._step_matrices(matrices, shape, lr)
+                    by_shape.setdefault(p.shape[-2:], []).append(p)
+            for matrices in by_shape.values():
+                self._step_matrices(matrices, lr)
 
-    def _step_matrices(self, parameters: list[Tensor], shape: tuple[int, int], lr: float | Tensor) -> None:
+    def _step_matrices(self, parameters: list[Tensor], lr: float | Tensor) -> None:
+        """parameters : (…, m, n) each, m and n the same for all"""
         momenta = [self._zeros(p, "momentum") for p in parameters]
         gradients = [p.grad for p in parameters]
         torch._foreach_lerp_(momenta, gradients, 1.0 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov
-        steps = orthogonalize(torch.stack([x.reshape(shape) for x in ahead]))
-        steps = steps * (-lr * ADAM_LIKE_RMS * max(shape) ** 0.5)
-        torch._foreach_add_(parameters, [x.view_as(p) for x, p in zip(steps, parameters, strict=True)])
+        stack = torch.cat([x.view(-1, *x.shape[-2:]) for x in ahead])
+        steps = orthogonalize(stack) * (-lr * ADAM_LIKE_RMS * max(stack.shape[1:]) ** 0.5)
+        each = steps.split([p.numel() // steps[0].numel() for p in parameters])
+        torch._foreach_add_(parameters, [x.view_as(p) for x, p in zip(each, parameters, strict=True)])
 
     def _step_by_adam(self, parameters: list[Tensor], lr: float | Tensor) -> None:
         if not parameters:
@@ -93,4 +95,4 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 def _is_matrix(parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and min(parameter.numel() // parameter.shape[-1], parameter.shape[-1]) >= SMALLEST_SIDE
+    return parameter.ndim > 1 and min(parameter.shape[-2:]) >= SMALLEST_SIDE

@@ -14,21 +14,27 @@ from typing import Any
 import torch
 
 from toolkit.config import TrainConfig
-from toolkit.errors import TrainingError
+from toolkit.errors import ConfigError, TrainingError
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.prepare import prepare
 from toolkit.training.runner import BatchRunner
 from toolkit.training.trainer import Trainer
 
 
+MAX_RUNS = 12
+"""Each needs two streams, and PyTorch has 32 before it hands them out again."""
+
+
 class SideBySide:
     """What `num_runs` trainings share that begin together, each in a thread of its own.
 
     Data are read and steps recorded one run after the other, before the first of them begins: a recording tolerates no
-    other work on the device.
+    other work on the device. Raises ConfigError for more runs than `MAX_RUNS`.
     """
 
     def __init__(self, num_runs: int) -> None:
+        if not 1 <= num_runs <= MAX_RUNS:
+            raise ConfigError(f"found {num_runs} runs, expected 1 to {MAX_RUNS} side by side", "start the others later")
         self._turn = threading.Lock()
         self._all_ready = threading.Barrier(num_runs)
 
@@ -45,6 +51,7 @@ class SideBySide:
         except BaseException:
             self._all_ready.abort()
             raise
+        trainer.skip_time()
         on_cuda = trainer.device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(trainer.device)) if on_cuda else nullcontext():
             return trainer.conclude(trainer.fit(run_batch))
@@ -56,6 +63,7 @@ def _prepare(config: TrainConfig, run_dir: Path, resume: bool, reporter: Reporte
         trainer.resume()
     run_batch = trainer.make_runner()
     run_batch.record(trainer.epoch_batches(0)[0])
+    trainer.wall_s()
     if trainer.device.type == "cuda":
         torch.cuda.synchronize(trainer.device)
     return trainer, run_batch

@@ -113,7 +113,7 @@ class Trainer:
 
     def _time_share(self) -> float:
         """The part of the time for this run that has passed."""
-        return 0.0 if self.config.max_train_s is None else self._wall_s() / self.config.max_train_s
+        return 0.0 if self.config.max_train_s is None else self.wall_s() / self.config.max_train_s
 
     def make_runner(self) -> BatchRunner:
         """What computes the steps: within the free memory, and recorded on CUDA. Says so when batches are split.
@@ -215,7 +215,7 @@ class Trainer:
             "train_loss": self.progress.loss_sum / self.progress.frames, "learning_rate": self._learning_rate(),
             **{f"val_{key}": errors[key] for key in ("loss", "energy_mae_meV_per_atom", "forces_mae_meV_per_A",
                                                      "forces_rmse_meV_per_A", "stress_mae_meV_per_A3")},
-            "frames_per_s": self.progress.frames / max(self.progress.train_s, 1e-9), "wall_s": self._wall_s(),
+            "frames_per_s": self.progress.frames / max(self.progress.train_s, 1e-9), "wall_s": self.wall_s(),
         }
 
     def evaluation_batches(self, graphs: Sequence[AtomicGraph]) -> Iterator[AtomicGraph]:
@@ -230,7 +230,7 @@ class Trainer:
         """Test the best model (only when finished), write its metrics and card, and return the result."""
         result: dict[str, Any] = {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir), "stopped": not finished,
                                   "epochs": self.progress.epoch, "best_epoch": self.progress.best_epoch + 1,
-                                  "wall_s": self._wall_s(), "frames_per_s": self._frames_per_s()}
+                                  "wall_s": self.wall_s(), "frames_per_s": self._frames_per_s()}
         if not finished:
             return result
         if self.progress.best_epoch < 0:
@@ -248,7 +248,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the last checkpoint."""
-        self._wall_s()
+        self.wall_s()
         tensors = {key: value.detach().cpu().clone().contiguous() for key, value in self.step.state().items()}
         save_state(self.checkpoint_dir, self.config, self.progress, tensors)
 
@@ -260,7 +260,12 @@ class Trainer:
         self.progress, tensors = load_state(folder, self.config)
         self.step.load(tensors)
 
-    def _wall_s(self) -> float:
+    def skip_time(self) -> None:
+        """What was spent since the last look at the clock was not spent on this run."""
+        self._clock = time.perf_counter()
+
+    def wall_s(self) -> float:
+        """Seconds that this run has taken so far, interruptions left out."""
         now = time.perf_counter()
         self.progress.wall_s += now - self._clock
         self._clock = now

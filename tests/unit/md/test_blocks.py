@@ -12,12 +12,13 @@ from ase.build import molecule
 
 from md_systems import ExternalField, argon, argon_potential, free_field
 from test_trajectory_files import StopAt, assert_same
-from toolkit.config import MDConfig
+from toolkit.config import MDConfig, ModelConfig
 from toolkit.data.graph import AtomicGraph, edge_vectors, graph_from_atoms
 from toolkit.md import blocks, simulation
 from toolkit.md.blocks import BlockRunner, fill_up
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.potential import build_potential
 
 CONFIG = MDConfig(temperature_K=80.0, timestep_fs=4.0, steps=300, save_every=7, replicas=2, seed=3, skin=0.3)
 METHANE = molecule("CH4")
@@ -66,6 +67,20 @@ def test_blocks_are_the_careful_steps(in_blocks, ensemble):
     run = simulate(argon_potential(), argon(1), config)
     assert differences(run, careful(argon_potential(), argon(1), config)) < 1e-12
     assert sum(done(in_blocks)) > 290 and np.ptp(run.positions(), axis=0).max() > 0.2
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("replicas", [1, 64])
+def test_on_a_gpu_one_run_after_another_is_recorded(monkeypatch, replicas):
+    """A failed recording warns; the second run's must survive the end of the first's."""
+    pot = build_potential(ModelConfig(species=("H", "C"), num_layers=2, l_max=1, num_features=8, r_max=4.0,
+                                      per_species_energy_scales={"H": 1e-4, "C": 1e-4}), device="cuda", dtype="float64")
+    config = MDConfig(temperature_K=1.0, timestep_fs=0.5, steps=60, replicas=replicas, save_every=7, seed=3)
+    first, second = (simulate(pot, METHANE, config) for _ in range(2))
+    monkeypatch.setattr(simulation, "BLOCK_DEVICES", frozenset())
+    expected = simulate(pot, METHANE, config)
+    assert differences(first, second) == 0.0 and differences(first, expected) < 1e-9
 
 
 def test_only_the_good_steps_of_a_block_whose_list_ran_out_are_kept(in_blocks):

@@ -10,6 +10,7 @@ from toolkit.nn.gate import Gate
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
+from toolkit.nn.scaling import scaled
 
 
 def random_features(irreps: o3.Irreps, num_atoms: int, seed: int = 0) -> list[torch.Tensor]:
@@ -78,3 +79,16 @@ def test_mlp_maps_zero_to_zero():
     mlp = ScalarMLP([4, 8, 3])
     assert torch.count_nonzero(mlp(torch.zeros(5, 4))) == 0
     assert mlp(torch.ones(5, 4)).abs().max() > 0
+
+
+def test_scaled_weights_differentiate_like_products():
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True) for shape in [(3, 4), (2,), (0, 5)]]
+    scales = [0.5, -2.0, 3.0]
+    for weight, scale, found in zip(weights, scales, scaled(weights, scales), strict=True):
+        assert torch.equal(found, weight * scale)
+    def energy(*weights: torch.Tensor) -> torch.Tensor:
+        return sum((x**3).sum() for x in scaled(weights, scales))
+    assert torch.autograd.gradcheck(energy, weights[:2] + [weights[2]])
+    assert torch.autograd.gradgradcheck(energy, weights)
+    assert scaled([], []) == []

@@ -25,6 +25,8 @@ from toolkit.training.trainer import train
 
 MODEL = ModelConfig(species=("Cu",), r_max=4.0, num_layers=2, l_max=1, num_features=6, radial_mlp_width=8,
                     avg_num_neighbors=30.0)
+WIDER = MODEL.model_copy(update={"num_features": 8, "radial_mlp_width": 8})
+"""Wide enough for Muon to find matrices."""
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def graphs(copper_file: Path) -> list[AtomicGraph]:
 def new_step(kind: str = "mse", amsgrad: bool = False, name: str = "adam", device: str = "cpu") -> TrainStep:
     loss = LossConfig(kind=kind, energy_weight=2.0, stress_weight=7.0)
     options = OptimizerConfig(name=name, amsgrad=amsgrad, weight_decay=0.01, gradient_clip_norm=1.0)
-    step = TrainStep(build_model(MODEL, torch.float64).to(device), loss, options)
+    model = WIDER if name == "muon" else MODEL
+    step = TrainStep(build_model(model, torch.float64).to(device), loss, options)
     step.prepare(0.01, 0)
     return step
 
@@ -64,10 +67,10 @@ def test_parts_add_up_to_the_whole_batch(graphs, kind):
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("resident", [True, False])
-def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident, device):
+@pytest.mark.parametrize(("resident", "name"), [(True, "adam"), (False, "adam"), (True, "muon")])
+def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident, name, device):
     """On a GPU the padded steps are one recorded graph, whose warm-up must leave no trace."""
-    plain, padded = new_step(device=device), new_step(device=device)
+    plain, padded = new_step(name=name, device=device), new_step(name=name, device=device)
     batches = batch_indices(12, 5, torch.Generator().manual_seed(0))
     recorded = RecordedSteps(padded, graphs, usual_shape(graphs, [batches]), resident=resident)
     for number, batch in enumerate(batches):
@@ -81,7 +84,8 @@ def test_padded_steps_gathered_by_index_train_like_plain_ones(graphs, resident, 
         torch.testing.assert_close(padded.state()[key], value, rtol=1e-7, atol=1e-9, msg=key)
 
 
-@pytest.mark.parametrize(("amsgrad", "name", "steps_before"), [(False, "adam", 0), (True, "adam", 2), (True, "adamw", 0)])
+@pytest.mark.parametrize(("amsgrad", "name", "steps_before"), [(False, "adam", 0), (True, "adam", 2), (True, "adamw", 0),
+                                                               (False, "muon", 0), (False, "muon", 2)])
 def test_undoing_the_steps_before_a_recording_is_exact(graphs, amsgrad, name, steps_before):
     step, twin = new_step(amsgrad=amsgrad, name=name), new_step(amsgrad=amsgrad, name=name)
     batch = collate(graphs[:5])

@@ -135,3 +135,25 @@ def test_early_stop_and_double_precision(copper_config, tmp_path):
     train(config, tmp_path, reporter=recorder)
     assert len(recorder.epochs) < 40
     assert weights(tmp_path)["species_embedding"].dtype == torch.float64
+
+
+def test_validation_every_few_epochs_and_at_the_end(copper_config, tmp_path):
+    config = changed(copper_config, max_epochs=5, validate_every_epochs=2)
+    recorder = Recorder()
+    result = train(config, tmp_path / "whole", reporter=recorder)
+    assert [record["epoch"] for record in recorder.epochs] == [2, 4, 5]
+    assert result["epochs"] == 5 and result["best_epoch"] in (2, 4, 5)
+    for stop_at in (4, 7, 18):  # within an epoch without a look, at the end of one, and in the fourth
+        train(config, tmp_path / f"{stop_at}", reporter=Recorder(stop_at))
+        train(config, tmp_path / f"{stop_at}", resume=True)
+        assert same(weights(tmp_path / "whole"), weights(tmp_path / f"{stop_at}"))
+
+
+def test_a_run_ends_in_its_time_with_its_schedule(copper_config, tmp_path):
+    config = changed(copper_config, max_epochs=100_000, max_train_s=3.0, validate_every_epochs=1000)
+    recorder, begin = Recorder(), time.perf_counter()
+    result = train(config, tmp_path, reporter=recorder)
+    assert 3.0 <= result["wall_s"] < 30.0 and time.perf_counter() - begin < 60.0
+    assert not result["stopped"] and result["epochs"] >= 1 and result["test"]["forces_mae_meV_per_A"] > 0.0
+    last = recorder.epochs[-1]
+    assert last["epoch"] == result["epochs"] and last["learning_rate"] < 1.1 * config.optimizer.min_learning_rate

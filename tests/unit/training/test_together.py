@@ -1,0 +1,68 @@
+"""Runs that begin together are the runs that each would be alone; one that cannot begin stops the others before they do."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.unit.training.runs import Recorder, changed, same, weights
+from toolkit.config import TrainConfig, parse_config
+from toolkit.errors import ConfigError, DataError, TrainingError
+from toolkit.jobs.run_dir import open_run
+from toolkit.jobs.together import train_together
+from toolkit.training.together import SideBySide
+from toolkit.training.trainer import train
+
+
+def test_together_as_alone(copper_config, tmp_path):
+    configs = {tmp_path / "a": copper_config, tmp_path / "b": changed(copper_config, seed=5, max_epochs=4)}
+    results = train_together(configs, {folder: Recorder() for folder in configs})
+    for folder, config in configs.items():
+        alone = train(config, tmp_path / f"{folder.name}-alone")
+        assert same(weights(folder), weights(tmp_path / f"{folder.name}-alone"))
+        assert results[folder]["test"] == alone["test"]
+        assert open_run(folder).state == "finished"
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+@pytest.mark.gpu
+def test_together_as_alone_on_a_gpu(tmp_path):
+    """Matrix products large enough to be split, whose scratch memory must not be shared between recordings."""
+    recipe = parse_config(TrainConfig, {
+        "data": {"train": "embedded:aspirin", "split": {"num_train": 100, "num_val": 10, "num_test": 10}},
+        "model": {"r_max": 4.0, "num_layers": 3, "l_max": 2, "num_features": 64}, "batch_size": 10, "max_epochs": 20,
+        "optimizer": {"name": "muon", "learning_rate": 0.01}, "dtype": "float64", "device": "cuda"})
+    configs = {tmp_path / str(seed): changed(recipe, seed=seed) for seed in range(4)}
+    results = train_together(configs, {folder: Recorder() for folder in configs})
+    for folder, config in configs.items():
+        alone = train(config, tmp_path / f"{folder.name}-alone")["test"]["forces_mae_meV_per_A"]
+        assert results[folder]["test"]["forces_mae_meV_per_A"] == pytest.approx(alone, rel=1e-3)
+        assert alone < 0.5 * results[folder]["test"]["forces_label_rms_meV_per_A"]
+
+
+def test_more_runs_than_streams_are_refused():
+    with pytest.raises(ConfigError, match="found 40 runs"):
+        SideBySide(40)
+
+
+def test_stopped_runs_go_on_and_new_ones_begin(copper_config, tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    train_together({folders[0]: copper_config}, {folders[0]: Recorder(stop_at=4)})
+    assert open_run(folders[0]).state == "stopped"
+    train_together(dict.fromkeys(folders, copper_config), {folder: Recorder() for folder in folders}, resume=True)
+    assert same(weights(folders[0]), weights(folders[1]))
+
+
+def test_the_others_hear_of_a_run_that_cannot_begin(copper_config, tmp_path):
+    together = SideBySide(2)
+    wrong = changed(copper_config, data={"split": {"num_train": 1000}})
+    with ThreadPoolExecutor(2) as pool:
+        good = pool.submit(together.train, copper_config, tmp_path / "good")
+        bad = pool.submit(together.train, wrong, tmp_path / "bad")
+        with pytest.raises(DataError, match="too few"):
+            bad.result(timeout=60)
+        with pytest.raises(TrainingError, match="could not"):
+            good.result(timeout=60)
+    assert not (tmp_path / "good" / "model").exists() and threading.active_count() < 20
