@@ -3,12 +3,15 @@
     python scripts/train_rmd17.py                                        all eight, configs/rmd17_h200.yaml
     python scripts/train_rmd17.py aspirin ethanol --set max_train_s=500  two of them, in less than ten minutes
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
+    python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
 
 A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,15 +28,37 @@ MOLECULES = ("aspirin", "ethanol", "benzene", "malonaldehyde", "naphthalene", "s
 LINE_EVERY_S = 20.0
 
 
+class Watchdog:
+    """Ends the process when no run has said anything for `patience_s`; a GPU that waits for ever cannot be asked to stop."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self.heard()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def heard(self) -> None:
+        """A run has made progress."""
+        self._heard_at = time.monotonic()
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._heard_at < self._patience_s:
+            time.sleep(0.5)
+        print(f"given up: no run has got on for {self._patience_s:.0f} s; --resume goes on from the last checkpoints",
+              flush=True)
+        os._exit(4)
+
+
 class Listener:
     """Prints some of a run's epochs under its name; stops all runs after a while, or on Ctrl-C."""
 
-    def __init__(self, name: str, console: ConsoleReporter, stop_at: float | None) -> None:
-        self._name, self._console, self._stop_at = name, console, stop_at
+    def __init__(self, name: str, console: ConsoleReporter, stop_at: float | None, watchdog: Watchdog | None) -> None:
+        self._name, self._console, self._stop_at, self._watchdog = name, console, stop_at, watchdog
         self._printed = 0.0
 
     def update(self, step: int, total: int, message: str = "") -> None:
         """Several runs share the terminal: no bar."""
+        if self._watchdog is not None:
+            self._watchdog.heard()
 
     def metrics(self, record: dict[str, Any]) -> None:
         """Every note, and an epoch now and then."""
@@ -63,6 +88,7 @@ def main(
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     stop_after: Annotated[float | None, typer.Option("--stop-after", help="save and stop after so many seconds")] = None,
+    give_up_after: Annotated[float | None, typer.Option("--give-up-after", help="end when nothing moved for so many seconds")] = None,
 ) -> int:
     """Train, and print the test errors of those that came to their end."""
     names = molecules or list(MOLECULES)
@@ -70,8 +96,9 @@ def main(
     configs = {runs / name: load_config(TrainConfig, recipe, [
         f"data.train={source(data, name, 'train')}", f"data.test={source(data, name, 'test')}", *(overrides or [])])
         for name in names}
+    watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:
-        listeners = {folder: Listener(folder.name, console, stop_at) for folder in configs}
+        listeners = {folder: Listener(folder.name, console, stop_at, watchdog) for folder in configs}
         results = train_together(configs, listeners, resume=resume)
     for folder, result in results.items():
         test = result.get("test")
