@@ -35,7 +35,9 @@ MODEL = (
 )
 LEARNING = (
     FormField("max_epochs", "Epochs"),
+    FormField("max_train_s", "Time limit, s"),
     FormField("batch_size", "Batch size"),
+    FormField("optimizer.name", "Optimiser"),
     FormField("optimizer.learning_rate", "Learning rate"),
     FormField("loss.energy_weight", "Weight of energies"),
     FormField("loss.forces_weight", "Weight of forces"),
@@ -51,7 +53,8 @@ SECTIONS = (
               r"within the cutoff, in NequIP and AtomGNN times layers "
               r"([Batzner et al. 2022](https://doi.org/10.1038/s41467-022-29939-5)).", MODEL),
     ("Learning", r"Loss: $w_E \, \langle (\Delta E / N)^2 \rangle + w_F \, \langle |\Delta F|^2 \rangle / 3$, "
-                 r"lowered by [Adam](https://arxiv.org/abs/1412.6980).", LEARNING),
+                 r"lowered by [Adam](https://arxiv.org/abs/1412.6980) or "
+                 r"[Muon](https://arxiv.org/abs/2502.16982).", LEARNING),
     ("Machine", r"One job at a time has the GPU; others wait for it.", MACHINE),
 )
 FIELDS = (*DATA, *MODEL, *LEARNING, *MACHINE)

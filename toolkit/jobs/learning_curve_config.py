@@ -93,6 +93,7 @@ class LearningCurveRequest(CurveRecipe):
                 "plateau_patience_epochs": max(1, round(longer * optimizer.plateau_patience_epochs))}),
             "batch_size": batch_size, "seed": point.seed,
             "max_epochs": max(1, round(longer * recipe.max_epochs)),
+            "validate_every_epochs": max(1, round(longer * recipe.validate_every_epochs)),
             "early_stop_patience_epochs": None if patience is None else max(1, round(longer * patience)),
         })
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -29,7 +30,7 @@ class Budget:
     """The cost of a run on this machine.
 
     peak_bytes : of the largest step, without the weights;  available_bytes : what is free now
-    setup_s : reading data and building neighbour lists;  epoch_s : training and validation of one epoch
+    setup_s : reading data and building neighbour lists;  epoch_s : training of one epoch and its share of validations
     total_s : set-up and all epochs, without the test at the end
     in_parts : True when the largest batch exceeds the memory and is computed in parts
     """
@@ -63,7 +64,7 @@ def measure_budget(config: TrainConfig, reporter: Reporter | None = None) -> Bud
         run_batch = trainer.make_runner()
         setup_s = time.perf_counter() - started
         step_s = _step_s(trainer, run_batch, reporter)
-        epoch_s = trainer.steps_per_epoch * step_s + _validation_s(trainer)
+        epoch_s = trainer.steps_per_epoch * step_s + _validation_s(trainer) / config.validate_every_epochs
     atoms, edges = _largest_batch(trainer)
     share = min(1.0, run_batch.max_edges / max(edges, 1))
     data = trainer.data
@@ -72,7 +73,7 @@ def measure_budget(config: TrainConfig, reporter: Reporter | None = None) -> Bud
         n_train=len(data.train), n_val=len(data.val), n_test=len(data.test), batch_size=trainer.batch_size,
         steps_per_epoch=trainer.steps_per_epoch, peak_bytes=law.predict(share * atoms, share * edges),
         available_bytes=free, in_parts=share < 1.0, setup_s=setup_s, step_s=step_s, epoch_s=epoch_s,
-        total_s=setup_s + config.max_epochs * epoch_s)
+        total_s=setup_s + min(config.max_epochs * epoch_s, config.max_train_s or math.inf))
 
 
 def _step_s(trainer: Trainer, run_batch: BatchRunner, reporter: Reporter) -> float:
