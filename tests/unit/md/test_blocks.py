@@ -18,7 +18,7 @@ from toolkit.md import blocks, simulation
 from toolkit.md.blocks import BlockRunner, fill_up
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
-from toolkit.models.potential import build_potential
+from toolkit.models.potential import Potential, build_potential
 
 CONFIG = MDConfig(temperature_K=80.0, timestep_fs=4.0, steps=300, save_every=7, replicas=2, seed=3, skin=0.3)
 METHANE = molecule("CH4")
@@ -81,6 +81,18 @@ def test_on_a_gpu_one_run_after_another_is_recorded(monkeypatch, replicas):
     monkeypatch.setattr(simulation, "BLOCK_DEVICES", frozenset())
     expected = simulate(pot, METHANE, config)
     assert differences(first, second) == 0.0 and differences(first, expected) < 1e-9
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("ensemble", ["nve", "langevin", "csvr", "nose-hoover", "npt"])
+def test_every_ensemble_is_recorded_on_a_gpu(monkeypatch, ensemble):
+    on_cpu = argon_potential()
+    pot = Potential(on_cpu.model, on_cpu.config, torch.device("cuda"), on_cpu.backend)
+    config = CONFIG.model_copy(update={"ensemble": ensemble})
+    run = simulate(pot, argon(1), config)
+    monkeypatch.setattr(simulation, "BLOCK_DEVICES", frozenset())
+    assert differences(run, simulate(pot, argon(1), config)) < 1e-9
 
 
 def test_only_the_good_steps_of_a_block_whose_list_ran_out_are_kept(in_blocks):
