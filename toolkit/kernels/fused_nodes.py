@@ -1,7 +1,7 @@
-"""What happens at the atoms between two convolutions, in few GPU kernels, for inference with final float32 weights.
+"""Linear maps of the atoms' features in few GPU kernels, for inference with final float32 weights.
 
 A single molecule is bound by the number of kernel launches, not by arithmetic. Here an equivariant linear map is one
-launch for all irreps, and so is the gate; backward as many. Features are flat: irrep after irrep, (N, 2l+1, C) each.
+launch for all irreps, and so is its backward pass. Features are flat: irrep after irrep, (N, 2l+1, C) each.
 """
 
 from __future__ import annotations
@@ -52,36 +52,6 @@ class GroupedLinear:
         return y
 
 
-class FusedGate:
-    """The gate of `nn.gate.Gate` on flat features.
-
-    num_scalars, num_gates : even scalars and gates, which lie side by side in the first irrep of the input (0 and 0: none)
-    num_odd : odd scalars (an irrep of their own, when there are any)
-    tensors : the gated irreps;  scales : of SiLU and of tanh
-    """
-
-    def __init__(self, num_scalars: int, num_gates: int, num_odd: int, tensors: Sequence[Shape],
-                 scales: tuple[float, float], device: torch.device) -> None:
-        head = num_scalars + num_gates
-        entries, place_in, place_out, gate = [], head, 0, num_scalars
-        if num_scalars:
-            entries.append((0, 0, head, 0, num_scalars, 1, 0))
-            place_out = num_scalars
-        if num_odd:
-            entries.append((1, place_in, num_odd, place_out, num_odd, 1, 0))
-            place_in, place_out = place_in + num_odd, place_out + num_odd
-        for dim, channels in tensors:
-            entries.append((2, place_in, channels, place_out, channels, dim, gate))
-            place_in, place_out, gate = place_in + dim * channels, place_out + dim * channels, gate + channels
-        self.table = torch.tensor(entries, dtype=torch.int64, device=device)
-        self.size_out, self.head, self.scales = place_out, head, scales
-        self.lanes = triton.next_power_of_2(max(entry[4] for entry in entries))
-
-    def __call__(self, x: Tensor, num_atoms: int) -> Tensor:
-        """(N · D_in,) -> (N · D_out,)."""
-        return _Gate.apply(x, self, num_atoms)
-
-
 _Plan = tuple[Tensor, Tensor, int, int, int, int]
 """Table of segments, flat weights, largest 2l+1, largest width, numbers per atom of the output, number of segments."""
 
@@ -117,25 +87,6 @@ class _Linear(torch.autograd.Function):
         return by_x, gradient if ctx.has_base else None, None, None, None
 
 
-class _Gate(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gate: FusedGate, num_atoms: int) -> Tensor:
-        ctx.gate, ctx.num_atoms = gate, num_atoms
-        ctx.save_for_backward(x)
-        out = x.new_empty(num_atoms * gate.size_out)
-        _gate_forward[(num_atoms, len(gate.table))](x, out, gate.table, num_atoms, gate.head, *gate.scales, LANES=gate.lanes)
-        return out
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        gate, (x,) = ctx.gate, ctx.saved_tensors
-        by_x = torch.empty_like(x)
-        _gate_backward[(ctx.num_atoms, len(gate.table))](x, gradient.contiguous(), by_x, gate.table, ctx.num_atoms, gate.head,
-                                                         *gate.scales, LANES=gate.lanes)
-        return by_x, None, None
-
-
 @triton.jit
 def _grouped_linear(x, w, y, base, table, species, num_atoms, NUM_SPECIES: tl.constexpr, ADD: tl.constexpr,
                     ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr):
@@ -165,61 +116,3 @@ def _grouped_linear(x, w, y, base, table, species, num_atoms, NUM_SPECIES: tl.co
         if ADD:
             total += tl.load(base + place, mask=inside, other=0.0)
         tl.store(y + place, total, mask=inside)
-
-
-@triton.jit
-def _gate_entry(table, num_atoms):
-    """One row of the table: kind; start and width in the input, start and channels in the output, 2l+1, first gate."""
-    entry = table + tl.program_id(1) * 7
-    return (tl.load(entry), tl.load(entry + 1) * num_atoms, tl.load(entry + 2), tl.load(entry + 3) * num_atoms,
-            tl.load(entry + 4), tl.load(entry + 5), tl.load(entry + 6))
-
-
-@triton.jit
-def _gate_forward(x, out, table, num_atoms, head, silu_scale, tanh_scale, LANES: tl.constexpr):
-    atom = tl.program_id(0).to(tl.int64)
-    kind, x_start, x_width, out_start, channels, dim, gate_start = _gate_entry(table, num_atoms)
-    lane = tl.arange(0, LANES)
-    inside = lane < channels
-    if kind == 2:
-        gate = tl.load(x + atom * head + gate_start + lane, mask=inside, other=0.0)
-        gate = silu_scale * gate * tl.sigmoid(gate)
-        for m in range(dim):
-            value = tl.load(x + x_start + (atom * dim + m) * x_width + lane, mask=inside, other=0.0)
-            tl.store(out + out_start + (atom * dim + m) * channels + lane, value * gate, mask=inside)
-    else:
-        value = tl.load(x + x_start + atom * x_width + lane, mask=inside, other=0.0)
-        if kind == 0:
-            value = silu_scale * value * tl.sigmoid(value)
-        else:
-            value = tanh_scale * (2.0 * tl.sigmoid(2.0 * value) - 1.0)
-        tl.store(out + out_start + atom * channels + lane, value, mask=inside)
-
-
-@triton.jit
-def _gate_backward(x, g, by_x, table, num_atoms, head, silu_scale, tanh_scale, LANES: tl.constexpr):
-    atom = tl.program_id(0).to(tl.int64)
-    kind, x_start, x_width, g_start, channels, dim, gate_start = _gate_entry(table, num_atoms)
-    lane = tl.arange(0, LANES)
-    inside = lane < channels
-    if kind == 2:
-        raw = tl.load(x + atom * head + gate_start + lane, mask=inside, other=0.0)
-        sigmoid = tl.sigmoid(raw)
-        gate = silu_scale * raw * sigmoid
-        by_gate = tl.zeros((LANES,), tl.float32)
-        for m in range(dim):
-            value = tl.load(x + x_start + (atom * dim + m) * x_width + lane, mask=inside, other=0.0)
-            incoming = tl.load(g + g_start + (atom * dim + m) * channels + lane, mask=inside, other=0.0)
-            by_gate += incoming * value
-            tl.store(by_x + x_start + (atom * dim + m) * x_width + lane, incoming * gate, mask=inside)
-        slope = silu_scale * sigmoid * (1.0 + raw * (1.0 - sigmoid))
-        tl.store(by_x + atom * head + gate_start + lane, by_gate * slope, mask=inside)
-    else:
-        value = tl.load(x + x_start + atom * x_width + lane, mask=inside, other=0.0)
-        incoming = tl.load(g + g_start + atom * channels + lane, mask=inside, other=0.0)
-        sigmoid = tl.sigmoid(value)
-        slope = silu_scale * sigmoid * (1.0 + value * (1.0 - sigmoid))
-        if kind == 1:
-            hyperbolic = 2.0 * tl.sigmoid(2.0 * value) - 1.0
-            slope = tanh_scale * (1.0 - hyperbolic * hyperbolic)
-        tl.store(by_x + x_start + atom * x_width + lane, incoming * slope, mask=inside)

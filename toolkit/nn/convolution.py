@@ -120,6 +120,7 @@ class InteractionLayer(NeighborConvolution):
         """Compute the convolution with another backend of `kernels.dispatch`; the weights stay."""
         super().use_backend(backend)
         self.nodes = None
+        self.gate.at_once = BACKENDS[backend].fuses_nodes
 
     def fold(self, species_embedding: Tensor) -> None:
         """Work out once what depends on the weights alone; they must not change afterwards."""

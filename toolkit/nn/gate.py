@@ -41,10 +41,16 @@ class Gate(torch.nn.Module):
         even = sum(m.mul for m in self._scalars if m.ir.p == 1) + sum(self._gates)
         odd = [m for m in self._scalars if m.ir.p == -1]
         head = [(even, "0e")] if even else []
+        self.at_once = False
+        """Whether to use the kernels of `fused_layer`; see `InteractionLayer.use_backend`."""
         self.irreps_in = o3.Irreps(head + [(m.mul, m.ir) for m in odd + self._tensors])
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """One (N, 2l+1, C) per irrep of irreps_in -> one per irrep of irreps_out."""
+        if self.at_once and features:
+            from toolkit.nn.fused_layer import gate_at_once  # needs Triton
+
+            return gate_at_once(features, self.irreps_out)
         parts = dict(zip((mul_ir.ir for mul_ir in self.irreps_in), features, strict=True))
         sizes = [m.mul for m in self._scalars if m.ir.p == 1]
         even: list[Tensor] = []

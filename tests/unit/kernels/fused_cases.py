@@ -24,6 +24,7 @@ from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
 from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import build_potential
+from toolkit.nn.gate import Gate
 
 
 def convolution_errors() -> dict[str, float]:
@@ -57,6 +58,30 @@ def spline_error() -> float:
     return max(float((a - b).abs().max()) for order in (0, 1, 2)
                for a, b in ((one.evaluate(table, p, order), two.evaluate(table, p, order)),
                             (one.contract(table, p, g, order), two.contract(table, p, g, order))))
+
+
+def gate_errors() -> dict[str, float]:
+    """Values, first and second derivatives of the gate in one kernel, relative to the gate in plain torch."""
+    errors = {}
+    for irreps in map(o3.Irreps, ("4x0e+3x0o+3x1o+2x2e", "5x0e", "3x1o")):
+        answers = {}
+        for at_once in (False, True):
+            gate = Gate(irreps)
+            gate.at_once = at_once
+            generator = torch.Generator().manual_seed(0)
+
+            def normal(*shape: int) -> torch.Tensor:
+                return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+
+            x = [normal(3, m.ir.dim, m.mul) for m in gate.irreps_in]
+            out = gate(x)
+            g = [normal(*y.shape) for y in out]
+            first = torch.autograd.grad(sum((a * b).sum() for a, b in zip(out, g)), x, create_graph=True)
+            second = torch.autograd.grad(sum((a * normal(*a.shape).detach()).sum() for a in first), [*x, *g])
+            answers[at_once] = [torch.cat([t.detach().flatten() for t in ts]) for ts in (out, first, second)]
+        for name, plain, fused in zip(("value", "first", "second"), answers[False], answers[True]):
+            errors[f"gate {irreps} {name}"] = float((plain - fused).norm() / plain.norm())
+    return errors
 
 
 def model_errors(l_max: int, parity: bool) -> dict[str, float]:
@@ -97,7 +122,7 @@ def inference_errors(l_max: int, parity: bool) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    result = {**convolution_errors(), "no edges": no_edges(), "spline": spline_error()}
+    result = {**convolution_errors(), **gate_errors(), "no edges": no_edges(), "spline": spline_error()}
     for case in ((1, True), (2, False), (3, False)):
         result |= model_errors(*case)
     result |= inference_errors(1, True) | inference_errors(2, False)

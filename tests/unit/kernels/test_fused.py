@@ -25,7 +25,7 @@ def errors(root) -> dict[str, float]:
 
 def test_interpreted_kernels_equal_the_reference(errors):
     limits = {key: 1e-5 if "inference" in key else 1e-3 if "float32" in key else 1e-12 for key in errors}
-    assert len(errors) == 5 + 3 + 2 + 3 * 3 + 2 * 2
+    assert len(errors) == 5 + 3 + 3 * 3 + 2 + 3 * 3 + 2 * 2
     assert {key: error for key, error in errors.items() if not error < limits[key]} == {}
     assert min(error for key, error in errors.items() if "float32" in key) > 1e-9  # it did run in float32
 

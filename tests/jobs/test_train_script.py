@@ -1,0 +1,51 @@
+"""scripts/train_rmd17.py: molecules side by side, each in a run folder of its own; stopped, resumed, given up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.data.formats import read_frames
+from toolkit.jobs.run_dir import open_run, read_json
+from toolkit.jobs.shipping import write_sample
+
+SETTINGS = ("data.split.num_train=30", "data.split.num_val=6", "data.split.num_test=6", "data.split.gap=0",
+            "max_epochs=40", "model.num_features=8", "device=cpu")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two sets under the names of the published files."""
+    for name, molecule in (("ethanol", "ethanol"), ("toluene", "aspirin")):
+        frames = read_frames(f"embedded:{molecule}").frames
+        for part, chosen in (("train", frames[:36]), ("test", frames[100:106])):
+            write_sample(chosen, tmp_path / f"rmd17_{name}_{part}_01.npz")
+    return tmp_path
+
+
+def script(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run it as a user would."""
+    root = Path(__file__).resolve().parents[2]
+    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    command = [sys.executable, root / "scripts" / "train_rmd17.py", "ethanol", "toluene", "--recipe",
+               root / "configs" / "coffee_break.yaml", "--data", data, "--runs", data / "runs", *sets, *words]
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
+
+
+def test_both_are_stopped_resumed_and_tested(data: Path) -> None:
+    stopped = script(data, "--stop-after", 0)
+    assert stopped.returncode == 3 and stopped.stdout.count("stopped") == 2, stopped.stderr
+    assert open_run(data / "runs" / "toluene").state == "stopped"
+    done = script(data, "--resume", "--give-up-after", 60)
+    assert done.returncode == 0 and done.stdout.count("after 40 epochs") == 2, done.stderr
+    for name in ("ethanol", "toluene"):
+        test = read_json(data / "runs" / name / "result.json")["test"]
+        assert test["n_frames"] == 6 and f"{test['forces_mae_meV_per_A']:.2f} meV/Å" in done.stdout
+
+
+def test_a_run_that_does_not_get_on_is_given_up(data: Path) -> None:
+    done = script(data, "--give-up-after", 0.01)
+    assert done.returncode == 4 and "no run has got on" in done.stdout
