@@ -41,16 +41,18 @@ class SideBySide:
     def train(self, config: TrainConfig, run_dir: Path, *, resume: bool = False,
               reporter: Reporter | None = None) -> dict[str, Any]:
         """`trainer.train`, together with the others. Raises TrainingError when another of the runs could not begin."""
+        begun = False
         try:
             with self._turn:
                 trainer, run_batch = _prepare(config, run_dir, resume, reporter or SilentReporter())
             self._all_ready.wait()
+            begun = True
         except threading.BrokenBarrierError:
             raise TrainingError("another of the runs that were to begin together could not",
                                 "mend that one, or leave it out") from None
-        except BaseException:
-            self._all_ready.abort()
-            raise
+        finally:
+            if not begun:
+                self._all_ready.abort()
         trainer.skip_time()
         on_cuda = trainer.device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(trainer.device)) if on_cuda else nullcontext():
