@@ -150,7 +150,9 @@ class _StopIn(SilentReporter):
 
 
 @pytest.mark.parametrize(("title", "rows"), [("errors of second", 1), ("speed", 2), ("simulation with second", 2)])
-def test_a_stop_keeps_every_row_that_is_done(title: str, rows: int, models: Path, tmp_path: Path) -> None:
+def test_a_stop_keeps_every_row_that_is_done(title: str, rows: int, models: Path, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.jobs.reporter.LOOK_FOR_STOP_EVERY_S", -1.0)  # the simulation may be over sooner
     asked, folder = request(models, "first", "second").model_dump(mode="json"), tmp_path / "run"
     stopped = run_task("compare", asked, folder, reporter=_StopIn(title))
     assert open_run(folder).state == "stopped" and not stopped["complete"]
