@@ -18,7 +18,7 @@ from toolkit.ui.server_files import REPOSITORY, allowed_path, pick_server_file
 from toolkit.ui.uploads import pick_upload
 
 PRESETS = {"coffee break": "coffee_break", "tutorial": "aspirin_quick", "paper": "paper"}
-"""Name -> file in configs/, for two minutes and ten minutes on a CPU core, and a day on a GPU."""
+"""Name -> file in configs/, for one and three minutes on a CPU core, and a day on a GPU."""
 ELSEWHERE = {"Uploaded file": pick_upload, "File on the server": pick_server_file,
              "Public data set": pick_catalogued}
 """Further entries of a list of sources -> the widgets that choose one of them."""

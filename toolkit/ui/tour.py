@@ -36,7 +36,7 @@ TOUR = (
     ("pages/4_Trajectory.py", "Watch it move", "Space plays and pauses. Which bonds vibrate fastest? What turns?"),
     ("pages/5_Equivariance.py", "Turn it", "The forces turn along, to the last digit; the page says why."),
     ("pages/6_Spectra.py", "See its vibrations", "Compute the normal modes (half a minute) and watch each of them."),
-    ("pages/2_Train.py", "Train your own", "Preset *coffee break*: a minute and a half on a CPU core. Then simulate with it."),
+    ("pages/2_Train.py", "Train your own", "Preset *coffee break*: one minute on a CPU core. Then simulate with it."),
 )
 """Page, what to do there, and what to look at."""
 
