@@ -16,9 +16,8 @@ import torch
 from toolkit.config import TrainConfig
 from toolkit.errors import ConfigError, TrainingError
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.training.prepare import prepare
 from toolkit.training.runner import BatchRunner
-from toolkit.training.trainer import Trainer
+from toolkit.training.trainer import Trainer, begin_or_resume
 
 
 MAX_RUNS = 12
@@ -60,9 +59,7 @@ class SideBySide:
 
 
 def _prepare(config: TrainConfig, run_dir: Path, resume: bool, reporter: Reporter) -> tuple[Trainer, BatchRunner]:
-    trainer = Trainer(config, prepare(config, reporter), run_dir, reporter)
-    if resume:
-        trainer.resume()
+    trainer = begin_or_resume(config, run_dir, resume, reporter)
     run_batch = trainer.make_runner()
     run_batch.record(trainer.epoch_batches(0)[0])
     trainer.wall_s()

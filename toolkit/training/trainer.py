@@ -49,11 +49,17 @@ def train(config: TrainConfig, run_dir: Path, *, resume: bool = False, reporter:
     """
     reporter = reporter or SilentReporter()
     with cpu_threads(config.threads):
-        trainer = Trainer(config, prepare(config, reporter), Path(run_dir), reporter)
-        if resume:
-            trainer.resume()
+        trainer = begin_or_resume(config, Path(run_dir), resume, reporter)
         finished = trainer.fit()
         return trainer.conclude(finished)
+
+
+def begin_or_resume(config: TrainConfig, run_dir: Path, resume: bool, reporter: Reporter) -> Trainer:
+    """A run with its data read, at its beginning or, with `resume`, at its last checkpoint. Raises as `train` does."""
+    trainer = Trainer(config, prepare(config, reporter), run_dir, reporter)
+    if resume:
+        trainer.resume()
+    return trainer
 
 
 class Trainer:
@@ -109,7 +115,8 @@ class Trainer:
         return True
 
     def _is_over(self) -> bool:
-        return self.progress.epoch >= self.config.max_epochs or self._time_share() >= 1.0
+        """At the last epoch, or out of time; one epoch is done however short the time, so that there is a model."""
+        return self.progress.epoch >= self.config.max_epochs or (self.progress.epoch > 0 and self._time_share() >= 1.0)
 
     def _time_share(self) -> float:
         """The part of the time for this run that has passed."""

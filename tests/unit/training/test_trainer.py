@@ -157,3 +157,8 @@ def test_a_run_ends_in_its_time_with_its_schedule(copper_config, tmp_path):
     assert not result["stopped"] and result["epochs"] >= 1 and result["test"]["forces_mae_meV_per_A"] > 0.0
     last = recorder.epochs[-1]
     assert last["epoch"] == result["epochs"] and last["learning_rate"] < 1.1 * config.optimizer.min_learning_rate
+
+
+def test_a_time_too_short_for_an_epoch_still_gives_a_model(copper_config, tmp_path):
+    result = train(changed(copper_config, max_train_s=1e-3), tmp_path)
+    assert result["epochs"] == result["best_epoch"] == 1 and result["test"]["n_frames"] == 6
