@@ -15,7 +15,7 @@ from toolkit.checks.battery import MODEL_CHECKS, STRUCTURE_CHECKS, run_check
 from toolkit.checks.dynamics import nve
 from toolkit.checks.precision import REFERENCE, variants
 from toolkit.checks.result import CRITERIA, CheckResult, judge
-from toolkit.checks.structures import random_crystal, random_molecule
+from toolkit.checks.structures import molecular_crystal, random_crystal, random_molecule
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.data.formats import read_frames
 from toolkit.models.checkpoint import MAX_CONFIG_BYTES
@@ -173,15 +173,21 @@ class _Part:
 
 
 def _structures(potential: Potential, start: Atoms | None) -> dict[str, Atoms]:
-    """The structure the model is meant for, rattled out of any symmetry, and a molecule or crystal that it leaves open."""
+    """The structure the model is meant for, rattled out of any symmetry, and a molecule or crystal that it leaves open.
+
+    The crystal is one of the given molecule: a model of molecules is rugged in an invented crystal of its elements
+    (forces of 450 eV/Å were seen), where finite differences and float32 say little about its code.
+    """
     structures: dict[str, Atoms] = {}
     if start is not None:
         structures["data"] = start.copy()
         structures["data"].rattle(RATTLE_A, seed=0)
     if start is None or start.pbc.any():
         structures["molecule"] = random_molecule(potential.species)
-    if start is None or not start.pbc.all():
+    if start is None or start.pbc.any() and not start.pbc.all():
         structures["crystal"] = random_crystal(potential.species)
+    elif not start.pbc.any():
+        structures["crystal"] = molecular_crystal(structures["data"])
     return structures
 
 

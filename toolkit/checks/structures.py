@@ -1,4 +1,5 @@
-"""Structures to test on when nobody gives any: a small molecule and a small skewed crystal of the model's elements."""
+"""Structures to test on when nobody gives any: a small molecule and a small skewed crystal of the model's elements, or
+a crystal of the molecule that it is meant for."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from ase.data import covalent_radii
 
 SPREAD = 1.15
 """Distances between neighbours in units of the sum of their covalent radii."""
+CONTACT_A = 2.5
+"""Between the outermost atoms of neighbouring molecules in a crystal: hydrogens in touch."""
 
 
 def random_molecule(species: Sequence[str], num_atoms: int = 8, seed: int = 0) -> Atoms:
@@ -43,6 +46,16 @@ def random_crystal(species: Sequence[str], seed: int = 0) -> Atoms:
     sites = np.array([[0.0, 0.0, 0.0], [0.25, 0.5, 0.5], [0.5, 0.0, 0.0], [0.75, 0.5, 0.5]])
     atoms = Atoms(symbols, scaled_positions=sites, cell=cell, pbc=True)
     atoms.positions += rng.normal(scale=0.04 * bond, size=(4, 3))
+    return atoms
+
+
+def molecular_crystal(molecule: Atoms, seed: int = 0) -> Atoms:
+    """Copies of the molecule in a skewed cell, CONTACT_A apart along its axes: periodic, yet with no bond that the
+    molecule has not. A cluster so small that a cell vector would be shorter than 3 Å gets 3 Å."""
+    rng = np.random.default_rng(seed)
+    edges = np.maximum(np.ptp(molecule.positions, axis=0) + CONTACT_A, 3.0)
+    atoms = Atoms(molecule.numbers, molecule.positions, pbc=True)
+    atoms.set_cell(np.diag(edges) @ (np.eye(3) + rng.uniform(-0.05, 0.05, (3, 3))))
     return atoms
 
 

@@ -38,7 +38,9 @@ class ErrorMeter:
         self.num_frames += graph.num_structures
         energy, known = (output["energy"] - labels["energy"]).abs(), ~labels["energy"].isnan()
         self._accumulate("energy", energy, known)
-        self._accumulate("energy_per_atom", energy / graph.atoms_per_structure(), known)
+        per_atom = energy / graph.atoms_per_structure()
+        self._accumulate("energy_per_atom", per_atom, known)
+        self._accumulate("energy_per_atom_squared", per_atom.square(), known)
         if "forces" in output:
             difference, known = output["forces"] - labels["forces"], ~labels["forces"].isnan()
             self._accumulate("forces", difference.abs(), known)
@@ -47,7 +49,9 @@ class ErrorMeter:
             self._add_species(difference.abs().mean(dim=1), known.all(dim=1), graph.atomic_numbers)
         if "stress" in output:
             known = ~labels["stress"].isnan()
-            self._accumulate("stress", (output["stress"] - labels["stress"]).abs(), known)
+            difference = output["stress"] - labels["stress"]
+            self._accumulate("stress", difference.abs(), known)
+            self._accumulate("stress_squared", difference.square(), known)
 
     def result(self) -> dict[str, Any]:
         """MAEs and RMSEs in meV, meV/atom, meV/Å, meV/Å³; `per_species` force MAEs; None for what had no labels."""
@@ -56,10 +60,12 @@ class ErrorMeter:
             "n_frames": self.num_frames,
             "energy_mae_meV": self._mean("energy"),
             "energy_mae_meV_per_atom": self._mean("energy_per_atom"),
+            "energy_rmse_meV_per_atom": self._root_mean("energy_per_atom_squared"),
             "forces_mae_meV_per_A": self._mean("forces"),
             "forces_rmse_meV_per_A": self._root_mean("forces_squared"),
             "forces_label_rms_meV_per_A": forces_rms,
             "stress_mae_meV_per_A3": self._mean("stress"),
+            "stress_rmse_meV_per_A3": self._root_mean("stress_squared"),
             "per_species": {chemical_symbols[z]: {"forces_mae_meV_per_A": 1e3 * total / count, "n_atoms": int(count)}
                             for z, (total, count) in sorted(self._species.items())},
         }

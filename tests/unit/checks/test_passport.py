@@ -44,7 +44,7 @@ def test_every_check_in_both_precisions(made):
     names = {(result.name, result.dtype, result.backend) for result in made.results}
     assert len(names) == len(made.results) == 4 * 15 - 1  # precision compares with the reference, so not that with itself
     assert {("precision", "float32", "reference"), ("precision", "float64", "compiled")} <= names
-    assert made.structures == {"data": "C9H8O4, not periodic", "crystal": "CH2O, periodic along abc"}
+    assert made.structures == {"data": "C9H8O4, not periodic", "crystal": "C9H8O4, periodic along abc"}
 
 
 def test_it_is_kept_in_the_folder_and_says_the_same_again(made, folder):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 
-from toolkit.checks.structures import companion, random_crystal, random_molecule
+from toolkit.checks.structures import CONTACT_A, companion, molecular_crystal, random_crystal, random_molecule
 
 SPECIES = [("H",), ("H", "C", "O"), ("Cs", "Cl"), ("Si",), ("Fe", "O", "H", "N", "U")]
 
@@ -30,6 +31,20 @@ def test_crystals_are_small_skewed_and_open_enough(species):
     assert abs(atoms.cell.angles() - 90.0).min() > 0.3
     radius = max(covalent_radii[atoms.numbers])
     assert sorted(atoms.cell.lengths())[1] < 3.2 * radius
+
+
+def test_a_crystal_of_a_molecule_is_skewed_and_adds_contacts_but_no_bonds(ethanol):
+    crystal = molecular_crystal(ethanol)
+    assert crystal.pbc.all() and len(crystal) == len(ethanol)
+    assert np.array_equal(crystal.positions, ethanol.positions)
+    assert abs(crystal.cell.angles() - 90.0).min() > 0.3
+    within, with_images = (np.sort(neighbor_list("d", atoms, 4.0)) for atoms in (ethanol, crystal))
+    assert len(with_images) > len(within) + 20
+    assert np.array_equal(with_images[with_images < 1.6], within[within < 1.6])
+
+
+def test_a_crystal_of_one_atom_has_a_cell(ethanol):
+    assert molecular_crystal(ethanol[:1]).cell.lengths().min() > 0.9 * max(CONTACT_A, 3.0)
 
 
 def _scaled_distances(atoms, mic: bool) -> np.ndarray:

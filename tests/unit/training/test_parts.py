@@ -50,11 +50,12 @@ def test_metrics_by_hand():
     result = meter.result()
     assert result["energy_mae_meV"] == pytest.approx(2000.0)
     assert result["energy_mae_meV_per_atom"] == pytest.approx(1000.0)
+    assert result["energy_rmse_meV_per_atom"] == pytest.approx(1000 * math.sqrt(1.25))
     assert result["forces_mae_meV_per_A"] == pytest.approx(1000 * 4.0 / 6)
     assert result["forces_rmse_meV_per_A"] == pytest.approx(1000 * math.sqrt(3.5 / 6))
     assert result["forces_label_rms_meV_per_A"] == pytest.approx(1000 * math.sqrt(2.0 / 6))
     assert result["per_species"] == {"H": {"forces_mae_meV_per_A": pytest.approx(1000 * 4.0 / 6), "n_atoms": 2}}
-    assert result["stress_mae_meV_per_A3"] is None
+    assert result["stress_mae_meV_per_A3"] is None and result["stress_rmse_meV_per_A3"] is None
 
 
 def test_a_prediction_that_is_no_number_never_passes_for_a_missing_label():
