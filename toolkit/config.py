@@ -114,6 +114,8 @@ class OptimizerConfig(StrictModel):
 class TrainConfig(StrictModel):
     """A whole training run. `device` auto means CUDA when present.
 
+    start_from : a model (a name under trained_models/, a model or run folder) whose network and weights the training goes
+        on with; `model` is then left out, and energy shifts are fitted anew
     threads : of the CPU; 0 means what OMP_NUM_THREADS says, else one: two that wait for a busy neighbour ran ten times
         slower than one
     batch_size : frames per optimiser step; "auto" makes about 200 steps an epoch, at most 64 frames each
@@ -127,6 +129,7 @@ class TrainConfig(StrictModel):
 
     data: DataConfig
     model: ModelConfig = ModelConfig()
+    start_from: str | None = Field(None, description="model whose network and weights the training goes on with")
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int | Literal["auto"] = 5
@@ -142,6 +145,12 @@ class TrainConfig(StrictModel):
     backend: str = "auto"
     threads: int = Field(0, ge=0)
     seed: int = Field(0, ge=0, description="seed of the batch order")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Self:
+        if self.start_from is not None and self.model != ModelConfig():
+            raise ValueError(f"found both model and start_from {self.start_from!r}, whose network is used: leave model out")
+        return self
 
     @field_validator("batch_size")
     @classmethod

@@ -62,6 +62,26 @@ def test_another_architecture_starts_from_its_own_defaults(open_page, started: l
         "architecture": "atom_mlp", "r_max": 3.5, "zbl": True, "num_features": 64}
 
 
+def test_training_can_go_on_from_a_model_with_its_network(open_page, started: list[Path]) -> None:
+    at = open_page(PAGE)
+    for choice, drawn in (("aspirin (shipped)", False), ("Random weights", True), ("aspirin (shipped)", False)):
+        at.selectbox(key="train.start_from").select(choice).run()
+        assert not at.exception and not at.error
+        assert ("train.model.num_layers" in {box.key for box in at.number_input}) == drawn
+        assert ("start_from: aspirin" in at.text_area(key="train.yaml").value) != drawn
+    at.button(key="train.start").click().run()
+    config = json.loads((started[0] / "config.json").read_text())
+    assert config["start_from"] == "aspirin" and parse_config(TrainConfig, config).model.num_layers == 4
+
+
+def test_yaml_chooses_the_model_to_go_on_from(open_page) -> None:
+    at = write_yaml(open_page(PAGE), "data: {train: 'embedded:ethanol'}\nstart_from: aspirin\n")
+    assert not at.exception and not at.error
+    assert at.selectbox(key="train.start_from").value == "aspirin (shipped)"
+    at = write_yaml(at, "data: {train: 'embedded:ethanol'}\nstart_from: /etc\n")
+    assert "expected one inside" in at.error[0].value
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("data: {train: x}\nmodel: {r_maximum: 3}", "unknown field"), ("data: [", "not YAML"), ("", "expected a mapping"),
     ("data: {train: /etc/passwd}", "expected one inside"),

@@ -68,17 +68,27 @@ def fit_energy_shifts(frames: Sequence[Atoms]) -> tuple[dict[str, float], tuple[
     labelled = np.isfinite(energies)
     if not labelled.any():
         return dict.fromkeys(symbols, 0.0), ()
-    counts, energies = counts[labelled], energies[labelled]
-    left, singular, right = np.linalg.svd(counts, full_matrices=False)
-    rank = rank_of(singular)
+    shifts, rank = fit_to_compositions(counts[labelled], energies[labelled])
     warnings: tuple[str, ...] = ()
     if rank < len(symbols):
         warnings = (f"compositions fix only {rank} of {len(symbols)} energy shifts ({', '.join(symbols)}): the "
                     "smallest that fit are used, so atomisation energies mean nothing; "
                     "give isolated_atom_energies to mend this",)
-    damped = singular / (singular**2 + (RIDGE * singular[0]) ** 2)
-    shifts = right.T @ (damped * (left.T @ energies))
     return dict(zip(symbols, shifts.tolist(), strict=True)), warnings
+
+
+def fit_to_compositions(counts: np.ndarray, energies: np.ndarray) -> tuple[np.ndarray, int]:
+    """Energies of the elements (Z,), eV, that fit energies (T,) of frames with `counts` (T, Z) atoms, and how many of
+    them the compositions fix."""
+    left, singular, right = np.linalg.svd(counts, full_matrices=False)
+    damped = singular / (singular**2 + (RIDGE * singular[0]) ** 2)
+    return right.T @ (damped * (left.T @ energies)), rank_of(singular)
+
+
+def spread_out(frames: Sequence[Atoms], most: int) -> list[Atoms]:
+    """At most so many of the frames, evenly spaced."""
+    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int))
+    return [frames[t] for t in chosen]
 
 
 def elements(frames: Sequence[Atoms]) -> list[str]:
@@ -125,7 +135,6 @@ def force_rms(frames: Sequence[Atoms]) -> float:
 
 def average_neighbors(frames: Sequence[Atoms], r_max: float) -> float:
     """Mean number of neighbours per atom within r_max (Å), over at most 300 evenly spaced frames."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), MAX_NEIGHBOR_FRAMES)).astype(int))
-    sample = [frames[t] for t in chosen]
+    sample = spread_out(frames, MAX_NEIGHBOR_FRAMES)
     edges = sum(neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, r_max)[0].shape[1] for atoms in sample)
     return edges / sum(len(atoms) for atoms in sample)

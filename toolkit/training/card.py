@@ -59,6 +59,8 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
         f"- **Training**: {metrics['epochs']} epochs (best {metrics['best_epoch']}), {metrics['wall_s'] / 60:.1f} min on "
         f"{metrics['device']}, torch {metrics['versions']['torch']}",
     ]
+    if start := data.get("start_from"):
+        lines.append(f"- **Started from**: the weights of {start['model']} (sha256 {start['weights_sha256']})")
     if model.long_range is not None:
         lines.append(f"- **Long range**: {', '.join(_long_range(model.long_range))}")
     if shipped:

@@ -17,6 +17,7 @@ from toolkit.data.graph_store import GraphStore
 from toolkit.data.statistics import Statistics, compute_statistics, elements
 from toolkit.errors import ConfigError, DataError
 from toolkit.progress import Reporter
+from toolkit.training.start import describe_start, network_of, refit_shifts
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,13 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     isolated = config.data.isolated_atom_energies
     if isolated is None:
         isolated = {s: e for report in splits.reports for s, e in report.isolated_atom_energies.items()} or None
-    statistics = compute_statistics(splits.train, config.model.r_max, isolated)
-    model_config = complete_model_config(config.model, splits.train, statistics)
+    network = network_of(config)
+    statistics = compute_statistics(splits.train, network.r_max, isolated)
+    model_config = complete_model_config(network, splits.train, statistics)
+    if config.start_from is not None:
+        shifts = refit_shifts(config.start_from, splits.train, config.device) | (isolated or {})
+        shifts = {symbol: shifts[symbol] for symbol in model_config.species}
+        model_config = model_config.model_copy(update={"per_species_energy_shifts": shifts})
     _check_species(model_config, {"validation": splits.val, "test": splits.test})
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
     graphs = {name: GraphStore(frames, model_config.r_max, reporter) for name, frames in sets.items()}
@@ -51,6 +57,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "units": [f"{report.energy_unit}, {report.length_unit}: {report.evidence}" for report in splits.reports],
         "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
         "forces_rms_train_eV_per_A": None if np.isnan(statistics.force_rms_eV_per_A) else statistics.force_rms_eV_per_A,
+        "start_from": None if config.start_from is None else describe_start(config.start_from),
         "warnings": [*statistics.warnings, *(w for report in splits.reports for w in report.warnings)],
     }
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)

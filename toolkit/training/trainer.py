@@ -29,6 +29,7 @@ from toolkit.training.prepare import TrainingData, prepare
 from toolkit.training.recorded import RecordedSteps, store_bytes, usual_shape
 from toolkit.training.runner import BatchRunner
 from toolkit.training.schedule import choose_batch_size, learning_rate
+from toolkit.training.start import adopt_weights
 from toolkit.training.state import Progress, find_state, load_state, save_state
 from toolkit.training.step import TrainStep
 
@@ -73,6 +74,8 @@ class Trainer:
         self.device = resolve_device(config.device)
         self.backend = select_backend(config.backend, self.device.type)
         self.model = build_model(data.model_config, resolve_dtype(config.dtype), self.backend).to(self.device)
+        if config.start_from is not None:
+            adopt_weights(self.model, config.start_from)
         self.step = TrainStep(self.model, config.loss, config.optimizer)
         self.progress = Progress()
         self.batch_size = choose_batch_size(config.batch_size, len(data.train))

@@ -40,6 +40,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "train.data.split.gap": ("blocks: frames dropped between the sets, because neighbours in time are nearly the "
                              "same.", "splits"),
     "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
+    "train.start_from": ("Go on with the network and the weights of a model: fewer new frames then teach as much. The "
+                         "learning rate may be smaller.", "transfer"),
     "train.model.architecture": ("nequip: the reference. allegro: strictly local, for very large systems. atom_gnn and "
                                  "atom_mlp: small and fast, distances and simple angles.", "architectures"),
     "train.model.r_max": ("Atoms further apart exchange no messages. Too small misses physics; the cost grows as the "

@@ -23,12 +23,15 @@ from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
 from toolkit.ui.runs import start_job, watch
+from toolkit.ui.server_files import allowed_path
 
 PAGE = "train"
 BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
 CLONED, BUDGET, DRAWN = f"{PAGE}.cloned", f"{PAGE}.budget", f"{PAGE}.drawn"
 PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
 SPLIT = "Split from the data"
+START = f"{PAGE}.start_from"
+RANDOM = "Random weights"
 MB, GB = 1e6, 1e9
 NEXT = {"evaluate": ("pages/9_Evaluate.py", "Look at every prediction"),
         "md": ("pages/3_Molecular_Dynamics.py", "Simulate with this model"),
@@ -81,8 +84,11 @@ def choose_data(values: dict[str, Any]) -> dict[str, Any]:
 def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[str, Any]:
     """Widgets for the architecture and for those of `fields` that it has; a copy of `values` with what was chosen.
 
-    Another architecture starts from its own defaults; the cutoff stays.
+    Another architecture starts from its own defaults; the cutoff stays. A model to go on from brings its own network.
     """
+    values = {**values, "start_from": _choose_start(values["start_from"])}
+    if values["start_from"] is not None:
+        return {**values, "model": ModelConfig().model_dump(mode="json")}
     before = values["model"]["architecture"]
     chosen = draw_form(PAGE, TrainConfig, fields[:1], values)
     architecture = chosen["model"]["architecture"]
@@ -97,10 +103,23 @@ def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[st
     return draw_form(PAGE, TrainConfig, [field for field in fields[1:] if field.path not in foreign], chosen)
 
 
+def _choose_start(configured: str | None) -> str | None:
+    """A list of the models that training can go on from; None for random weights."""
+    models = {RANDOM: None, **model_choices()}
+    if configured is not None and configured not in models.values():
+        models[source_label(configured)] = configured
+    label = st.selectbox("Start from", list(models), key=START, persist_state="session", help=explained(START))
+    if models[label] is not None:
+        st.caption("Its network and weights are taken; the zero of energy is fitted anew to your frames.")
+    return models[label]
+
+
 def checked(values: dict[str, Any]) -> TrainConfig:
     """The configuration. Raises ConfigError, and DataError for files outside the allowed folders."""
     config = parse_config(TrainConfig, values)
     check_sources(config.data)
+    if config.start_from is not None and config.start_from not in model_choices().values():
+        allowed_path(config.start_from)
     return config
 
 
@@ -195,6 +214,9 @@ def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:
         st.session_state.pop(key, None)
     st.session_state[f"{PAGE}.source"] = source_label(config.data.train)
     st.session_state[f"{PAGE}.test.source"] = source_label(config.data.test) if config.data.test else SPLIT
+    known = {model: label for label, model in model_choices().items()}
+    st.session_state[START] = RANDOM if config.start_from is None else known.get(config.start_from,
+                                                                               source_label(config.start_from))
 
 
 def _take_yaml(fields: Sequence[FormField]) -> None:

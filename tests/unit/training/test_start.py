@@ -1,0 +1,88 @@
+"""Training that goes on from another model: its weights, its network, energies shifted to the new data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+from tests.unit.training.runs import Recorder, changed, same, weights
+from toolkit.config import ModelConfig
+from toolkit.errors import ConfigError, ModelError
+from toolkit.models.potential import load_potential
+from toolkit.progress import SilentReporter
+from toolkit.training.trainer import begin_or_resume, train
+
+SHIFT_EV_PER_ATOM = -75.0
+
+
+@pytest.fixture
+def source(copper_config, tmp_path):
+    """A trained model, and a configuration that goes on from it with the same frames at another zero of energy."""
+    train(changed(copper_config, max_epochs=8), tmp_path / "source")
+    frames = [relabelled(atoms, SHIFT_EV_PER_ATOM) for atoms in read(copper_config.data.train, ":")]
+    write(tmp_path / "shifted.extxyz", frames)
+    data = copper_config.data.model_copy(update={"train": str(tmp_path / "shifted.extxyz")})
+    return changed(copper_config, data=data, model=ModelConfig(), start_from=str(tmp_path / "source"), max_epochs=1)
+
+
+def relabelled(atoms, shift_eV_per_atom):
+    """The same frame with its energy moved."""
+    other, results = atoms.copy(), dict(atoms.calc.results)
+    results["energy"] += shift_eV_per_atom * len(atoms)
+    other.calc = SinglePointCalculator(other, **results)
+    return other
+
+
+def test_it_begins_with_the_source_and_at_the_energies_of_the_new_data(source, copper_config, tmp_path):
+    trainer = begin_or_resume(source, tmp_path / "run", False, SilentReporter())
+    before = load_potential(tmp_path / "source", device="cpu")
+    assert trainer.data.model_config.num_layers == before.config.num_layers == copper_config.model.num_layers
+    begun, origin = trainer.model.state_dict(), before.model.state_dict()
+    different = [key for key in origin if not np.array_equal(begun[key].numpy(), origin[key].numpy())]
+    assert different == ["table.shifts"]
+    frames = read(source.data.train, ":")
+    moved = [trainer.model.table.shifts.item() - before.model.table.shifts.item()]
+    assert moved[0] == pytest.approx(SHIFT_EV_PER_ATOM, abs=0.05)
+    energy = before.predict(frames[0])["energy"] + moved[0] * len(frames[0])
+    assert energy == pytest.approx(frames[0].get_potential_energy(), abs=0.05 * len(frames[0]))
+
+
+def test_one_epoch_of_it_is_better_than_one_from_random_weights(source, copper_config, tmp_path):
+    going_on, fresh = Recorder(), Recorder()
+    train(source, tmp_path / "on", reporter=going_on)
+    train(changed(copper_config, max_epochs=1), tmp_path / "fresh", reporter=fresh)
+    assert going_on.epochs[0]["val_forces_mae_meV_per_A"] < 0.7 * fresh.epochs[0]["val_forces_mae_meV_per_A"]
+    metrics = json.loads((tmp_path / "on" / "model" / "metrics.json").read_text())
+    assert metrics["data"]["start_from"]["model"] == "source"
+    assert "**Started from**: the weights of source" in (tmp_path / "on" / "model" / "CARD.md").read_text()
+
+
+def test_it_resumes_exactly(source, tmp_path):
+    config = changed(source, max_epochs=2)
+    train(config, tmp_path / "whole")
+    assert train(config, tmp_path / "parts", reporter=Recorder(5))["stopped"]
+    train(config, tmp_path / "parts", resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+def test_given_energies_of_isolated_atoms_are_the_shifts(source, tmp_path):
+    config = changed(source, data=source.data.model_copy(update={"isolated_atom_energies": {"Cu": -1.5}}))
+    trainer = begin_or_resume(config, tmp_path / "run", False, SilentReporter())
+    assert trainer.data.model_config.per_species_energy_shifts == {"Cu": -1.5}
+
+
+def test_two_networks_and_foreign_elements_are_refused(source, tmp_path):
+    with pytest.raises(ConfigError, match="leave model out"):
+        changed(source, model=ModelConfig(num_layers=2))
+    with pytest.raises(ModelError, match="no model"):
+        train(changed(source, start_from="nobody"), tmp_path / "a")
+    frames = read(source.data.train, ":")
+    for atoms in frames:
+        atoms.symbols[0] = "Ag"
+    write(tmp_path / "alloy.extxyz", frames)
+    with pytest.raises(ConfigError, match="Ag"):
+        train(changed(source, data=source.data.model_copy(update={"train": str(tmp_path / "alloy.extxyz")})), tmp_path / "b")
