@@ -15,10 +15,9 @@ from pathlib import Path
 import networkx
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import natural_cutoffs, neighbor_list
-from tblite.ase import TBLite
+from label_xtb import labelled
 
 from toolkit.analysis.bond_graph import BondGraph, find_bonds, rotatable_torsions
 from toolkit.config import DataConfig, TrainConfig, load_config
@@ -52,10 +51,8 @@ def main() -> None:
         if rng.random() < TWISTED_FRACTION:
             atoms = twisted(atoms, rng)
         atoms.rattle(rng.uniform(*RATTLE_A), rng=rng)
-        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
-        if abs(forces).max() < MAX_FORCE_EV_PER_A:
+        atoms = labelled(atoms)
+        if abs(atoms.get_forces()).max() < MAX_FORCE_EV_PER_A:
             frames.append(atoms)
     write(chosen.out, frames, format="extxyz")
 
