@@ -15,7 +15,16 @@ from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
 from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
-from toolkit.ui.training import checked, choose_data, choose_model, go_on_with_model, pick_start, show_texts, start_section
+from toolkit.ui.training import (
+    checked,
+    choose_data,
+    choose_model,
+    choose_start,
+    go_on_with_model,
+    pick_start,
+    show_texts,
+    start_section,
+)
 
 DATA = (
     FormField("data.split.method", "Split"),
@@ -96,6 +105,8 @@ def _widgets(values: dict[str, Any]) -> dict[str, Any]:
         st.caption(text)
         if fields is DATA:
             values = choose_data(values)
+        if fields is MODEL:
+            values = choose_start(values)
         with st.container(horizontal=True):
             values = choose_model(values, fields) if fields is MODEL else draw_form("train", TrainConfig, fields, values)
     return values

@@ -7,7 +7,6 @@ few frames then do for what would else need many.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -32,8 +31,9 @@ def network_of(config: TrainConfig) -> ModelConfig:
 
 def describe_start(name: str) -> dict[str, str]:
     """What metrics.json says of the model that a training went on from."""
-    return {"model": Path(name).name if Path(name).exists() else name,
-            "weights_sha256": file_sha256(find_model(name) / "weights.safetensors")}
+    folder = find_model(name)
+    return {"model": folder.parent.name if folder.name == "model" else folder.name,
+            "weights_sha256": file_sha256(folder / "weights.safetensors")}
 
 
 def refit_shifts(name: str, frames: Sequence[Atoms], device: str) -> dict[str, float]:

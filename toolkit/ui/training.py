@@ -81,12 +81,22 @@ def choose_data(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "data": data}
 
 
+def choose_start(values: dict[str, Any]) -> dict[str, Any]:
+    """A list of the models that training can go on from; a copy of `values` with what was chosen, None: random weights."""
+    models, configured = {RANDOM: None, **model_choices()}, values["start_from"]
+    if configured is not None and configured not in models.values():
+        models[source_label(configured)] = configured
+    label = st.selectbox("Start from", list(models), key=START, persist_state="session", help=explained(START))
+    if models[label] is not None:
+        st.caption("Its network and weights are taken; the zero of energy is fitted anew to your frames.")
+    return {**values, "start_from": models[label]}
+
+
 def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[str, Any]:
     """Widgets for the architecture and for those of `fields` that it has; a copy of `values` with what was chosen.
 
     Another architecture starts from its own defaults; the cutoff stays. A model to go on from brings its own network.
     """
-    values = {**values, "start_from": _choose_start(values["start_from"])}
     if values["start_from"] is not None:
         return {**values, "model": ModelConfig().model_dump(mode="json")}
     before = values["model"]["architecture"]
@@ -101,17 +111,6 @@ def choose_model(values: dict[str, Any], fields: Sequence[FormField]) -> dict[st
         own = {"architecture": architecture, "r_max": values["model"]["r_max"]}
         chosen["model"] = parse_config(ModelConfig, own).model_dump(mode="json")
     return draw_form(PAGE, TrainConfig, [field for field in fields[1:] if field.path not in foreign], chosen)
-
-
-def _choose_start(configured: str | None) -> str | None:
-    """A list of the models that training can go on from; None for random weights."""
-    models = {RANDOM: None, **model_choices()}
-    if configured is not None and configured not in models.values():
-        models[source_label(configured)] = configured
-    label = st.selectbox("Start from", list(models), key=START, persist_state="session", help=explained(START))
-    if models[label] is not None:
-        st.caption("Its network and weights are taken; the zero of energy is fitted anew to your frames.")
-    return models[label]
 
 
 def checked(values: dict[str, Any]) -> TrainConfig:
