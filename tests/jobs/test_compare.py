@@ -15,7 +15,7 @@ from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
 from toolkit.errors import ConfigError, JobError, ModelError
 from toolkit.jobs.compare import FILE, chosen_frames, compare
 from toolkit.jobs.compare_config import CompareRequest
-from toolkit.jobs.compare_models import model_labels
+from toolkit.jobs.compare_models import model_labels, training_facts
 from toolkit.jobs.compare_report import flat_rows, report_sections
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.scripts import comparison_script
@@ -113,6 +113,14 @@ def test_what_makes_rows_less_comparable_is_said(compared: tuple[Path, dict], mo
     said = "\n".join(compared[1]["caveats"])
     assert "first was trained on 6 of these 24 frames" in said and "passport of first was made for other" in said
     assert "Energies of second lie" in said and "another zero of energy" in said
+
+
+def test_the_sources_of_a_model_tell_what_it_went_on_from() -> None:
+    metrics = {"data": {"sources": ["dft.npz"], "n_train": 100, "start_from": {"model": "aspirin_xtb"}},
+               "train_config": {"data": {"split": None}}}
+    assert training_facts(metrics)["sources"] == ["dft.npz", "before that those of aspirin_xtb"]
+    metrics["data"]["start_from"] = None
+    assert training_facts(metrics)["sources"] == ["dft.npz"]
 
 
 def test_speed_memory_and_stability_are_measured(compared: tuple[Path, dict]) -> None:

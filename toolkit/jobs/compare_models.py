@@ -58,11 +58,16 @@ def passport_facts(folder: Path) -> Facts | None:
 
 
 def training_facts(metrics: Facts) -> Facts | None:
-    """Sources, number of frames and split that `metrics.json` tells of; None where it says nothing."""
+    """Sources, number of frames and split that `metrics.json` tells of; None where it says nothing.
+
+    The sources end with the model that the training went on from, if it did.
+    """
     data, config = metrics.get("data"), metrics.get("train_config")
     if not isinstance(data, dict) or not isinstance(config, dict) or not isinstance(config.get("data"), dict):
         return None
-    return {"sources": [str(source) for source in data.get("sources", [])], "n_train": data.get("n_train"),
+    start = data.get("start_from")
+    before = [f"before that those of {start.get('model')}"] if isinstance(start, dict) else []
+    return {"sources": [*map(str, data.get("sources", [])), *before], "n_train": data.get("n_train"),
             "split": config["data"].get("split")}
 
 
