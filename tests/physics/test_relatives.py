@@ -1,12 +1,13 @@
-"""AtomMLP and AtomGNN: what the battery of every architecture does not ask."""
+"""AtomMLP and AtomGNN: what the battery of every architecture does not ask, and what each architecture costs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.data import atomic_numbers, covalent_radii
+from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.config import ModelConfig, parse_config
 from toolkit.errors import ConfigError
@@ -51,6 +52,25 @@ def test_tables_of_inference_answer_as_the_networks(architecture, ethanol):
     assert next(m.tabulated for m in single._prepared.modules() if hasattr(m, "tabulated"))
     expected, found = double.predict(ethanol)["forces"], single.predict(ethanol)["forces"]
     assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("architecture", ["allegro", "nequip", *RELATIVES])
+def test_the_cost_grows_as_the_number_of_atoms(architecture):
+    potential = _potential(architecture, species=("Cu",), per_species_energy_scales={"Cu": 1.0}, r_max=4.0)
+    operations = []
+    for length in (2, 4, 8):
+        crystal = bulk("Cu", cubic=True) * (length, 2, 2)
+        crystal.rattle(0.05, seed=0)
+        with FlopCounterMode(display=False) as counter:
+            potential.evaluate(potential.graph(crystal), stress=True)
+        operations.append(counter.get_total_flops())
+    assert operations[0] > 1e5 and _is_linear(operations)
+    assert not _is_linear([count + 1e-3 * operations[0] * size**2 for count, size in zip(operations, (1, 2, 4), strict=True)])
+
+
+def _is_linear(costs: list[float]) -> bool:
+    """Of systems each twice as large as the one before: the growth doubles, whatever is spent once."""
+    return abs((costs[2] - costs[1]) / (costs[1] - costs[0]) - 2.0) < 1e-3
 
 
 def test_angles_are_seen_from_l_1_on():
