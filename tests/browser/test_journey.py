@@ -127,5 +127,6 @@ def test_training_survives_a_reload_stops_and_resumes(browser: Browser) -> None:
         state(tab, "stopped")
         assert time.monotonic() - asked < 10.0
         if after:
+            tab.get_by_test_id("stStatusWidget").wait_for(state="detached")  # a page being redrawn can lose a click
             main.get_by_role("button", name=after).click()
             state(tab, "running")
