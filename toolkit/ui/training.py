@@ -83,9 +83,7 @@ def choose_data(values: dict[str, Any]) -> dict[str, Any]:
 
 def choose_start(values: dict[str, Any]) -> dict[str, Any]:
     """A list of the models that training can go on from; a copy of `values` with what was chosen, None: random weights."""
-    models, configured = {RANDOM: None, **model_choices()}, values["start_from"]
-    if configured is not None and configured not in models.values():
-        models[source_label(configured)] = configured
+    models = _starts(values["start_from"])
     label = st.selectbox("Start from", list(models), key=START, persist_state="session", help=explained(START))
     if models[label] is not None:
         st.caption("Its network and weights are taken; the zero of energy is fitted anew to your frames.")
@@ -206,6 +204,12 @@ def _lesson(path: Path) -> str:
     return plain(" ".join(line[2:] for line in takewhile(lambda line: re.match("# [^ ]", line), lines)))
 
 
+def _starts(configured: str | None) -> dict[str, str | None]:
+    """Label -> model that training can go on from, the configured one among them; None: random weights."""
+    models = {RANDOM: None, **model_choices()}
+    return models if configured in models.values() else {**models, source_label(configured): configured}
+
+
 def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:
     st.session_state[BASE] = config.model_dump(mode="json")
     forget_form(PAGE, fields)
@@ -213,9 +217,8 @@ def _start_from(config: TrainConfig, fields: Sequence[FormField]) -> None:
         st.session_state.pop(key, None)
     st.session_state[f"{PAGE}.source"] = source_label(config.data.train)
     st.session_state[f"{PAGE}.test.source"] = source_label(config.data.test) if config.data.test else SPLIT
-    known = {model: label for label, model in model_choices().items()}
-    st.session_state[START] = RANDOM if config.start_from is None else known.get(config.start_from,
-                                                                               source_label(config.start_from))
+    st.session_state[START] = next(label for label, model in _starts(config.start_from).items()
+                                   if model == config.start_from)
 
 
 def _take_yaml(fields: Sequence[FormField]) -> None:

@@ -45,9 +45,9 @@ def test_it_begins_with_the_source_and_at_the_energies_of_the_new_data(source, c
     different = [key for key in origin if not np.array_equal(begun[key].numpy(), origin[key].numpy())]
     assert different == ["table.shifts"]
     frames = read(source.data.train, ":")
-    moved = [trainer.model.table.shifts.item() - before.model.table.shifts.item()]
-    assert moved[0] == pytest.approx(SHIFT_EV_PER_ATOM, abs=0.05)
-    energy = before.predict(frames[0])["energy"] + moved[0] * len(frames[0])
+    moved = trainer.model.table.shifts.item() - before.model.table.shifts.item()
+    assert moved == pytest.approx(SHIFT_EV_PER_ATOM, abs=0.05)
+    energy = before.predict(frames[0])["energy"] + moved * len(frames[0])
     assert energy == pytest.approx(frames[0].get_potential_energy(), abs=0.05 * len(frames[0]))
 
 
