@@ -3,7 +3,7 @@ of a better method (docs/training.md, "Going on from a cheaper method").
 
     OMP_NUM_THREADS=1 PYTHONPATH=. python scripts/label_xtb.py embedded:aspirin aspirin_xtb.extxyz --copies 10
 
-Reads what `toolkit.read_frames` reads; labels that the frames carry are not used. Needs `tblite` (`pip install -e .[data]`).
+Reads what `toolkit.read_frames` reads, one source or several; labels that the frames carry are not used. Needs `tblite` (`pip install -e .[data]`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ RATTLE_A = (0.01, 0.05)
 def main() -> None:
     """Read, rattle, compute, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source")
+    parser.add_argument("sources", nargs="+")
     parser.add_argument("out", type=Path)
     parser.add_argument("--copies", type=int, default=10, help="rattled copies of each frame beside the frame itself")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
     frames = []
-    for frame in track(toolkit.read_frames(chosen.source).frames, "GFN2-xTB"):
+    given = [frame for source in chosen.sources for frame in toolkit.read_frames(source).frames]
+    for frame in track(given, "GFN2-xTB"):
         frames.append(labelled(frame.copy()))
         for _ in range(chosen.copies):
             atoms = frame.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,8 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
     atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc)
     atoms.calc = Calculator(pot)
     moved = FrechetCellFilter(atoms) if cell else atoms
-    with BFGSLineSearch(moved, logfile=None) as optimizer:
+    with BFGSLineSearch(moved, logfile=None) as optimizer, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "logm result may be inaccurate")  # SciPy, of a strain known to 1e-12
         for _ in optimizer.irun(fmax=fmax, steps=max_steps):
             largest = float(np.linalg.norm(moved.get_forces(), axis=1).max())
             reporter.update(optimizer.nsteps, max_steps, f"relaxing: largest force {largest:.2g} eV/Å")
