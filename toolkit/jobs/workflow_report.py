@@ -33,9 +33,9 @@ SHELL = ("The first fifth of each run is left out. The first shell ends at the f
          "order: Warren–Cowley α = 1 − n_ab / (c_b n_a), negative when the two elements seek each other.")
 VORONOI = ("Cells by voro++ through freud; faces below 0.5 % of the surface of their cell are not counted. "
            "⟨n3 n4 n5 n6⟩ counts faces with so many edges: ⟨0 6 0 8⟩ is bcc, ⟨0 12 0 0⟩ fcc, ⟨0 0 12 0⟩ icosahedral.")
-TRANSITION = ("Two lines that meet, fitted to V(T) of the quench. The error bar is the scatter of fits to resampled "
-              "residuals (blocks of {block_points} points); noise about one straight line would look as kinked with "
-              "p = {p_value:.3f}. T_g depends on the rate: this one belongs to {rate:.1e} K/s.")
+TRANSITION = ("Two lines that meet, fitted to V(T) of the quench. The error bar is the scatter of fits to such "
+              "lines with noise (correlation of neighbours {memory:.2f}); noise about one straight line would look as kinked "
+              "with p = {p_value:.3f}. T_g depends on the rate: this one belongs to {rate:.1e} K/s.")
 ELASTIC = ("{num_atoms} atoms, relaxed with their cell at zero temperature; central differences of the stress at "
            "strains of ±{strain:g}, ions relaxed in each strained cell. ± is the standard error of the mean over the "
            "three directions that a cube makes alike: what disorder leaves, or numerical noise.")

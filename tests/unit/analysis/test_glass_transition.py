@@ -29,21 +29,40 @@ def test_exact_lines_are_recovered():
 
 @pytest.mark.parametrize("memory", [0.0, 0.5])
 def test_the_error_bar_is_the_scatter_of_repetitions(memory):
-    found = [glass_transition(TEMPERATURES, volumes(950.0, 0.4, 8.0, seed, memory)) for seed in range(40)]
+    found = [glass_transition(TEMPERATURES, volumes(950.0, 0.4, 5.0, seed, memory)) for seed in range(40)]
     temperatures = np.array([one.temperature_K for one in found])
     stderr = np.mean([one.stderr_K for one in found])
     assert abs(temperatures.mean() - 950.0) < 4.0 * temperatures.std() / np.sqrt(40)
     assert 0.6 < stderr / temperatures.std() < 1.6
 
 
-def test_a_straight_line_is_refused_as_often_as_promised():
-    refused = 0
-    for seed in range(60):
+def count_found(series):
+    """Of how many series a T_g is given."""
+    found = 0
+    for one in series:
         try:
-            glass_transition(TEMPERATURES, volumes(950.0, 0.0, 8.0, seed))
+            found += glass_transition(TEMPERATURES, one).p_value <= 0.01
         except DataError:
-            refused += 1
-    assert refused >= 57
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("memory", "at_most"), [(0.0, 3), (0.5, 5)])  # of 100, at a level of 1 %: more than 3 sigmas above
+def test_a_straight_line_is_refused_as_often_as_promised(memory, at_most):
+    assert count_found(volumes(950.0, 0.0, 8.0, seed, memory) for seed in range(100)) <= at_most
+
+
+def test_kinks_beside_which_a_parabola_fails_are_kept():
+    assert count_found(volumes(950.0, 0.4, 8.0, seed) for seed in range(40)) >= 39
+
+
+@pytest.mark.parametrize("curvature", [2e-5, 1e-4])
+def test_smooth_thermal_expansion_is_no_glass_transition(curvature):
+    """A crystal that does not melt expands faster when hotter; two lines fit that better than one."""
+    smooth = [volumes(950.0, 0.0, 4.0, seed) + curvature * TEMPERATURES**2 for seed in range(60)]
+    assert count_found(smooth) <= 3
+    with pytest.raises(DataError, match="a parabola does as well"):
+        glass_transition(TEMPERATURES, smooth[0])
 
 
 @pytest.mark.parametrize(("series", "message"), [
