@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +14,7 @@ from ase.data import chemical_symbols
 from toolkit.data.neighbors import neighbor_list
 from toolkit.errors import DataError
 
+T = TypeVar("T")
 RIDGE = 1e-6
 """Relative size of singular values of the composition matrix below which least squares is damped away."""
 
@@ -85,8 +87,8 @@ def fit_to_compositions(counts: np.ndarray, energies: np.ndarray) -> tuple[np.nd
     return right.T @ (damped * (left.T @ energies)), rank_of(singular)
 
 
-def spread_out(frames: Sequence[Atoms], most: int) -> list[Atoms]:
-    """At most so many of the frames, evenly spaced."""
+def spread_out(frames: Sequence[T], most: int) -> list[T]:
+    """At most so many of the frames (or whatever it is), evenly spaced."""
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).astype(int))
     return [frames[t] for t in chosen]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,10 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     network = network_of(config)
     statistics = compute_statistics(splits.train, network.r_max, isolated)
     model_config = complete_model_config(network, splits.train, statistics)
+    warnings = (*statistics.warnings, *_unseen_in_validation(splits.val, config.loss))
     if config.start_from is not None:
-        shifts = refit_shifts(config.start_from, splits.train, config.device) | (isolated or {})
+        shifts, more = refit_shifts(config.start_from, splits.train, config.device, isolated)
+        warnings = (*warnings, *more)
         shifts = {symbol: shifts[symbol] for symbol in model_config.species}
         model_config = model_config.model_copy(update={"per_species_energy_shifts": shifts})
     _check_species(model_config, {"validation": splits.val, "test": splits.test})
@@ -58,7 +60,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
         "forces_rms_train_eV_per_A": None if np.isnan(statistics.force_rms_eV_per_A) else statistics.force_rms_eV_per_A,
         "start_from": None if config.start_from is None else describe_start(config.start_from),
-        "warnings": [*statistics.warnings, *(w for report in splits.reports for w in report.warnings)],
+        "warnings": [*warnings, *(w for report in splits.reports for w in report.warnings)],
     }
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
 
@@ -88,12 +90,28 @@ def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statisti
 
 
 def _check_labels(frames: Sequence[Atoms], loss: LossConfig) -> None:
-    needed: dict[str, Callable[[LossConfig], float]] = {
-        "energy": lambda c: c.energy_weight, "forces": lambda c: c.forces_weight, "stress": lambda c: c.stress_weight}
-    for label, weight in needed.items():
-        if weight(loss) and not any(atoms.calc is not None and label in atoms.calc.results for atoms in frames):
-            raise DataError(f"found no {label} in the training data, but loss.{label}_weight is {weight(loss)}",
-                            f"set loss.{label}_weight to 0, or name the key: data.{label}_key")
+    for label in _missing_labels(frames, loss):
+        raise DataError(f"found no {label} in the training data, but loss.{label}_weight is {_weights(loss)[label]}",
+                        f"set loss.{label}_weight to 0, or name the key: data.{label}_key")
+
+
+def _unseen_in_validation(frames: Sequence[Atoms], loss: LossConfig) -> tuple[str, ...]:
+    """A warning for what the choice of the best epoch cannot see. Raises DataError when that is all there is."""
+    missing = _missing_labels(frames, loss)
+    if len(missing) == sum(weight > 0.0 for weight in _weights(loss).values()):
+        raise DataError(f"found no {' and no '.join(missing)} in the validation data, which has to choose the best epoch",
+                        "label it like the training data, or name its keys: data.energy_key, data.forces_key")
+    return tuple(f"the validation data has no {label}: the best epoch is chosen without it" for label in missing)
+
+
+def _missing_labels(frames: Sequence[Atoms], loss: LossConfig) -> list[str]:
+    """What the loss weighs and no frame has."""
+    return [label for label, weight in _weights(loss).items()
+            if weight > 0.0 and not any(atoms.calc is not None and label in atoms.calc.results for atoms in frames)]
+
+
+def _weights(loss: LossConfig) -> dict[str, float]:
+    return {"energy": loss.energy_weight, "forces": loss.forces_weight, "stress": loss.stress_weight}
 
 
 def _check_species(config: ModelConfig, sets: dict[str, Sequence[Atoms]]) -> None:

@@ -21,6 +21,7 @@ from toolkit.storage import file_sha256
 
 MAX_FRAMES = 300
 FRAMES_AT_ONCE = 20
+SAME_ZERO_EV_PER_ATOM = 0.1
 SHIFTS = "table.shifts"
 
 
@@ -36,24 +37,43 @@ def describe_start(name: str) -> dict[str, str]:
             "weights_sha256": file_sha256(folder / "weights.safetensors")}
 
 
-def refit_shifts(name: str, frames: Sequence[Atoms], device: str) -> dict[str, float]:
+def refit_shifts(name: str, frames: Sequence[Atoms], device: str,
+                 isolated: dict[str, float] | None = None) -> tuple[dict[str, float], tuple[str, ...]]:
     """Energy shifts, element -> eV, with which a model fits the energies of new frames best: its own plus the smallest
-    change that does it, by least squares of the differences on the compositions of up to 300 frames.
+    change that does it, by least squares of the differences on the compositions of some 300 frames. And warnings.
 
+    isolated : energies of free atoms, eV; they take the place of the fit where the network gives energies above them
+        already, within 0.1 eV/atom. Elsewhere they would shift every energy by what the network has yet to learn
     Raises ModelError; DataError for elements that the model does not know.
     """
     potential = load_potential(name, device=device)
     shifts = dict(potential.config.per_species_energy_shifts or dict.fromkeys(potential.species, 0.0))
     labelled = [atoms for atoms in frames if atoms.calc is not None and "energy" in atoms.calc.results]
     if not labelled:
-        return shifts
-    sample = spread_out(labelled, MAX_FRAMES)
+        return {**shifts, **(isolated or {})}, ()
+    sample = _of_every_element(labelled)
     predicted = [potential.evaluate(potential.graph(sample[first:first + FRAMES_AT_ONCE]), forces=False)["energy"].cpu().numpy()
                  for first in range(0, len(sample), FRAMES_AT_ONCE)]
     difference = np.array([atoms.calc.results["energy"] for atoms in sample]) - np.concatenate(predicted)
     symbols, counts = composition_counts(sample)
     changes, _ = fit_to_compositions(counts, difference)
-    return {**shifts, **{symbol: shifts[symbol] + float(change) for symbol, change in zip(symbols, changes, strict=True)}}
+    fitted = {symbol: shifts[symbol] + float(change) for symbol, change in zip(symbols, changes, strict=True)}
+    if not isolated or any(symbol not in isolated for symbol in symbols):
+        return {**shifts, **fitted}, ()
+    moved = counts @ np.array([isolated[symbol] - fitted[symbol] for symbol in symbols]) / counts.sum(axis=1)
+    if np.abs(moved).max() <= SAME_ZERO_EV_PER_ATOM:
+        return {**shifts, **isolated}, ()
+    return {**shifts, **fitted}, (
+        f"the energies of isolated atoms are not used: {name} was trained above another zero of energy, they would move "
+        f"its energies by up to {np.abs(moved).max():.2f} eV/atom; its zero was fitted to the new frames instead",)
+
+
+def _of_every_element(frames: Sequence[Atoms]) -> list[Atoms]:
+    """Some 300 frames, evenly spaced, and some more of each element."""
+    places = set(spread_out(range(len(frames)), MAX_FRAMES))
+    for number in {z for atoms in frames for z in atoms.numbers.tolist()}:
+        places.update(spread_out([t for t, atoms in enumerate(frames) if number in atoms.numbers], FRAMES_AT_ONCE))
+    return [frames[t] for t in sorted(places)]
 
 
 def adopt_weights(model: AtomisticModel, name: str) -> None:

@@ -14,6 +14,7 @@ from toolkit.config import ModelConfig
 from toolkit.errors import ConfigError, ModelError
 from toolkit.models.potential import load_potential
 from toolkit.progress import SilentReporter
+from toolkit.training.start import _of_every_element
 from toolkit.training.trainer import begin_or_resume, train
 
 SHIFT_EV_PER_ATOM = -75.0
@@ -69,10 +70,29 @@ def test_it_resumes_exactly(source, tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
-def test_given_energies_of_isolated_atoms_are_the_shifts(source, tmp_path):
-    config = changed(source, data=source.data.model_copy(update={"isolated_atom_energies": {"Cu": -1.5}}))
-    trainer = begin_or_resume(config, tmp_path / "run", False, SilentReporter())
-    assert trainer.data.model_config.per_species_energy_shifts == {"Cu": -1.5}
+def begun_with(config, folder, **data):
+    """The data of a training that has just begun."""
+    return begin_or_resume(changed(config, data=config.data.model_copy(update=data)), folder, False, SilentReporter()).data
+
+
+def test_energies_of_isolated_atoms_never_move_what_the_network_has_learned(source, tmp_path):
+    fitted = begun_with(source, tmp_path / "a").model_config.per_species_energy_shifts["Cu"]
+    near, far = {"Cu": fitted + 0.05}, {"Cu": fitted + 3.5}
+    assert begun_with(source, tmp_path / "b", isolated_atom_energies=near).model_config.per_species_energy_shifts == near
+    begun = begun_with(source, tmp_path / "c", isolated_atom_energies=far)
+    assert begun.model_config.per_species_energy_shifts["Cu"] == pytest.approx(fitted)
+    assert any("another zero of energy" in warning and "3.50 eV/atom" in warning for warning in begun.summary["warnings"])
+
+
+def test_the_zero_of_a_rare_element_is_found(tmp_path, copper_config):
+    """Two frames of 400 hold silver; evenly spaced samples of 300 miss them."""
+    frames = [relabelled(atoms, 0.0) for atoms in read(copper_config.data.train, ":")] * 40
+    frames = frames[:400]
+    for k in (1, 201):
+        frames[k] = frames[k].copy()
+        frames[k].symbols[0] = "Ag"
+        frames[k].calc = SinglePointCalculator(frames[k], energy=-2000.0, forces=np.zeros((len(frames[k]), 3)))
+    assert {1, 201} <= {frames.index(atoms) for atoms in _of_every_element(frames)}
 
 
 def test_two_networks_and_foreign_elements_are_refused(source, tmp_path):
