@@ -13,9 +13,10 @@ from tests.unit.data.corruptions import relabelled
 from toolkit.data.detective.pair_witness import pair_witness
 from toolkit.data.detective.references import reference_energies
 from toolkit.data.detective.species import misfit_share
-from toolkit.data.detective.strain import stress_work
+from toolkit.data.detective.strain import extra_pressures, stress_work
 from toolkit.data.formats import read_frames
 from toolkit.data.similarity import close_pairs
+from toolkit.units import EV_PER_A3_GPA
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +57,40 @@ def test_the_witness_declines_where_it_cannot_know(argon: list[Atoms]) -> None:
     assert pair_witness([relabelled(atoms, forces=None) for atoms in argon]) is None
 
 
+def strained_nickel(largest: float, pressure: float = 0.0) -> list[Atoms]:
+    """Crystals strained by up to so much, whose stress lacks a pressure, eV/Å³."""
+    cells = []
+    for k, step in enumerate(np.linspace(-largest, largest, 9)):
+        atoms = bulk("Ni", "fcc", a=3.55, cubic=True) * 2
+        atoms.set_cell(atoms.cell.array * (1.0 + step * np.roll([1.0, -0.3, 0.5], k)), scale_atoms=True)
+        atoms.calc = LennardJones(sigma=2.3, epsilon=0.4, rc=4.8, ro=4.0, smooth=True)
+        stress = atoms.get_stress() - pressure * np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces(),
+                                           stress=stress)
+        cells.append(atoms)
+    return cells
+
+
 def test_work_of_the_stress_is_the_energy_gained() -> None:
     """Cells strained by up to 0.3 %: exact labels give 1, the other sign −1, and GPa a factor of 160."""
-    cells = []
-    for step in np.linspace(-0.003, 0.003, 9):
-        atoms = bulk("Ni", "fcc", a=3.55, cubic=True) * 2
-        atoms.set_cell(atoms.cell.array * (1.0 + step * np.array([1.0, -0.3, 0.5])), scale_atoms=True)
-        atoms.calc = LennardJones(sigma=2.3, epsilon=0.4, rc=4.8, ro=4.0, smooth=True)
-        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=atoms.get_forces(),
-                                           stress=atoms.get_stress())
-        cells.append(atoms)
+    cells = strained_nickel(0.003)
     measured = stress_work(cells)
     assert measured.value == pytest.approx(1.0, abs=0.01) and measured.correlation > 0.999
     wrong = stress_work([relabelled(atoms, stress=-160.2 * atoms.get_stress()) for atoms in cells])
     assert wrong.value == pytest.approx(-160.2, rel=0.01)
     assert stress_work(cells[:3]) is None
+
+
+def test_the_pressure_that_stresses_lack_is_found() -> None:
+    """As in plane-wave calculations whose basis is too small (Pulay stress); none where stress is the slope of the energy."""
+    found, = extra_pressures(strained_nickel(0.01, -2.0 / EV_PER_A3_GPA))
+    assert found.pressure_eV_per_A3 * EV_PER_A3_GPA == pytest.approx(-2.0, abs=0.02)
+    assert found.explained > 100.0 and found.samples > 8
+    clean, = extra_pressures(strained_nickel(0.01))
+    assert abs(clean.pressure_eV_per_A3) * EV_PER_A3_GPA < 0.02
+    assert clean.explained < 2.0
+    moving = [relabelled(atoms, forces=np.ones((len(atoms), 3))) for atoms in strained_nickel(0.01)]
+    assert extra_pressures(moving) == []
 
 
 def _labelled(formula: str, energy: float) -> Atoms:

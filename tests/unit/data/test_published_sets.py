@@ -11,6 +11,8 @@ from scipy.spatial.distance import cdist, pdist
 from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.datasets import load_splits
 from toolkit.data.detective.copies import leakage
+from toolkit.data.detective.data_file import open_data
+from toolkit.data.detective.detective import investigate
 from toolkit.data.formats import read_frames
 from toolkit.data.statistics import compute_statistics, force_rms
 from toolkit.errors import DataError
@@ -88,3 +90,13 @@ def test_official_aspirin_split_and_its_known_leakage(shared_data: Path) -> None
     assert (len(splits.train), len(splits.val), len(splits.test)) == (950, 50, 1000)
     found = leakage(splits.train, splits.test)
     assert found["n_copies"] == 0 and 5 <= found["n_near_copies"] <= 30
+
+
+def test_the_stress_of_copper_disagrees_with_its_energies(shared_data: Path) -> None:
+    """By 2.5 GPa, which no other set of its authors shows."""
+    kinds = {}
+    for name in ("mlearn/Cu", "mlearn/Si", "snap_nbmotaw/NbMoTaW"):
+        found = investigate([open_data(str(shared_data / f"{name}_train.extxyz.gz"))])
+        kinds[name] = [finding.numbers["pressure_GPa"] for finding in found if finding.kind == "pulay_stress"]
+    assert kinds["mlearn/Cu"] == [pytest.approx(-2.5, abs=0.2)]
+    assert kinds["mlearn/Si"] == kinds["snap_nbmotaw/NbMoTaW"] == []

@@ -16,21 +16,24 @@ from toolkit.data.detective.outliers import (
     fragments,
     short_distances,
 )
-from toolkit.data.detective.physics import energy_drift, forces_of_other_frames, stress_sign, unit_problems
+from toolkit.data.detective.physics import energy_drift, forces_of_other_frames, pulay_stress, stress_sign, unit_problems
 from toolkit.data.detective.references import undetermined_references
 from toolkit.data.detective.species import permuted_species
 
 DETECTORS: tuple[Callable[[DataFile], list[Finding]], ...] = (
     what_was_read, not_finite, missing_labels, permuted_species, unit_problems, forces_of_other_frames, stress_sign,
-    constant_energies, energy_drift, repeated_frames, correlated_frames, energy_outliers, force_outliers,
+    pulay_stress, constant_energies, energy_drift, repeated_frames, correlated_frames, energy_outliers, force_outliers,
     short_distances, fragments, undetermined_references)
 
 COMPARISONS: tuple[Callable[[DataFile, DataFile], list[Finding]], ...] = (leaked_frames, energy_offset)
 
 EXPLAINS = {
     "permuted_species": {"length_unit", "energy_unit", "shuffled_forces"},
-    "shuffled_forces": {"energy_unit", "force_sign", "force_scale", "stress_sign", "stress_scale", "energy_drift"},
-    "constant_energy": {"energy_drift", "force_scale"},
+    "shuffled_forces": {"energy_unit", "force_sign", "force_scale", "stress_sign", "stress_scale", "pulay_stress",
+                        "energy_drift"},
+    "stress_sign": {"pulay_stress"},
+    "stress_scale": {"pulay_stress"},
+    "constant_energy": {"energy_drift", "force_scale", "pulay_stress"},
     "conflicting_labels": {"energy_drift"},
 }
 """Cause -> what follows from it: wrong elements have wrong bonds, forces of other frames fit nothing."""

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from toolkit.data.detective.data_file import DataFile, label
 from toolkit.data.detective.findings import Finding, sentence
-from toolkit.data.detective.strain import stress_work
+from toolkit.data.detective.strain import extra_pressures, stress_work
 from toolkit.data.unit_evidence import Measured, close_steps
 from toolkit.units import ENERGY_UNITS_EV, EV_PER_A3_GPA
 
@@ -22,6 +22,10 @@ RANDOM_TORQUE = 0.2
 METAL_STIFFNESS_EV_PER_A2 = 2.0
 MAX_METAL_STIFFNESS_EV_PER_A2 = 20.0
 """Pair stiffness of bonds with a metal atom: 0.4 (NaCl) … 3 (Mo), so that kcal/mol (× 23) is seen in hard metals."""
+
+PULAY_GPA = 0.1
+PULAY_EXPLAINED = 2.0
+"""Pressure from which on a disagreement is worth a word, when it explains so much of it."""
 
 TITLES = {"length_unit": "The length unit is not what the file says",
           "energy_unit": "The energy unit is not what the file says",
@@ -104,6 +108,23 @@ def stress_sign(file: DataFile) -> list[Finding]:
     return [Finding("stress_scale", "error", "Stress is in another unit than energy and length",
                     evidence + (f"; it looks like {likely}" if likely else ""), numbers,
                     advice="Convert the stress to the file's energy per cubic length before reading.")]
+
+
+def pulay_stress(file: DataFile) -> list[Finding]:
+    """Stress that differs from the slope of the energies by a pressure: a model that learns both learns neither."""
+    pressures = [(found, EV_PER_A3_GPA * found.pressure_eV_per_A3) for found in extra_pressures(file.frames)]
+    pressures = [(found, pressure) for found, pressure in pressures
+                 if found.explained > PULAY_EXPLAINED and abs(pressure) > PULAY_GPA]
+    if not pressures:
+        return []
+    worst, pressure = max(pressures, key=lambda pair: abs(pair[1]))
+    each = ", ".join(f"{found.formula} {value:+.2f}" for found, value in pressures[:6])
+    return [Finding("pulay_stress", "warning", f"Stress and energies disagree by {abs(pressure):.1f} GPa",
+                    f"the energies of {worst.samples} pairs of strained cells of {worst.formula} follow V (σ + p):ε with p = "
+                    f"{pressure:+.2f} GPa, and {worst.explained:.0f} times better than with p = 0 (squared deviations); "
+                    f"p in GPa: {each}", {"pressure_GPa": pressure},
+                    advice="Plane waves up to a fixed energy give such a Pulay stress. Train on energies and forces alone "
+                           "(loss.stress_weight: 0), or compute again with a higher cutoff.")]
 
 
 def energy_drift(file: DataFile) -> list[Finding]:
