@@ -15,7 +15,7 @@ from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
 from toolkit.errors import ConfigError, JobError, ModelError
 from toolkit.jobs.compare import FILE, chosen_frames, compare
 from toolkit.jobs.compare_config import CompareRequest
-from toolkit.jobs.compare_models import model_labels, training_facts
+from toolkit.jobs.compare_models import model_labels, seen_frames, training_facts
 from toolkit.jobs.compare_report import flat_rows, report_sections
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.scripts import comparison_script
@@ -121,6 +121,18 @@ def test_the_sources_of_a_model_tell_what_it_went_on_from() -> None:
     assert training_facts(metrics)["sources"] == ["dft.npz", "before that those of aspirin_xtb"]
     metrics["data"]["start_from"] = None
     assert training_facts(metrics)["sources"] == ["dft.npz"]
+
+
+def test_frames_of_a_model_gone_on_from_are_not_called_unseen(models: Path) -> None:
+    frames = chosen_frames(request(models, "first", "second"))
+    metrics = json.loads((models / "first" / "metrics.json").read_text())
+    assert seen_frames(metrics, frames[:2])["n_copies"] == 2
+    unseen = [atoms.copy() for atoms in frames[:2]]
+    for atoms in unseen:
+        atoms.rattle(0.5, seed=1)
+    assert seen_frames(metrics, unseen) == {"n_copies": 0, "n_near_copies": 0}
+    metrics["data"]["start_from"] = {"model": "second"}
+    assert seen_frames(metrics, unseen) is None and seen_frames(metrics, frames[:2])["n_copies"] == 2
 
 
 def test_speed_memory_and_stability_are_measured(compared: tuple[Path, dict]) -> None:

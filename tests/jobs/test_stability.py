@@ -122,6 +122,15 @@ def test_it_goes_on_where_it_stopped_and_is_recorded_when_complete(springs, tmp_
     assert card.count("## Stability") == 1 and "Shorter than" not in card
 
 
+def test_results_of_other_weights_are_not_taken_over(springs, tmp_path):
+    request = springs(replicas=2, ps=0.03, data=None)
+    run_stability(request, tmp_path / "run")
+    (find_model("springs") / "weights.safetensors").write_bytes(b"trained on")
+    with pytest.raises(ConfigError, match="other weights of springs"):
+        run_stability(request, tmp_path / "run")
+    assert run_stability(request, tmp_path / "fresh")["complete"]
+
+
 def test_the_command_records_and_the_runs_page_shows(springs, tmp_path, monkeypatch, root):
     monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
     request = springs()

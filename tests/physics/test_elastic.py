@@ -65,6 +65,23 @@ def test_known_constants_are_recovered_from_their_stresses():
     assert abs(noisy.c11_GPa - 170.0) < 5.0 * noisy.c11_stderr_GPa
 
 
+def test_a_crystal_that_does_not_stand_along_its_axes_is_known():
+    """Copper with [111] along z would otherwise come out as C11 225, C12 92, C44 46 GPa."""
+    tensor = np.zeros((3, 3, 3, 3))
+    one = np.eye(3)
+    for (i, j, k, m), _ in np.ndenumerate(tensor):
+        cubic = sum(one[i, a] * one[j, a] * one[k, a] * one[m, a] for a in range(3))
+        tensor[i, j, k, m] = (121.0 * one[i, j] * one[k, m] + 75.0 * (one[i, k] * one[j, m] + one[i, m] * one[j, k])
+                              + (168.0 - 121.0 - 150.0) * cubic)
+    axes = np.array([[1.0, -1.0, 0.0], [1.0, 1.0, -2.0], [1.0, 1.0, 1.0]])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    for turn, smallest, largest in ((np.eye(3), 0.0, 1e-9), (axes, 0.3, 1.0)):
+        turned = np.einsum("ai,bj,ck,dm,ijkm->abcd", turn, turn, turn, turn, tensor)
+        stresses = [np.einsum("ijkm,km->ij", turned, strain_matrix(strain))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+                    for strain in strain_set(0.01)]
+        assert smallest <= cubic_constants(strain_set(0.01), np.array(stresses) / EV_PER_A3_GPA).misfit <= largest
+
+
 def test_shears_are_engineering_strains_and_all_kinds_are_needed():
     assert strain_matrix(np.array([0, 0, 0, 0.02, 0, 0]))[1, 2] == 0.01
     with pytest.raises(DataError, match="all six kinds"):

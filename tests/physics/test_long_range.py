@@ -16,6 +16,7 @@ from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.config import ModelConfig, parse_config
 from toolkit.data.graph import collate, graph_from_atoms
 from toolkit.errors import ConfigError, DataError
+from toolkit.interfaces.relaxation import relax
 from toolkit.models import coulomb, dispersion
 from toolkit.models.coulomb import COULOMB_EV_A, coulomb_energies
 from toolkit.models.derivatives import hessian
@@ -159,6 +160,16 @@ def test_charges_add_up_and_depend_on_the_neighbours(architecture, ethanol, tric
     np.testing.assert_allclose(totals, [0.0, 0.0, 1.0], atol=1e-12)
     hydrogens = charges[(graph.batch == 0) & (graph.atomic_numbers == 1)]
     assert hydrogens.max() - hydrogens.min() > 1e-6
+
+
+def test_a_relaxed_ion_keeps_its_charge():
+    hydroxide = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], info={"charge": -1.0, "name": "left behind"})
+    potential = _potential(species=("H", "O"), zbl=True)
+    relaxed = relax(potential, hydroxide, fmax=1e-3)
+    assert relaxed.atoms.info == {"charge": -1.0}
+    assert relaxed.energy_eV == pytest.approx(potential.predict(relaxed.atoms)["energy"], abs=1e-9)
+    relaxed.atoms.info.clear()
+    assert abs(relaxed.energy_eV - potential.predict(relaxed.atoms)["energy"]) > 1e-3
 
 
 @pytest.mark.parametrize("architecture", sorted(SMALL))

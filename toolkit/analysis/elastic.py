@@ -32,6 +32,13 @@ class CubicConstants:
         return (self.c11_GPa + 2.0 * self.c12_GPa) / 3.0
 
     @property
+    def misfit(self) -> float:
+        """The largest of the entries that are zero along the axes of a cube, such as C14, relative to C44."""
+        zero = np.abs(np.concatenate([self.stiffness_GPa[:3, 3:].ravel(), self.stiffness_GPa[3:, :3].ravel(),
+                                      (self.stiffness_GPa[3:, 3:] - np.diag(np.diag(self.stiffness_GPa)[3:])).ravel()]))
+        return float(zero.max()) / max(abs(self.c44_GPa), np.finfo(np.float64).tiny)
+
+    @property
     def zener_ratio(self) -> float:
         """A = 2 C44 / (C11 − C12): 1 for a body that is alike in all directions."""
         return 2.0 * self.c44_GPa / (self.c11_GPa - self.c12_GPa)

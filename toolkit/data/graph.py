@@ -131,6 +131,11 @@ def total_charge(atoms: Atoms) -> float:
     return float(charge.reshape(()))
 
 
+def charge_info(atoms: Atoms) -> dict[str, float]:
+    """The entry of `atoms.info` that says the total charge, where there is one: what a copy of a structure must keep."""
+    return {"charge": atoms.info["charge"]} if "charge" in atoms.info else {}
+
+
 def _labels(atoms: Atoms) -> dict[str, Tensor]:
     results = atoms.calc.results if atoms.calc is not None else {}
     energy = np.asarray([results.get("energy", np.nan)], dtype=np.float64)

@@ -72,9 +72,12 @@ def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any],
             raise DataError("found a periodic structure, expected molecules: a packed folder has no cells",
                             "train on the file itself")
         for name, values in _joined(chunk).items():
-            if name not in OPTIONAL or not np.isnan(values).all():
-                with replacing(_array_file(folder, num_shards, name)) as temporary, open(temporary, "wb") as sink:
-                    np.save(sink, values, allow_pickle=False)
+            file = _array_file(folder, num_shards, name)
+            if name in OPTIONAL and np.isnan(values).all():
+                file.unlink(missing_ok=True)
+                continue
+            with replacing(file) as temporary, open(temporary, "wb") as sink:
+                np.save(sink, values, allow_pickle=False)
         num_frames, num_shards = num_frames + len(chunk), num_shards + 1
     if not num_frames:
         raise DataError("found no molecules to pack, expected at least one", "check the source")

@@ -12,6 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGSLineSearch
 
 from toolkit.analysis.normal_modes import NormalModes, normal_modes
+from toolkit.data.graph import charge_info
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.models.derivatives import hessian
@@ -42,7 +43,8 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
     """
     require_float64(pot)
     reporter = reporter or SilentReporter()
-    atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc)
+    atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc,
+                  info=charge_info(atoms))
     atoms.calc = Calculator(pot)
     moved = FrechetCellFilter(atoms) if cell else atoms
     with BFGSLineSearch(moved, logfile=None) as optimizer, warnings.catch_warnings():

@@ -72,7 +72,8 @@ def training_facts(metrics: Facts) -> Facts | None:
 
 
 def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
-    """How many of `frames` are, or nearly are, training frames of the model; None when these are not on this disk.
+    """How many of `frames` are, or nearly are, training frames of the model; None when these are not on this disk, and
+    when none are but the training went on from another model, of whose frames nothing is known here.
 
     Copies to 1e-5 Å and conformations within 0.02 Å (RMS of distances) are counted, see `leakage`.
     """
@@ -84,4 +85,6 @@ def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
         found = leakage(load_splits(data).train, frames)
     except ToolkitError:
         return None
-    return {name: found[name] for name in ("n_copies", "n_near_copies")}
+    seen = {name: found[name] for name in ("n_copies", "n_near_copies")}
+    went_on = isinstance(metrics.get("data"), dict) and metrics["data"].get("start_from") is not None
+    return None if went_on and not any(seen.values()) else seen

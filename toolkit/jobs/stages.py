@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import StrictModel, parse_config, save_config
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, ModelError
 from toolkit.jobs.run_dir import read_json
+from toolkit.models.folders import find_model
 from toolkit.progress import Reporter
-from toolkit.storage import write_json
+from toolkit.storage import file_sha256, write_json
 
+WEIGHTS = "weights.json"
 Result = dict[str, Any]
 Stage = Callable[[Reporter], Result | None]
 """Returns its result, or None when it was asked to stop."""
@@ -64,3 +67,20 @@ def keep_request(request: StrictModel, file: Path) -> None:
     elif parse_config(type(request), kept) != request:
         raise ConfigError(f"{file.parent} holds a {file.stem} with other settings",
                           "choose another folder, or the same settings")
+
+
+def keep_weights(models: Iterable[str], folder: Path) -> None:
+    """Write which weights the stages are of, or check that they still are the same. Raises ConfigError when not.
+
+    Models that cannot be found are left to the stages.
+    """
+    found: dict[str, str] = {}
+    for model in models:
+        with suppress(ModelError):
+            found[model] = file_sha256(find_model(model) / "weights.safetensors")
+    kept = read_json(folder / WEIGHTS) or {}
+    changed = sorted(model for model in found if kept.get(model, found[model]) != found[model])
+    if changed:
+        raise ConfigError(f"{folder} holds results of other weights of {', '.join(changed)}, expected the same model",
+                          "choose another folder")
+    write_json({**kept, **found}, folder / WEIGHTS)

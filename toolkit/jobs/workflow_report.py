@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.config import TrainConfig
 from toolkit.figures.alloy import volume_against_temperature
 from toolkit.figures.bands import banded_curves
 from toolkit.figures.plots import bar_chart, curves
@@ -177,9 +178,14 @@ def _elastic(config: WorkflowConfig, found: dict[str, Any]) -> Section:
                    [Table(["", "relaxed ions", "clamped ions"], rows)])
 
 
+def _trained(config: TrainConfig) -> str:
+    network = config.model.architecture if config.start_from is None else f"going on from {config.start_from},"
+    return f"trained here, {network} on {config.data.train}"
+
+
 def _method(config: WorkflowConfig, results: Results) -> Section:
     versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
-    model = config.model or f"trained here, {config.train.model.architecture} on {config.train.data.train}"
+    model = config.model or _trained(config.train)
     text = (f"Model: {model}. Made by `python -m toolkit workflow workflow.yaml` on {platform.machine()}, Python "
             f"{platform.python_version()}, {versions}. All numbers are in results.json.")
     trained = results.get("train")

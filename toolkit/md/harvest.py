@@ -60,7 +60,7 @@ class Harvest:
             return
         self._last_fs[replica_id] = time_fs
         system, replica = divmod(replica_id, self._config.replicas)
-        atoms.info = {"step": step, "time_fs": time_fs, "system": system, "replica": replica}
+        atoms.info |= {"step": step, "time_fs": time_fs, "system": system, "replica": replica}
         atoms.new_array("forces_std", forces_std)
         write_extxyz(self._waiting, [atoms])
 

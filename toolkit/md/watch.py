@@ -14,7 +14,7 @@ from ase import Atoms
 from torch import Tensor
 
 from toolkit.config import MDConfig
-from toolkit.data.graph import AtomicGraph
+from toolkit.data.graph import AtomicGraph, charge_info
 from toolkit.errors import ConfigError
 from toolkit.md.forces import ForceField, ReplicaForces
 from toolkit.md.harvest import Harvest, harvest_path
@@ -107,4 +107,5 @@ def make_watch(pot: ForceField, config: MDConfig, forces: ReplicaForces, path: P
 def _frame(state: MDState, row: int, atoms: Atoms) -> Atoms:
     """The atoms of one replica as they are now."""
     positions, cell = state.positions[row, :len(atoms)], state.cell[row]
-    return Atoms(atoms.numbers, positions.cpu().numpy(), cell=cell.cpu().numpy(), pbc=atoms.pbc)
+    return Atoms(atoms.numbers, positions.cpu().numpy(), cell=cell.cpu().numpy(), pbc=atoms.pbc,
+                 info=charge_info(atoms))

@@ -101,7 +101,7 @@ class Trainer:
         run_batch : what computes the steps, when it was made before
         """
         run_batch = run_batch or self.make_runner()
-        last = self._is_over()
+        last = self._is_over() or self._has_stopped_early()
         while not last:
             if not self._train_epoch(run_batch):
                 self.save()
@@ -231,6 +231,11 @@ class Trainer:
     def evaluation_batches(self, graphs: Sequence[AtomicGraph]) -> Iterator[AtomicGraph]:
         """Batches without a gradient, within `eval_batch_size` frames and the edges that fit."""
         return batches(graphs, self.config.eval_batch_size, self.progress.max_edges)
+
+    def _has_stopped_early(self) -> bool:
+        """Whether the run that goes on had ended: its last state is that of a validation that stopped it."""
+        looked = self.progress.step == 0 and self.progress.epoch % self.config.validate_every_epochs == 0
+        return self.progress.epoch > 0 and looked and self._early_stop()
 
     def _early_stop(self) -> bool:
         patience = self.config.early_stop_patience_epochs

@@ -135,6 +135,16 @@ def test_packed_molecules_are_read_where_needed(tmp_path: Path) -> None:
         packed[25]
 
 
+def test_another_set_in_the_same_folder_has_only_its_own_labels(tmp_path: Path) -> None:
+    with_forces, without = _random_molecules(3), _random_molecules(3)
+    for atoms in with_forces:
+        atoms.calc = SinglePointCalculator(atoms, energy=1.0, forces=np.ones((len(atoms), 3)))
+    pack_frames(with_forces, tmp_path / "set", {})
+    assert "forces" in open_packed(tmp_path / "set")[0][0].calc.results
+    pack_frames(without, tmp_path / "set", {})
+    assert all("forces" not in atoms.calc.results for atoms in open_packed(tmp_path / "set")[0])
+
+
 def test_a_packed_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     frames = _random_molecules(6)
     pack_frames(frames, tmp_path / "set", {}, shard_frames=4)

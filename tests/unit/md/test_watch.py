@@ -58,10 +58,13 @@ def test_watching_changes_no_bit_of_the_path(tmp_path):
 
 def test_harvested_frames_are_uncertain_apart_in_time_and_carry_no_labels(tmp_path):
     config = changed(harvest_above_eV_per_A=HARVEST, harvest_gap_fs=40.0, save_every=5)
-    run = simulate(Doubtful(), ATOMS, config, tmp_path / "a.h5")
+    cation = ATOMS.copy()
+    cation.info["charge"] = 1
+    run = simulate(Doubtful(), cation, config, tmp_path / "a.h5")
     frames = read(tmp_path / "a.harvest.xyz", ":")
     assert len(frames) > 6 and not any(frame.calc for frame in frames)
     for frame in frames:
+        assert frame.info["charge"] == 1
         assert frame.arrays["forces_std"] == pytest.approx(distances(frame), abs=1e-6)
         assert frame.arrays["forces_std"].max() > HARVEST
         there = run.positions(frame.info["step"] // 5, frame.info["step"] // 5 + 1)[0, frame.info["replica"]]

@@ -137,6 +137,15 @@ def test_early_stop_and_double_precision(copper_config, tmp_path):
     assert weights(tmp_path)["species_embedding"].dtype == torch.float64
 
 
+def test_a_run_that_stopped_early_is_over(copper_config, tmp_path):
+    config = changed(copper_config, max_epochs=40, early_stop_patience_epochs=2,
+                     optimizer={"learning_rate": 1e-30, "schedule": "constant", "ema_decay": 0.0})
+    first = train(config, tmp_path)
+    again = Recorder()
+    assert train(config, tmp_path, resume=True, reporter=again)["epochs"] == first["epochs"] < 40
+    assert not again.epochs
+
+
 def test_validation_every_few_epochs_and_at_the_end(copper_config, tmp_path):
     config = changed(copper_config, max_epochs=5, validate_every_epochs=2)
     recorder = Recorder()
