@@ -50,6 +50,7 @@ class DataConfig(StrictModel):
 
     Without `val` and `test` all three sets are split from `train`; with `test` given, `val` is split from `train`.
     Units are "auto" (what the format fixes; else detected and refused when in doubt) or declared.
+    stress_offset_GPa : added to xx, yy and zz of every stress: what `data inspect` finds that stresses lack (Pulay stress)
     """
 
     train: str
@@ -61,6 +62,7 @@ class DataConfig(StrictModel):
     energy_key: str | None = Field(None, description="key of the energy in an extended XYZ header or npz")
     forces_key: str | None = None
     stress_key: str | None = None
+    stress_offset_GPa: float = Field(0.0, ge=-1000.0, le=1000.0, description="added to xx, yy, zz of every stress, GPa")
     isolated_atom_energies: dict[str, float] | None = Field(None, description="eV per element; or found in the file")
 
     @model_validator(mode="before")

@@ -21,7 +21,10 @@ from toolkit.data.qm9 import read_qm9
 from toolkit.data.raw_frames import RawFrames, UnitStatement, check_frames
 from toolkit.data.units_detection import UnitDecision, decide_units
 from toolkit.errors import DataError
-from toolkit.units import ENERGY_UNITS_EV, LENGTH_UNITS_A
+from toolkit.units import ENERGY_UNITS_EV, EV_PER_A3_GPA, LENGTH_UNITS_A
+
+DIAGONAL = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+"""xx, yy and zz of a stress in Voigt order."""
 
 ISOLATED_ATOM_FILES = ("iso_atoms.xyz", "isolated_atoms.xyz")
 """Files with one frame per isolated atom that published sets keep beside their data."""
@@ -84,7 +87,7 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
         decision = decide_units(raw.select(to_learn), config)
     except DataError as error:
         raise DataError(f"{source}: {error.message}", error.hint) from None
-    return convert(source, path, raw.select(to_learn), raw.select(isolated), decision)
+    return convert(source, path, raw.select(to_learn), raw.select(isolated), decision, config.stress_offset_GPa)
 
 
 def open_raw(source: str, config: DataConfig) -> tuple[Path, RawFrames]:
@@ -94,11 +97,20 @@ def open_raw(source: str, config: DataConfig) -> tuple[Path, RawFrames]:
     return path, raw if statement is None else replace(raw, statement=statement)
 
 
-def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decision: UnitDecision) -> FrameSet:
-    """Frames in eV and Å by a decision on their units, and the report. isolated : frames of labelled single atoms."""
+def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decision: UnitDecision,
+            stress_offset_GPa: float = 0.0) -> FrameSet:
+    """Frames in eV and Å by a decision on their units, and the report.
+
+    isolated : frames of labelled single atoms;  stress_offset_GPa : added to the diagonal of every stress
+    """
     energy_eV = ENERGY_UNITS_EV[decision.energy_unit]
     frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit]) for t in range(len(raw))]
     energies, notes = _isolated_atoms(isolated, raw, path, energy_eV)
+    if stress_offset_GPa:
+        notes.append(f"{stress_offset_GPa:+g} GPa added to xx, yy and zz of every stress, as asked")
+        for atoms in frames:
+            if "stress" in atoms.calc.results:
+                atoms.calc.results["stress"] = atoms.calc.results["stress"] + DIAGONAL * stress_offset_GPa / EV_PER_A3_GPA
     return FrameSet(frames, _report(source, raw, decision, energies, notes))
 
 

@@ -66,8 +66,8 @@ def open_data(source: str, config: DataConfig | None = None) -> DataFile:
     to_learn, isolated = split_isolated_atoms(raw.select(usable))
     learned, atoms = raw.select(usable[to_learn]), raw.select(usable[isolated])
     decision = judge_units(learned, config)
-    return DataFile(source, convert(source, path, learned, atoms, decision), learned, usable[to_learn], decision,
-                    not_finite)
+    frame_set = convert(source, path, learned, atoms, decision, config.stress_offset_GPa)
+    return DataFile(source, frame_set, learned, usable[to_learn], decision, not_finite)
 
 
 def label(atoms: Atoms, name: str) -> Any:

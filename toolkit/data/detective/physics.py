@@ -123,8 +123,9 @@ def pulay_stress(file: DataFile) -> list[Finding]:
                     f"the energies of {worst.samples} pairs of strained cells of {worst.formula} follow V (σ + p):ε with p = "
                     f"{pressure:+.2f} GPa, and {worst.explained:.0f} times better than with p = 0 (squared deviations); "
                     f"p in GPa: {each}", {"pressure_GPa": pressure},
-                    advice="Plane waves up to a fixed energy give such a Pulay stress. Train on energies and forces alone "
-                           "(loss.stress_weight: 0), or compute again with a higher cutoff.")]
+                    advice="Plane waves up to a fixed energy give such a Pulay stress. Add it (data.stress_offset_GPa: "
+                           f"{pressure:.2f}), train on energies and forces alone (loss.stress_weight: 0), or compute again "
+                           "with a higher cutoff.")]
 
 
 def energy_drift(file: DataFile) -> list[Finding]:
