@@ -118,8 +118,12 @@ class Trainer:
         return True
 
     def _is_over(self) -> bool:
-        """At the last epoch, or out of time; one epoch is done however short the time, so that there is a model."""
-        return self.progress.epoch >= self.config.max_epochs or (self.progress.epoch > 0 and self._time_share() >= 1.0)
+        """At the last epoch, or out of time."""
+        return self.progress.epoch >= self.config.max_epochs or self._is_out_of_time()
+
+    def _is_out_of_time(self) -> bool:
+        """Never in the first epoch: it is done however short the time, so that there is a model."""
+        return self.progress.epoch > 0 and self._time_share() >= 1.0
 
     def _time_share(self) -> float:
         """The part of the time for this run that has passed."""
@@ -149,6 +153,8 @@ class Trainer:
             if self.reporter.should_stop():
                 self._read()
                 return False
+            if self.progress.step and self._is_out_of_time():
+                break
             started = time.perf_counter()
             self.step.prepare(self._learning_rate(), self.progress.global_step)
             self._unread.append((run_batch(indices), len(indices)))

@@ -20,8 +20,9 @@ from tests.unit.training.runs import Recorder, changed, same, weights
 from toolkit.config import save_config
 from toolkit.errors import DataError, JobError, ModelError, StorageError, TrainingError
 from toolkit.models.potential import load_potential
+from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
-from toolkit.training.trainer import train
+from toolkit.training.trainer import Trainer, begin_or_resume, train
 
 
 def test_training_learns_and_the_folder_reproduces_its_errors(copper_config, copper_file, tmp_path):
@@ -166,6 +167,17 @@ def test_a_run_ends_in_its_time_with_its_schedule(copper_config, tmp_path):
     assert not result["stopped"] and result["epochs"] >= 1 and result["test"]["forces_mae_meV_per_A"] > 0.0
     last = recorder.epochs[-1]
     assert last["epoch"] == result["epochs"] and last["learning_rate"] < 1.1 * config.optimizer.min_learning_rate
+
+
+def test_the_time_ends_within_an_epoch_too(copper_config, tmp_path, monkeypatch):
+    """Each step takes a second here: an epoch that is as long as the time does not run over it."""
+    trainer = begin_or_resume(changed(copper_config, batch_size=1, max_epochs=9), tmp_path, False, SilentReporter())
+    seconds = trainer.steps_per_epoch + 3.0
+    monkeypatch.setattr(Trainer, "wall_s", lambda self: float(self.progress.global_step))
+    trainer.config = changed(trainer.config, max_train_s=seconds)
+    assert trainer.fit() and trainer.steps_per_epoch > 3
+    assert trainer.progress.global_step == seconds and trainer.progress.epoch == 2
+    assert trainer.conclude(True)["epochs"] == 2
 
 
 def test_a_time_too_short_for_an_epoch_still_gives_a_model(copper_config, tmp_path):
