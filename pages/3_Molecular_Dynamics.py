@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from toolkit.config import MDConfig, parse_config
-from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.requests import MDRequest, unusual
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.explanations import equation
@@ -90,7 +90,7 @@ def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> s
 
 def _command(config: dict[str, Any]) -> str:
     defaults = MDConfig().model_dump(mode="json")
-    settings = {"frame": config["frame"], "frames": config.get("frames"), **config["md"]}
+    settings = {"frame": config["frame"], "frames": config.get("frames"), **config["md"], **unusual(config, MDRequest)}
     options = " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in settings.items()
                        if value is not None or defaults.get(name) is not None)
     return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"

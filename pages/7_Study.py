@@ -7,6 +7,7 @@ import shlex
 import streamlit as st
 
 from toolkit.config import parse_config
+from toolkit.jobs.requests import unusual
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
@@ -82,7 +83,7 @@ def _progress(run: Run) -> None:
     with st.expander("What was asked for, and the same on the command line"):
         st.json(config, expanded=1)
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in
-                           {"frame": config["frame"], **config["study"]}.items())
+                           {"frame": config["frame"], **config["study"], **unusual(config, StudyRequest)}.items())
         st.code(f"python -m toolkit study {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}",
                 language="bash", wrap_lines=True)
 

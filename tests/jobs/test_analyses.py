@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from md_systems import argon, argon_potential
 from synthetic_trajectories import write_trajectory
 from typer.testing import CliRunner
@@ -26,7 +26,9 @@ from toolkit.jobs.analyses_motion import parse_atoms, trajectory_msd, trajectory
 from toolkit.jobs.analyses_spectra import trajectory_vdos
 from toolkit.jobs.frames import FrameReader, open_frames
 from toolkit.md.simulation import simulate
+from toolkit.md.summary import summarize
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.units import PER_FS_CM1
 
 PEROXIDE = molecule("H2O2")
@@ -125,6 +127,30 @@ def test_mean_squared_displacement_of_circles(tmp_path):
     assert found["n_blocks"] == 12 and found["lag_ps"][-1] == pytest.approx(0.24)
     assert found["curves"]["total"]["values_A2"] == pytest.approx(exact, abs=1e-5)
     assert "not periodic" in found["finite_size_note"]
+
+
+def test_a_crystal_that_drifts_does_not_diffuse(tmp_path):
+    """A Langevin bath pushes the centre of mass about; nothing moves within the crystal."""
+    crystal = bulk("Ar", "fcc", a=5.3, cubic=True)
+    walk = np.cumsum(np.random.default_rng(0).normal(0.0, 0.05, (400, 1, 1, 3)), axis=0)
+    path = write_trajectory(tmp_path / "a.h5", crystal,
+                            lambda t: (crystal.positions + walk, np.zeros((400, 1, 4, 3))), 400, timestep_fs=10.0)
+    assert np.abs(trajectory_msd(path)["curves"]["total"]["values_A2"]).max() < 1e-9
+    single = Atoms("Ar4", crystal.positions)
+    path = write_trajectory(tmp_path / "b.h5", single,
+                            lambda t: (crystal.positions + walk, np.zeros((400, 1, 4, 3))), 400, timestep_fs=10.0)
+    assert trajectory_msd(path)["curves"]["total"]["values_A2"][-1] > 0.01
+    with pytest.raises(DataError, match="too few for 10 parts"):
+        trajectory_msd(path, stride=60)
+
+
+@pytest.mark.parametrize("several", [{"ladder_K": (100.0, 900.0)}, {"final_temperature_K": 600.0}])
+def test_several_temperatures_have_no_mean_and_no_free_energy(tmp_path, several):
+    config = MDConfig(temperature_K=100.0, timestep_fs=0.5, steps=40, replicas=2, **several)
+    with simulate(pair_potential(HarmonicSprings(("H", "O"), 5.0, 1.2, 2.0)), PEROXIDE, config, tmp_path / "a.h5") as run:
+        assert summarize(run)["temperature_mean_K"] is None
+    with pytest.raises(DataError, match="several temperatures"):
+        trajectory_torsions(tmp_path / "a.h5")
 
 
 def test_the_finite_size_note_of_boxes(tmp_path):

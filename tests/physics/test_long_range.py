@@ -16,6 +16,7 @@ from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.config import ModelConfig, parse_config
 from toolkit.data.graph import collate, graph_from_atoms
 from toolkit.errors import ConfigError, DataError
+from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.interfaces.relaxation import relax
 from toolkit.models import coulomb, dispersion
 from toolkit.models.coulomb import COULOMB_EV_A, coulomb_energies
@@ -160,6 +161,15 @@ def test_charges_add_up_and_depend_on_the_neighbours(architecture, ethanol, tric
     np.testing.assert_allclose(totals, [0.0, 0.0, 1.0], atol=1e-12)
     hydrogens = charges[(graph.batch == 0) & (graph.atomic_numbers == 1)]
     assert hydrogens.max() - hydrogens.min() > 1e-6
+
+
+def test_the_calculator_sees_another_charge():
+    hydroxide = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], info={"charge": -1.0})
+    potential = _potential(species=("H", "O"))
+    hydroxide.calc = Calculator(potential)
+    ion = hydroxide.get_potential_energy()
+    hydroxide.info["charge"] = 0.0
+    assert hydroxide.get_potential_energy() == pytest.approx(potential.predict(hydroxide)["energy"]) != pytest.approx(ion)
 
 
 def test_a_relaxed_ion_keeps_its_charge():

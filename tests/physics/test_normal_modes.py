@@ -182,6 +182,18 @@ def test_entropies_of_gases_are_the_measured_ones(name: str, wavenumbers: list[f
     assert gained == pytest.approx(8.617333e-5 * np.log(symmetry_number), rel=1e-5)
 
 
+def test_a_single_atom_has_only_its_translation():
+    """Sackur and Tetrode: argon at 298.15 K and 1 bar has 154.85 J/mol/K (CODATA)."""
+    modes = NormalModes(np.zeros(0), np.zeros((0, 1, 3)), np.ones(0), np.zeros(3), np.zeros(3), np.zeros((1, 3)), np.array([39.948]), False)
+    gas = rrho(modes)
+    assert gas.entropy_eV_per_K * 96485.33 == pytest.approx(154.85, abs=0.05) and gas.helmholtz_vibrational_eV == 0.0
+
+
+def test_the_cell_of_a_molecule_is_not_relaxed():
+    with pytest.raises(DataError, match="not periodic along all three"):
+        relax(springs(2.0), triangle(), cell=True)
+
+
 def test_imaginary_modes_are_left_out_of_the_free_energy_and_counted():
     modes = vibrations(springs(2.0), triangle())
     unstable = replace(modes, frequencies_cm1=modes.frequencies_cm1 * [-1.0, 1.0, 1.0])

@@ -52,10 +52,10 @@ def rrho(modes: NormalModes, *, temperature_K: float = 298.15, pressure_Pa: floa
     atoms = Atoms(numbers=np.ones(len(modes.masses)), positions=modes.positions, masses=modes.masses)
     geometry = "monatomic" if len(atoms) == 1 else "linear" if modes.linear else "nonlinear"
     gas = IdealGasThermo(energies, geometry, atoms=atoms, symmetrynumber=symmetry_number, spin=spin, vib_selection="all")
-    vibrations = HarmonicThermo(energies)
+    helmholtz = HarmonicThermo(energies).get_helmholtz_energy(temperature_K, verbose=False) if len(energies) else 0.0
     return Thermochemistry(
         temperature_K, pressure_Pa, symmetry_number, modes.n_imaginary, modes.zero_point_energy_eV,
-        float(vibrations.get_helmholtz_energy(temperature_K, verbose=False)),
+        float(helmholtz),
         float(gas.get_enthalpy(temperature_K, verbose=False)),
         float(gas.get_entropy(temperature_K, pressure_Pa, verbose=False)),
         float(gas.get_gibbs_energy(temperature_K, pressure_Pa, verbose=False)))

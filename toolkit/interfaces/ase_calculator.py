@@ -9,6 +9,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from toolkit.data.graph import total_charge
 from toolkit.models.potential import Potential
 
 
@@ -24,6 +25,13 @@ class Calculator(AseCalculator):
     def __init__(self, pot: Potential) -> None:
         super().__init__()
         self.pot = pot
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; to ASE's list comes the total charge, `atoms.info["charge"]`."""
+        changes = super().check_state(atoms, tol=tol)
+        if self.atoms is not None and total_charge(atoms) != total_charge(self.atoms):
+            changes.append("charge")
+        return changes
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None,
                   system_changes: list[str] = all_changes) -> None:

@@ -39,9 +39,13 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
 
     cell : vary the cell as well (periodic along all three vectors), until volume times stress, eV, is as small
     reporter : hears progress and may stop the work, which then raises DataError like any relaxation without an end
-    Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice.
+    Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice, and for the
+    cell of what is not a crystal.
     """
     require_float64(pot)
+    if cell and not atoms.pbc.all():
+        raise DataError("found a structure that is not periodic along all three vectors, whose cell cannot be relaxed",
+                        "relax it without its cell")
     reporter = reporter or SilentReporter()
     atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc,
                   info=charge_info(atoms))

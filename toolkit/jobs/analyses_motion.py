@@ -26,9 +26,10 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
     Returns `angle_deg` (bin centres), `torsions` {name: {is_methyl, most_probable_deg, probability_per_deg, … _stderr,
     free_energy_eV, … _stderr}}, `maps` {"name | name": {probability_per_deg2, free_energy_eV}} of neighbouring torsions
     with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used, the mean of the run.
-    Raises DataError when the structure has no rotatable bond.
+    Raises DataError when the structure has no rotatable bond, and for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
+        _require_one_temperature(reader)
         torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
         temperature = float(np.nanmean(reader.trajectory.temperature_K[reader.start:]))
@@ -57,12 +58,15 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
 
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
     half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default a tenth to a half of the longest lag.
+    In a crystal or liquid, displacements are those about the centre of mass, which a Langevin bath pushes about.
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short.
     """
     with open_frames(path, skip_ps, stride) as reader:
         trajectory = reader.trajectory
         blocks = reader.windows(parts=-(-MSD_BLOCKS // trajectory.num_replicas))
+        if trajectory.pbc.all():
+            blocks = (_about_the_centre(block, trajectory.masses) for block in blocks)
         msd = mean_squared_displacement(blocks, trajectory.atomic_numbers, reader.interval_fs)
         found = diffusion(msd, *(None if ps is None else 1e3 * ps for ps in (fit_from_ps, fit_to_ps)))
         correction, note = _finite_size(reader, viscosity_mPa_s)
@@ -72,7 +76,7 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
               for k, name in enumerate(msd.names)}
     return {"n_blocks": len(msd.blocks), "lag_ps": (1e-3 * msd.lag_fs).tolist(),
             "fit_from_ps": 1e-3 * found.fit_from_fs, "fit_to_ps": 1e-3 * found.fit_to_fs,
-            "finite_size_correction_cm2_per_s": correction, "finite_size_note": note, "curves": curves}
+            "finite_size_correction_cm2_per_s": correction, "finite_size_note": f"{note}{_bath_note(reader)}", "curves": curves}
 
 
 def parse_atoms(text: str) -> tuple[int, ...]:
@@ -96,6 +100,27 @@ def _torsions(graph: BondGraph, frames: np.ndarray, atoms: Sequence[int] | None)
 
 def _angles(reader: FrameReader, paths: AtomPaths) -> Iterator[np.ndarray]:
     return (torsions_deg(paths.points(chunk)) for chunk in reader.chunks())
+
+
+def _bath_note(reader: FrameReader) -> str:
+    """What a Langevin bath does to diffusion."""
+    if reader.trajectory.ensemble != "langevin":
+        return ""
+    return "; the friction of the Langevin bath slows diffusion: take it from nve or csvr"
+
+
+def _require_one_temperature(reader: FrameReader) -> None:
+    """Raise DataError for a ladder of temperatures and for a ramp: −kT ln p is a free energy at one T."""
+    config = reader.trajectory.config
+    if len(set(config.start_temperatures_K)) > 1 or config.heating_K_per_step:
+        raise DataError("found a run at several temperatures (ladder_K or final_temperature_K), expected one",
+                        "run each temperature by itself")
+
+
+def _about_the_centre(block: Iterator[np.ndarray], masses: np.ndarray) -> Iterator[np.ndarray]:
+    """Chunks of positions (t, R, N, 3), Å, without the motion of the centre of mass."""
+    shares = masses / masses.sum()
+    return (positions - np.einsum("a,tran->trn", shares, positions)[:, :, None] for positions in block)
 
 
 def _finite_size(reader: FrameReader, viscosity_mPa_s: float | None) -> tuple[float | None, str]:

@@ -94,6 +94,9 @@ class FrameReader:
         Use up each window before the next.
         """
         span = self.num_frames // parts * self.stride
+        if span == 0:
+            raise DataError(f"found {self.num_frames} frames, too few for {parts} parts",
+                            "run longer, save more often, or use a smaller skip or stride")
         for group in self._groups():
             for first in range(self.start, self.start + parts * span, span):
                 rows = np.flatnonzero(self._alive[first + span - self.stride, group])

@@ -16,6 +16,7 @@ from toolkit.analysis.normal_modes import NormalModes
 from toolkit.analysis.phonons import phonons, require_crystal
 from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import StrictModel, parse_config
+from toolkit.data.graph import total_charge
 from toolkit.errors import DataError
 from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hessian, relax, vibrations
 from toolkit.jobs.run_dir import make_folder
@@ -63,6 +64,9 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
     atoms = starting_structure(request.structure, request.frame)
     if request.supercell is not None:
         require_crystal(atoms)
+        if total_charge(atoms):
+            raise DataError(f"found a crystal with a charge of {total_charge(atoms):g} e, whose supercells have none that is "
+                            "sure", "phonons are for neutral crystals")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
     found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
     modes = vibrations(potential, found.atoms)

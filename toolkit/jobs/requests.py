@@ -65,3 +65,9 @@ class EvaluateRequest(StrictModel):
     part: Part = "all"
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
+
+
+def unusual(config: dict[str, Any], request: type[StrictModel]) -> dict[str, Any]:
+    """Device, precision and backend of a stored request where they are not the defaults: a command has to name them."""
+    return {name: config[name] for name in ("device", "dtype", "backend")
+            if name in config and config[name] != request.model_fields[name].default}

@@ -22,6 +22,7 @@ from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stability import stability_task
 from toolkit.jobs.study import study_task
 from toolkit.jobs.workflow import workflow_task
+from toolkit.md.harvest import harvest_path
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.models.potential import load_potential
@@ -56,7 +57,11 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
     for trajectory in simulate(potential, systems, request.md, path, resume=resume, reporter=reporter):
         with trajectory:
             summaries.append(summarize(trajectory))
+    harvest = harvest_path(path)
+    for summary in summaries:
+        del summary["harvest"]
     return {"stopped": any(summary["stopped"] for summary in summaries),
+            "harvest": str(harvest) if harvest.exists() else None,
             "systems": {str(number): summary for number, summary in enumerate(summaries)}}
 
 

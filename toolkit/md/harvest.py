@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from io import StringIO
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ class Harvest:
         self._waiting = StringIO()
 
     def rewind(self, step: int) -> None:
-        """Keep only what was harvested up to this step, and go on from there. Raises StorageError."""
+        """Keep only what was harvested up to this step, and go on from there; before the first, the file of an earlier
+        run is moved aside to `run.harvest.1.xyz` and so on. Raises StorageError."""
         if not self.path.exists():
             return
         kept = []
@@ -50,7 +52,8 @@ class Harvest:
         if step and kept:
             write_text_atomic(self.path, "".join(kept))
         else:
-            self.path.unlink()
+            numbers = (self.path.with_suffix(f".{number}.xyz") for number in count(1))
+            self.path.rename(next(path for path in numbers if not path.exists()))
 
     def offer(self, atoms: Atoms, replica_id: int, step: int, forces_std: np.ndarray) -> None:
         """Put a frame aside, unless the last one of the replica is too recent. forces_std : (N,), eV/Å"""

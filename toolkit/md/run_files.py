@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 
 from toolkit.config import MDConfig
+from toolkit.data.graph import total_charge
 from toolkit.errors import ConfigError, DataError
 from toolkit.md.frames import observe, to_numpy
 from toolkit.md.layout import Layout
@@ -93,24 +94,28 @@ def trajectory_paths(path: Path, num_systems: int) -> list[Path]:
     return [path.with_name(f"{path.stem}.{system}{path.suffix}") for system in range(num_systems)]
 
 
-def create_files(path: Path | None, systems: Sequence[Atoms], config: MDConfig, model: str) -> RunFiles:
-    """New files, or with None trajectories in memory. Raises StorageError or ConfigError when that is impossible."""
+def create_files(path: Path | None, systems: Sequence[Atoms], config: MDConfig, model: str,
+                 weights: str = "") -> RunFiles:
+    """New files, or with None trajectories in memory. Raises StorageError or ConfigError when that is impossible.
+
+    weights : what tells the weights of the model from others, "" when there are none
+    """
     if path is None:
-        return RunFiles([create_in_memory(atoms, config, model) for atoms in systems], config.replicas, None)
+        return RunFiles([create_in_memory(atoms, config, model, weights) for atoms in systems], config.replicas, None)
     paths = trajectory_paths(path, len(systems))
-    writers = [create_on_disk(file, atoms, config, model) for file, atoms in zip(paths, systems, strict=True)]
+    writers = [create_on_disk(file, atoms, config, model, weights) for file, atoms in zip(paths, systems, strict=True)]
     restart_path(path).unlink(missing_ok=True)
     return RunFiles(writers, config.replicas, path)
 
 
-def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: RestartPoint) -> RunFiles:
+def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: RestartPoint, weights: str) -> RunFiles:
     """The files of an earlier run, ready to go on from its restart point.
 
-    Raises ConfigError when its settings were others, DataError when it does not belong to these structures.
+    Raises ConfigError when its settings or weights were others, DataError when it does not belong to these structures.
     """
     paths = trajectory_paths(path, len(systems))
     for file, atoms in zip(paths, systems, strict=True):
-        _check_belongs(file, atoms, config, point)
+        _check_belongs(file, atoms, config, point, weights)
     writers = [reopen(file, config) for file in paths]
     for writer in writers:
         writer.rewind(point.step)
@@ -130,7 +135,7 @@ def find_restart(path: Path, num_systems: int, device: torch.device) -> RestartP
     return None
 
 
-def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoint) -> None:
+def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoint, weights: str) -> None:
     with Trajectory(path) as earlier:
         old, new = earlier.config.model_dump(), config.model_dump()
         fixed = [key for key in new if key not in MAY_CHANGE or (key == "steps" and config.heating_K_per_step)]
@@ -138,7 +143,10 @@ def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoi
         if changed or config.steps < point.step:
             raise ConfigError(f"{path} is a run of {point.step} steps with other settings: "
                               f"{', '.join(changed) or 'steps'}", "resume with its settings; only `steps` may grow")
-        same = (np.array_equal(earlier.atomic_numbers, atoms.numbers) and np.array_equal(earlier.cell, atoms.cell.array)
+        if earlier.weights and weights and earlier.weights != weights:
+            raise ConfigError(f"{path} is a run with other weights of the model ({earlier.model})",
+                              "resume with the model it was begun with, or start a new run")
+        same = (earlier.total_charge == total_charge(atoms) and np.array_equal(earlier.atomic_numbers, atoms.numbers) and np.array_equal(earlier.cell, atoms.cell.array)
                 and np.array_equal(earlier.pbc, atoms.pbc) and np.array_equal(earlier.masses, atoms.get_masses()))
         expected = point.step // config.save_every + 1
         if not same or earlier.num_frames < expected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -181,13 +182,24 @@ def _begin(pot: ForceField, systems: Sequence[Atoms], config: MDConfig, forces: 
     """The files and the point to go on from: the start, or the last commit of an earlier run."""
     point = find_restart(path, len(systems), pot.device) if resume and path is not None else None
     if point is not None:
-        files = reopen_files(path, systems, config, point)
+        files = reopen_files(path, systems, config, point, _fingerprint(pot))
         still = torch.zeros(point.state.num_replicas, dtype=torch.bool)
         still[point.state.replica_ids.cpu()] = True
         forces.keep(still)
         return files, point
     state = initial_state(pot, systems, config, forces)
-    return create_files(path, systems, config, repr(pot)), RestartPoint(state, step=0)
+    return create_files(path, systems, config, repr(pot), _fingerprint(pot)), RestartPoint(state, step=0)
+
+
+def _fingerprint(pot: ForceField) -> str:
+    """SHA-256 of the parameters of a potential as float32, "" when it has none: what a resumed run must have again."""
+    model = getattr(pot, "model", None)
+    if not isinstance(model, torch.nn.Module):
+        return ""
+    digest = hashlib.sha256()
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode() + values.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _check_structures(pot: ForceField, systems: Sequence[Atoms], config: MDConfig) -> None:

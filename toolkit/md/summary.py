@@ -22,7 +22,7 @@ error bars are a third too small."""
 def summarize(trajectory: Trajectory) -> dict[str, Any]:
     """The result of a run as plain numbers, units in the names; None where the run is too short to tell.
 
-    Temperature and energy are averaged over the replicas that never broke, frame by frame; error bars allow for the
+    Temperature (None for a ramp and for a ladder of temperatures) and energy are averaged over the replicas that never broke, frame by frame; error bars allow for the
     correlation in time. Runs with a heat bath leave out their first fifth. The drift is a fitted slope of the conserved
     energy (potential + kinetic + what the baths hold) over the whole run. `stable_fraction` is that of the end, with
     Wilson's 95 % interval, and in `stable_fraction_of_time` as it fell.
@@ -64,9 +64,10 @@ def _harvest(trajectory: Trajectory) -> str | None:
 def _averages(trajectory: Trajectory, alive: np.ndarray) -> dict[str, float]:
     skipped = 0.0 if trajectory.ensemble == "nve" else EQUILIBRATION_FRACTION
     start = min(int(skipped * trajectory.num_frames), trajectory.num_frames - MIN_SAMPLES)
-    temperature = correlated_mean(trajectory.temperature_K[start:, alive].mean(axis=1))
-    result = {"temperature_mean_K": temperature.mean, "temperature_sem_K": temperature.stderr,
-              "equilibration_fraction": start / trajectory.num_frames}
+    result = {"equilibration_fraction": start / trajectory.num_frames}
+    if len(set(trajectory.config.start_temperatures_K)) == 1 and not trajectory.config.heating_K_per_step:
+        temperature = correlated_mean(trajectory.temperature_K[start:, alive].mean(axis=1))
+        result |= {"temperature_mean_K": temperature.mean, "temperature_sem_K": temperature.stderr}
     if trajectory.variable_cell:
         volumes = np.abs(np.linalg.det(trajectory.cells(start)[:, alive])).mean(axis=1)
         volume = correlated_mean(volumes)

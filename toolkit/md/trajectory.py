@@ -39,7 +39,7 @@ class Trajectory:
     Raises DataError for a file that is absent, damaged or of another kind.
 
     atomic_numbers : (N,);  masses : (N,), amu;  cell : (3, 3), Å, rows;  pbc : (3,)
-    timestep_fs, save_interval_steps, ensemble, model, config : how it was made
+    timestep_fs, save_interval_steps, ensemble, model, weights, config, total_charge (e) : how it was made
     """
 
     def __init__(self, source: str | Path | h5py.File) -> None:
@@ -77,6 +77,8 @@ class Trajectory:
                             "the file is damaged")
         self.config = parse_config(MDConfig, json.loads(attributes["config"]))
         self.model = str(attributes["model"])
+        self.weights = str(attributes.get("weights", ""))
+        self.total_charge = float(attributes.get("total_charge", 0.0))
         self.timestep_fs = float(attributes["timestep_fs"])
         self.save_interval_steps = int(attributes["save_interval_steps"])
         self.degrees_of_freedom = int(attributes["degrees_of_freedom"])
@@ -226,6 +228,8 @@ class Trajectory:
         atoms.set_velocities(self._file["velocities"][frame, replica].astype(np.float64) / units.fs)
         energy = float(self._file["potential_energy"][frame, replica])
         atoms.calc = SinglePointCalculator(atoms, energy=energy)
+        if self.total_charge:
+            atoms.info["charge"] = self.total_charge
         atoms.info["time_fs"] = float(self._file["time_fs"][frame])
         return atoms
 

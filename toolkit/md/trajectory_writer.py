@@ -19,6 +19,7 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.config import MDConfig
+from toolkit.data.graph import total_charge
 from toolkit.errors import ConfigError, StorageError
 from toolkit.md.layout import FORMAT, FORMAT_VERSION, frame_bytes, layout, one_line
 from toolkit.md.velocities import degrees_of_freedom
@@ -125,18 +126,18 @@ class TrajectoryWriter:
                 self.file.close()
 
 
-def create_in_memory(atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWriter:
+def create_in_memory(atoms: Atoms, config: MDConfig, model: str, weights: str = "") -> TrajectoryWriter:
     """A writer whose trajectory lives in memory. Raises ConfigError when it would be larger than 2 GiB."""
     size = num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms))
     if size > MAX_IN_MEMORY_BYTES:
         raise ConfigError(f"the trajectory would take {size / 2**30:.1f} GiB of memory, expected at most "
                           f"{MAX_IN_MEMORY_BYTES / 2**30:.0f} GiB", "give a path to write it to, or raise save_every")
     file = h5py.File(f"trajectory-in-memory-{uuid4().hex}", "w", driver="core", backing_store=False)
-    _lay_out(file, atoms, config, model)
+    _lay_out(file, atoms, config, model, weights)
     return TrajectoryWriter(file, None)
 
 
-def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str) -> TrajectoryWriter:
+def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str, weights: str = "") -> TrajectoryWriter:
     """A writer with a new file, which appears complete or not at all.
 
     Raises StorageError when the file exists, cannot be written, or would not fit on the disk.
@@ -146,7 +147,7 @@ def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str) -> Tr
     with replacing(path) as temporary, _storage_errors(path):
         _require_space(path, num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms)))
         with h5py.File(temporary, "w") as file:
-            _lay_out(file, atoms, config, model)
+            _lay_out(file, atoms, config, model, weights)
     with _storage_errors(path):
         return TrajectoryWriter(h5py.File(path, "r+"), path)
 
@@ -164,7 +165,7 @@ def reopen(path: Path, config: MDConfig) -> TrajectoryWriter:
         return writer
 
 
-def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str) -> None:
+def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str, weights: str) -> None:
     sizes = {"T": num_frames(config), "R": config.replicas, "N": len(atoms)}
     for name, (dtype, shape, unit) in layout(config.ensemble).items():
         dimensions = tuple(sizes.get(letter) or int(letter) for letter in shape)
@@ -179,7 +180,7 @@ def _lay_out(file: h5py.File, atoms: Atoms, config: MDConfig, model: str) -> Non
         "format": FORMAT, "format_version": FORMAT_VERSION, "timestep_fs": config.timestep_fs,
         "save_interval_steps": config.save_every, "ensemble": config.ensemble, "temperature_K": config.temperature_K,
         "degrees_of_freedom": degrees_of_freedom(atoms, config.ensemble), "cell": atoms.cell.array, "pbc": atoms.pbc,
-        "config": config.model_dump_json(), "model": model,
+        "config": config.model_dump_json(), "model": model, "weights": weights, "total_charge": total_charge(atoms),
     })
 
 

@@ -107,8 +107,8 @@ def show_series(trajectory: Trajectory, replica: int, frames: int) -> None:
     st.plotly_chart(_clickable(figure), key=ENERGY, on_select="rerun", selection_mode="points")
     st.caption("Click a point to see its frame in 3D.")
     figure = curves(times, {"instantaneous": series["temperature_K"]}, "time, fs", "temperature, K")
-    if trajectory.ensemble == "langevin":
-        bath = trajectory.config.temperature_K
+    if trajectory.ensemble == "langevin" and not trajectory.config.heating_K_per_step:
+        bath = trajectory.config.start_temperatures_K[replica]
         figure = with_reference(figure, bath, f"heat bath, {bath:g} K")
     st.plotly_chart(figure, key="trajectory.temperature")
     path = trajectory.path

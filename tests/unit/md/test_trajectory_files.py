@@ -23,6 +23,7 @@ from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.progress import SilentReporter
 
 CONFIG = MDConfig(temperature_K=60.0, timestep_fs=5.0, steps=60, save_every=5, replicas=2, seed=7)
@@ -202,6 +203,28 @@ def test_resume_refuses_other_settings(tmp_path, change, named):
     run(tmp_path / "a.h5", reporter=StopAt(20)).close()
     with pytest.raises(ConfigError, match=named):
         run(tmp_path / "a.h5", CONFIG.model_copy(update=change), resume=True)
+
+
+def test_resume_refuses_other_weights_and_another_charge(tmp_path):
+    """Two physics in one file are none; the parameters of the same potential in another precision are the same."""
+    run(tmp_path / "a.h5", reporter=StopAt(20)).close()
+    other = pair_potential(LennardJones(("Ar",), 0.02, 3.4, 6.0))
+    with pytest.raises(ConfigError, match="other weights"):
+        simulate(other, argon(1), CONFIG, tmp_path / "a.h5", resume=True)
+    charged = argon(1)
+    charged.info["charge"] = 1.0
+    with pytest.raises(DataError, match="does not belong"):
+        simulate(argon_potential(), charged, CONFIG, tmp_path / "a.h5", resume=True)
+    run(tmp_path / "a.h5", resume=True).close()
+
+
+def test_frames_of_an_ion_have_its_charge(tmp_path):
+    cation = argon(1)
+    cation.info["charge"] = 1
+    with simulate(argon_potential(), cation, CONFIG, tmp_path / "a.h5") as trajectory:
+        assert trajectory.to_atoms(-1).info["charge"] == 1.0
+    with run(tmp_path / "b.h5") as trajectory:
+        assert "charge" not in trajectory.to_atoms(-1).info
 
 
 def test_resume_refuses_another_structure_or_a_lost_restart_point(tmp_path):

@@ -17,6 +17,8 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.errors import ConfigError, ModelError
 from toolkit.md.harvest import Harvest, harvest_path
 from toolkit.md.simulation import simulate
+from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.tasks import run_md
 from toolkit.md.summary import summarize
 from toolkit.models.potential import Potential, load_potential
 from toolkit.training.uncertainty import fit_uncertainty
@@ -76,6 +78,14 @@ def test_harvested_frames_are_uncertain_apart_in_time_and_carry_no_labels(tmp_pa
     assert len(read(harvest_path(every.path), ":")) > 2 * len(frames)
 
 
+def test_the_harvest_of_several_systems_is_named(tmp_path, monkeypatch):
+    config = changed(harvest_above_eV_per_A=HARVEST)
+    monkeypatch.setattr("toolkit.jobs.tasks.load_potential", lambda *names, **options: Doubtful())
+    monkeypatch.setattr("toolkit.jobs.tasks.starting_structure", lambda structure, frame: ATOMS)
+    found = run_md(MDRequest(model="m", structure="s", frames=(0, 1), md=config), tmp_path / "a.h5")
+    assert found["harvest"] == str(tmp_path / "a.harvest.xyz") and len(found["systems"]) == 2
+
+
 def test_an_uncertain_replica_stops_alone(tmp_path):
     plain = simulate(Doubtful(), ATOMS, changed(save_every=1))
     farthest = np.linalg.norm(plain.positions() - ATOMS.positions, axis=3).max(axis=2)[::5]  # (looks, R)
@@ -104,6 +114,7 @@ def test_a_new_run_does_not_keep_the_harvest_of_another(tmp_path):
     harvest_path(tmp_path / "a.h5").write_text("1\nstep=0 system=0 replica=0 time_fs=0.0\nAr 0 0 0\n")
     Harvest(harvest_path(tmp_path / "a.h5"), CONFIG).rewind(0)
     assert not harvest_path(tmp_path / "a.h5").exists()
+    assert (tmp_path / "a.harvest.1.xyz").read_text().startswith("1\nstep=0")
 
 
 def test_what_cannot_be_watched_is_refused_before_anything_is_written(tmp_path):
