@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.errors import DataError
 from toolkit.jobs.worker import main
 from toolkit.progress import Reporter
+from toolkit.storage import write_text_atomic
 
 
 def count(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def count(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporte
     step = int(kept.read_text()) if resume and kept.exists() else 0
     while step < config["steps"] and not reporter.should_stop():
         step += 1
-        kept.write_text(str(step))
+        write_text_atomic(kept, str(step))
         reporter.metrics({"kind": "count", "step": step})
         reporter.update(step, config["steps"], "counting")
         time.sleep(config.get("pause_s", 0.01))
