@@ -9,7 +9,7 @@ import pytest
 
 from toolkit.config import MDConfig, ModelConfig
 from toolkit.errors import ConfigError, DataError, JobError
-from toolkit.jobs.requests import MDRequest
+from toolkit.jobs.requests import MDRequest, unusual
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.tasks import run_md, run_task, uses_gpu
@@ -90,3 +90,9 @@ def test_several_frames_are_systems_of_one_run(tiny_model: Path, tmp_path: Path)
         with Trajectory(tmp_path / f"a.{system}.h5") as trajectory:
             start = starting_structure("embedded:ethanol", frame).positions
             assert np.abs(trajectory.positions()[0] - start).max() < 1e-6 and trajectory.num_replicas == 2
+
+
+def test_a_command_names_precision_and_device_where_they_are_not_usual():
+    request = MDRequest(model="aspirin", structure="embedded:aspirin", dtype="float64").model_dump(mode="json")
+    assert unusual(request, MDRequest) == {"dtype": "float64"}
+    assert unusual({**request, "dtype": "float32", "device": "cpu"}, MDRequest) == {"device": "cpu"}
