@@ -127,6 +127,10 @@ def test_training_survives_a_reload_stops_and_resumes(browser: Browser) -> None:
         state(tab, "stopped")
         assert time.monotonic() - asked < 10.0
         if after:
-            tab.get_by_test_id("stStatusWidget").wait_for(state="detached")  # a page being redrawn can lose a click
+            tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
             main.get_by_role("button", name=after).click()
-            state(tab, "running")
+            try:
+                state(tab, "running", patience_s=15.0)
+            except playwright.TimeoutError:  # a page being redrawn can lose a click; people then click again
+                main.get_by_role("button", name=after).click()
+                state(tab, "running")
