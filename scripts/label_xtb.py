@@ -3,7 +3,8 @@ of a better method (docs/training.md, "Going on from a cheaper method").
 
     OMP_NUM_THREADS=1 PYTHONPATH=. python scripts/label_xtb.py embedded:aspirin aspirin_xtb.extxyz --copies 10
 
-Reads what `toolkit.read_frames` reads, one source or several; labels that the frames carry are not used. Needs `tblite` (`pip install -e .[data]`).
+Reads what `toolkit.read_frames` reads, one source or several; labels that the frames carry are not used.
+Needs `tblite` (`pip install -e .[data]`).
 """
 
 from __future__ import annotations

@@ -100,6 +100,11 @@ class MDConfig(StrictModel):
         return 0.0 if final is None else (final - self.temperature_K) / self.steps
 
     @property
+    def has_one_temperature(self) -> bool:
+        """Whether all replicas have one target all the time: neither a ladder nor a ramp."""
+        return len(set(self.start_temperatures_K)) == 1 and self.heating_K_per_step == 0.0
+
+    @property
     def hottest_K(self) -> float:
         """The highest temperature that is asked for at any time."""
         return max(*self.start_temperatures_K, *self.first_temperatures_K, self.final_temperature_K or 0.0)

@@ -104,13 +104,11 @@ def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decisi
     isolated : frames of labelled single atoms;  stress_offset_GPa : added to the diagonal of every stress
     """
     energy_eV = ENERGY_UNITS_EV[decision.energy_unit]
-    frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit]) for t in range(len(raw))]
+    extra_stress = DIAGONAL * stress_offset_GPa / EV_PER_A3_GPA
+    frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit], extra_stress) for t in range(len(raw))]
     energies, notes = _isolated_atoms(isolated, raw, path, energy_eV)
     if stress_offset_GPa:
         notes.append(f"{stress_offset_GPa:+g} GPa added to xx, yy and zz of every stress, as asked")
-        for atoms in frames:
-            if "stress" in atoms.calc.results:
-                atoms.calc.results["stress"] = atoms.calc.results["stress"] + DIAGONAL * stress_offset_GPa / EV_PER_A3_GPA
     return FrameSet(frames, _report(source, raw, decision, energies, notes))
 
 
@@ -164,7 +162,7 @@ def split_isolated_atoms(raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(np.logical_not(isolated)), np.flatnonzero(isolated)
 
 
-def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float) -> Atoms:
+def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float, extra_stress: np.ndarray) -> Atoms:
     atoms = raw.structures[t].copy()
     atoms.set_cell(atoms.cell.array * length_A)
     atoms.positions *= length_A
@@ -174,7 +172,7 @@ def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float) -> Atoms:
     if raw.forces[t] is not None:
         results["forces"] = raw.forces[t] * (energy_eV / length_A)
     if raw.stresses[t] is not None:
-        results["stress"] = raw.stresses[t] * (energy_eV / length_A**3)
+        results["stress"] = raw.stresses[t] * (energy_eV / length_A**3) + extra_stress
     if raw.dipoles[t] is not None:
         results["dipole"] = raw.dipoles[t] * length_A
     atoms.calc = SinglePointCalculator(atoms, **results)

@@ -111,8 +111,7 @@ def _bath_note(reader: FrameReader) -> str:
 
 def _require_one_temperature(reader: FrameReader) -> None:
     """Raise DataError for a ladder of temperatures and for a ramp: −kT ln p is a free energy at one T."""
-    config = reader.trajectory.config
-    if len(set(config.start_temperatures_K)) > 1 or config.heating_K_per_step:
+    if not reader.trajectory.config.has_one_temperature:
         raise DataError("found a run at several temperatures (ladder_K or final_temperature_K), expected one",
                         "run each temperature by itself")
 

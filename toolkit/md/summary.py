@@ -65,7 +65,7 @@ def _averages(trajectory: Trajectory, alive: np.ndarray) -> dict[str, float]:
     skipped = 0.0 if trajectory.ensemble == "nve" else EQUILIBRATION_FRACTION
     start = min(int(skipped * trajectory.num_frames), trajectory.num_frames - MIN_SAMPLES)
     result = {"equilibration_fraction": start / trajectory.num_frames}
-    if len(set(trajectory.config.start_temperatures_K)) == 1 and not trajectory.config.heating_K_per_step:
+    if trajectory.config.has_one_temperature:
         temperature = correlated_mean(trajectory.temperature_K[start:, alive].mean(axis=1))
         result |= {"temperature_mean_K": temperature.mean, "temperature_sem_K": temperature.stderr}
     if trajectory.variable_cell:

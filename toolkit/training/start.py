@@ -71,8 +71,9 @@ def refit_shifts(name: str, frames: Sequence[Atoms], device: str,
 def _of_every_element(frames: Sequence[Atoms]) -> list[Atoms]:
     """Some 300 frames, evenly spaced, and some more of each element."""
     places = set(spread_out(range(len(frames)), MAX_FRAMES))
-    for number in {z for atoms in frames for z in atoms.numbers.tolist()}:
-        places.update(spread_out([t for t, atoms in enumerate(frames) if number in atoms.numbers], FRAMES_AT_ONCE))
+    _, counts = composition_counts(frames)
+    for of_element in counts.T:
+        places.update(spread_out(np.flatnonzero(of_element).tolist(), FRAMES_AT_ONCE))
     return [frames[t] for t in sorted(places)]
 
 
