@@ -43,7 +43,7 @@ class Watchdog:
     def _watch(self) -> None:
         while time.monotonic() - self._heard_at < self._patience_s:
             time.sleep(0.5)
-        print(f"given up: no run has got on for {self._patience_s:.0f} s; --resume goes on from the last checkpoints",
+        print(f"given up: no run has got on for {self._patience_s:g} s; --resume goes on from the last checkpoints",
               flush=True)
         os._exit(4)
 
