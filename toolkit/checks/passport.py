@@ -19,10 +19,10 @@ from toolkit.checks.structures import molecular_crystal, random_crystal, random_
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.data.formats import read_frames
 from toolkit.models.checkpoint import MAX_CONFIG_BYTES
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import file_sha256, write_text_atomic
+from toolkit.storage import write_text_atomic
 from toolkit.training.card import device_name, software_versions
 
 FILE_NAME = "passport.json"
@@ -97,7 +97,7 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
         structures={name: _describe(atoms) for name, atoms in structures.items()},
         model=f"{potential.config.architecture} for {', '.join(potential.species)}, "
               f"{potential.num_parameters} parameters",
-        weights_sha256=file_sha256(folder / "weights.safetensors") if folder else None,
+        weights_sha256=weights_sha256(folder) if folder else None,
         device=device_name(potential.device),
         complete=complete,
     )

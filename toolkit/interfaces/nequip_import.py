@@ -18,6 +18,7 @@ from toolkit.errors import ConfigError, ModelError
 from toolkit.interfaces.nequip_arguments import architecture, parse_arguments
 from toolkit.interfaces.nequip_weights import Shape, convert, select
 from toolkit.models.checkpoint import save_model
+from toolkit.models.folders import WEIGHTS
 from toolkit.models.registry import build_model
 from toolkit.storage import write_text_atomic
 
@@ -42,7 +43,7 @@ def import_nequip(weights_path: str | Path, config_path: str | Path, out_folder:
     Raises ModelError for files that cannot be used, StorageError when the folder cannot be written.
     """
     folder = Path(out_folder)
-    if (folder / "weights.safetensors").exists():
+    if (folder / WEIGHTS).exists():
         raise ModelError(f"{folder} holds a model already", "choose a new folder")
     config = _read_architecture(Path(config_path))
     path = Path(weights_path)

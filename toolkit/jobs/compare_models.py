@@ -15,9 +15,8 @@ from toolkit.data.detective.copies import leakage
 from toolkit.errors import ToolkitError
 from toolkit.jobs.environment import source_file
 from toolkit.jobs.run_dir import read_json
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import Potential
-from toolkit.storage import file_sha256
 
 MAX_TRAINING_BYTES = 200_000_000
 """Larger training files are not read to look for frames that a model has seen."""
@@ -54,7 +53,7 @@ def passport_facts(folder: Path) -> Facts | None:
         return None
     passed = [isinstance(entry, dict) and entry.get("passed") is True for entry in stored["checks"].values()]
     return {"n_passed": sum(passed), "n_checks": len(passed), "complete": stored.get("complete") is True,
-            "stale": stored.get("weights_sha256") != file_sha256(folder / "weights.safetensors")}
+            "stale": stored.get("weights_sha256") != weights_sha256(folder)}
 
 
 def training_facts(metrics: Facts) -> Facts | None:

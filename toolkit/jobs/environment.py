@@ -16,7 +16,7 @@ from toolkit.errors import ToolkitError
 from toolkit.jobs.run_dir import find_run, read_json
 from toolkit.jobs.runner import Task
 from toolkit.jobs.sources import RUN_PREFIX
-from toolkit.models.folders import find_model
+from toolkit.models.folders import WEIGHTS, find_model, weights_sha256
 from toolkit.models.potential import resolve_device
 from toolkit.progress import Reporter
 from toolkit.storage import file_sha256, write_json
@@ -52,9 +52,9 @@ def record_results(run_dir: Path, config: dict[str, Any]) -> None:
     noted = read_json(run_dir / FILE) or {}
     known = noted.get("inputs_sha256", {})
     noted["inputs_sha256"] = known | input_hashes(config, leave_out=known)
-    weights = run_dir / "model" / "weights.safetensors"
-    if weights.is_file():
-        noted["weights_sha256"] = file_sha256(weights)
+    trained = run_dir / "model"
+    if (trained / WEIGHTS).is_file():
+        noted["weights_sha256"] = weights_sha256(trained)
     write_json(noted, run_dir / FILE)
 
 
@@ -90,4 +90,4 @@ def _locate(source: str) -> Path:
     if f"{prefix}:" == RUN_PREFIX:
         return find_run(name) / "trajectory.h5"
     path = Path(source).expanduser()
-    return path if path.is_file() else find_model(source) / "weights.safetensors"
+    return path if path.is_file() else find_model(source) / WEIGHTS

@@ -25,11 +25,11 @@ from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, ModelError, StorageError
 from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.models.checkpoint import read_model_config
-from toolkit.models.folders import find_model, models_folder
+from toolkit.models.folders import WEIGHTS, find_model, models_folder, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
 from toolkit.models.uncertainty import TENSORS as UNCERTAINTY_TENSORS
-from toolkit.storage import file_sha256, replacing, write_json, write_text_atomic
+from toolkit.storage import replacing, write_json, write_text_atomic
 from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.stability_card import STABILITY, stability_section
@@ -70,7 +70,7 @@ def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> 
     write_sample([frames[k] for k in chosen], folder / SAMPLE)
     metrics |= {"shipped": told.model_dump(), "sample": {
         "file": SAMPLE, "of_test_frames": chosen.tolist(),
-        "weights_sha256": file_sha256(folder / "weights.safetensors"),
+        "weights_sha256": weights_sha256(folder),
         **_sample_errors(folder)}}
     write_json(metrics, folder / METRICS)
     write_card_again(folder)
@@ -130,7 +130,7 @@ def _copy(source: Path, folder: Path) -> None:
     if source.resolve() == folder.resolve():
         return
     make_folder(folder)
-    for name in ("config.json", "weights.safetensors", CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
+    for name in ("config.json", WEIGHTS, CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
         (folder / name).unlink(missing_ok=True)
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -142,7 +142,7 @@ def _problems(folder: Path) -> Iterator[str]:
     if not sample or not (folder / SAMPLE).is_file():
         yield "there is no sample to check it by"
         return
-    weights = file_sha256(folder / "weights.safetensors")
+    weights = weights_sha256(folder)
     found = _sample_errors(folder)
     for name, said in sample.items():
         value = found.get(name)

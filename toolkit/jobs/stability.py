@@ -27,10 +27,10 @@ from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_wei
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import EQUILIBRATION_FRACTION, summarize
 from toolkit.md.trajectory import Trajectory
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import file_sha256, write_json, write_text_atomic
+from toolkit.storage import write_json, write_text_atomic
 from toolkit.training.card import device_name
 from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.units import FS_PER_PS
@@ -76,7 +76,7 @@ def record_stability(result: Result, model: str) -> Path:
     Raises JobError for one that is not complete or was made with other weights.
     """
     folder = find_model(model)
-    if not result["complete"] or result["weights_sha256"] != file_sha256(folder / "weights.safetensors"):
+    if not result["complete"] or result["weights_sha256"] != weights_sha256(folder):
         raise JobError(f"found a record that is not complete, or not of the weights in {folder}", "resume it first")
     write_json(result, folder / STABILITY)
     card = folder / "CARD.md"
@@ -88,7 +88,7 @@ def record_stability(result: Result, model: str) -> Path:
 def _conditions(request: StabilityRequest) -> Result:
     potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
     config = request.md(request.temperatures_K[0])
-    return {"weights_sha256": file_sha256(find_model(request.model) / "weights.safetensors"),
+    return {"weights_sha256": weights_sha256(find_model(request.model)),
             "structure": Path(request.structure).name, "frame": request.frame,
             "reference": None if request.data is None else Path(request.data.train).name,
             "reference_temperature_K": request.reference_temperature_K, "bin_width_A": BIN_WIDTH_A,

@@ -10,9 +10,9 @@ from typing import Any
 from toolkit.config import StrictModel, parse_config, save_config
 from toolkit.errors import ConfigError, ModelError
 from toolkit.jobs.run_dir import read_json
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, weights_sha256
 from toolkit.progress import Reporter
-from toolkit.storage import file_sha256, write_json
+from toolkit.storage import write_json
 
 WEIGHTS = "weights.json"
 Result = dict[str, Any]
@@ -77,7 +77,7 @@ def keep_weights(models: Iterable[str], folder: Path) -> None:
     found: dict[str, str] = {}
     for model in models:
         with suppress(ModelError):
-            found[model] = file_sha256(find_model(model) / "weights.safetensors")
+            found[model] = weights_sha256(find_model(model))
     kept = read_json(folder / WEIGHTS) or {}
     changed = sorted(model for model in found if kept.get(model, found[model]) != found[model])
     if changed:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from toolkit.config import ModelConfig, parse_config
 from toolkit.errors import ConfigError, ModelError, StorageError
 from toolkit.models.base import AtomisticModel
+from toolkit.models.folders import WEIGHTS
 from toolkit.models.registry import build_model, cast_model
 from toolkit.storage import replacing, write_text_atomic
 
@@ -30,7 +31,7 @@ def save_model(model: AtomisticModel, config: ModelConfig, folder: str | Path) -
     folder = Path(folder)
     header = {"format_version": FORMAT_VERSION, "units": UNITS, "model": config.model_dump(mode="json")}
     save_tensors({key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()},
-                 folder / "weights.safetensors")
+                 folder / WEIGHTS)
     write_text_atomic(folder / "config.json", json.dumps(header, indent=2, ensure_ascii=False))
 
 
@@ -75,7 +76,7 @@ def load_model(folder: str | Path, dtype: torch.dtype, backend: str = "reference
     _refuse_huge(config, folder)
     model = build_model(config, torch.float64, backend)  # holds float32 and float64 weights alike
     expected = model.state_dict()
-    path = folder / "weights.safetensors"
+    path = folder / WEIGHTS
     try:
         with safe_open(path, framework="pt") as file:
             _check_shapes(path, {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected)

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 from toolkit.errors import ModelError
+from toolkit.storage import file_sha256
+
+WEIGHTS = "weights.safetensors"
 
 
 def models_folder() -> Path:
@@ -15,7 +18,7 @@ def models_folder() -> Path:
 
 def shipped_models() -> list[str]:
     """Names under trained_models/ that hold a model."""
-    return sorted(path.parent.name for path in models_folder().glob("*/weights.safetensors"))
+    return sorted(path.parent.name for path in models_folder().glob(f"*/{WEIGHTS}"))
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -23,7 +26,12 @@ def find_model(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     candidates = [path, path / "model"] + ([models_folder() / path] if path.name == str(path) else [])
     for folder in candidates:
-        if (folder / "weights.safetensors").is_file():
+        if (folder / WEIGHTS).is_file():
             return folder
     raise ModelError(f"found no model {str(name_or_path)!r}, expected a model folder or one of {shipped_models()}",
                      "check the path, or train a model first")
+
+
+def weights_sha256(folder: Path) -> str:
+    """Which weights a model folder holds; records of a model name it."""
+    return file_sha256(folder / WEIGHTS)

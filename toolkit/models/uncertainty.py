@@ -31,8 +31,9 @@ from toolkit.errors import ModelError
 from toolkit.models.base import AtomisticModel
 from toolkit.models.checkpoint import load_tensors, read_header, save_tensors
 from toolkit.models.derivatives import readout_responses
+from toolkit.models.folders import weights_sha256
 from toolkit.nn.mlp import ScalarMLP
-from toolkit.storage import file_sha256, write_text_atomic
+from toolkit.storage import write_text_atomic
 
 TENSORS, HEADER = "uncertainty.safetensors", "uncertainty.json"
 FORMAT_VERSION = 1
@@ -80,7 +81,7 @@ def save_uncertainty(uncertainty: LastLayerUncertainty, folder: str | Path) -> N
     """Write it beside the weights it belongs to. Raises StorageError."""
     folder = Path(folder)
     save_tensors({"directions": uncertainty.directions.cpu().contiguous()}, folder / TENSORS)
-    header = {"format_version": FORMAT_VERSION, "weights_sha256": file_sha256(folder / "weights.safetensors"),
+    header = {"format_version": FORMAT_VERSION, "weights_sha256": weights_sha256(folder),
               "weight": uncertainty.weight,
               "forces_scale": uncertainty.forces_scale, "energy_scale": uncertainty.energy_scale,
               "about": uncertainty.about}
@@ -96,7 +97,7 @@ def load_uncertainty(folder: str | Path, model: AtomisticModel) -> LastLayerUnce
     if header.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{folder / HEADER} has format_version {header.get('format_version')!r}, this version reads "
                          f"{FORMAT_VERSION}", "fit it again, or update the toolkit")
-    if header.get("weights_sha256") != file_sha256(folder / "weights.safetensors"):
+    if header.get("weights_sha256") != weights_sha256(folder):
         raise ModelError(f"{folder / TENSORS} was fitted for other weights than those beside it",
                          f"fit it again: toolkit uncertainty fit {folder}")
     weight = last_weight(model)

@@ -15,9 +15,8 @@ from toolkit.config import ModelConfig, TrainConfig
 from toolkit.data.statistics import composition_counts, fit_to_compositions, spread_out
 from toolkit.models.base import AtomisticModel
 from toolkit.models.checkpoint import load_model, read_model_config
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import load_potential
-from toolkit.storage import file_sha256
 
 MAX_FRAMES = 300
 FRAMES_AT_ONCE = 20
@@ -34,7 +33,7 @@ def describe_start(name: str) -> dict[str, str]:
     """What metrics.json says of the model that a training went on from."""
     folder = find_model(name)
     return {"model": folder.parent.name if folder.name == "model" else folder.name,
-            "weights_sha256": file_sha256(folder / "weights.safetensors")}
+            "weights_sha256": weights_sha256(folder)}
 
 
 def refit_shifts(name: str, frames: Sequence[Atoms], device: str,

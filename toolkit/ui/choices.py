@@ -11,7 +11,7 @@ from toolkit.config import DataConfig
 from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.jobs.run_dir import list_runs
-from toolkit.models.folders import shipped_models
+from toolkit.models.folders import WEIGHTS, shipped_models
 from toolkit.ui.catalogue import pick_catalogued
 from toolkit.ui.explanations import explained
 from toolkit.ui.server_files import REPOSITORY, allowed_path, pick_server_file
@@ -28,7 +28,7 @@ def model_choices() -> dict[str, str]:
     """Label -> what `toolkit.load` takes: shipped models, then the models of training runs, newest first."""
     choices = {f"{name} (shipped)": name for name in shipped_models()}
     for run in list_runs("train"):
-        if (run.path / "model" / "weights.safetensors").is_file():
+        if (run.path / "model" / WEIGHTS).is_file():
             choices[f"{run.run_id} ({run.state})"] = str(run.path / "model")
     return choices
 

@@ -9,14 +9,14 @@ from ase import Atoms
 
 from toolkit.jobs.run_dir import find_run
 from toolkit.jobs.sources import RUN_PREFIX, starting_structure
-from toolkit.models.folders import find_model
+from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.models.potential import Potential, load_potential
 
 
 def cached_potential(name_or_path: str, dtype: str) -> Potential:
     """A model on the CPU: the web process never touches CUDA. Raises ModelError."""
     folder = find_model(name_or_path)
-    return _potential(str(folder), (folder / "weights.safetensors").stat().st_mtime, dtype)
+    return _potential(str(folder), (folder / WEIGHTS).stat().st_mtime, dtype)
 
 
 def cached_structure(source: str, frame: int) -> Atoms:

@@ -12,7 +12,7 @@ import streamlit as st
 from toolkit.checks.result import CRITERIA
 from toolkit.jobs.requests import PassportRequest
 from toolkit.jobs.run_dir import Run, list_runs, read_json
-from toolkit.models.folders import find_model
+from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.storage import file_sha256
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
@@ -31,7 +31,7 @@ def passport_section(page: str, model: str, structure: str, frame: int) -> None:
         st.info("This model has no passport yet. Make one with the button below, or on the command line:")
         st.code(f"python -m toolkit passport {shlex.quote(model)}", language="bash")
     else:
-        weights = folder / "weights.safetensors"
+        weights = folder / WEIGHTS
         if stored.get("weights_sha256") != _sha256(str(weights), weights.stat().st_mtime):
             st.warning("This passport was made for other weights. Make a new one.", icon=":material/warning:")
         show_passport(stored, f"{page}.stored", f"{folder.name}-passport.json")
