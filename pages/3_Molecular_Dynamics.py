@@ -58,21 +58,21 @@ def _progress(run: Run) -> None:
     if (run.path / "trajectory.h5").exists():
         st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:",
                      query_params={"run": run.run_id})
-    if result:
-        _results(result)
     config = read_config(run.path)
+    if result:
+        _results(result, parse_config(MDConfig, config["md"]))
     with st.expander("What was asked for, and the same on the command line"):
         st.json(config, expanded=1)
         st.code(_command(config), language="bash", wrap_lines=True)
 
 
-def _results(result: dict[str, Any]) -> None:
+def _results(result: dict[str, Any], config: MDConfig) -> None:
     for system in result.get("systems", {}).values():
-        _results(system)
+        _results(system, config)
     if "systems" in result:
         return
     show_numbers({
-        "Mean temperature, K": _with_error(result, "temperature_mean_K", "temperature_sem_K", 1),
+        **_temperature(result, config),
         "Energy drift, meV/atom/ps": _with_error(result, DRIFT, f"{DRIFT}_stderr", 2),
         "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
@@ -80,6 +80,16 @@ def _results(result: dict[str, Any]) -> None:
     st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. "
                f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
                f"mean, and the drift is that of the energy with what the bath holds. {equation('error-bars')}")
+
+
+def _temperature(result: dict[str, Any], config: MDConfig) -> dict[str, str]:
+    """The mean where there is one; what was asked for in ramps and ladders."""
+    if config.has_one_temperature:
+        return {"Mean temperature, K": _with_error(result, "temperature_mean_K", "temperature_sem_K", 1)}
+    asked = config.start_temperatures_K
+    if config.final_temperature_K is None:
+        return {"Ladder of temperatures, K": f"{min(asked):g} – {max(asked):g}"}
+    return {"Temperature ramp, K": f"{asked[0]:g} → {config.final_temperature_K:g}"}
 
 
 def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> str:

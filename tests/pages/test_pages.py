@@ -277,6 +277,18 @@ def test_md_shows_results_and_offers_to_go_on(open_page, md_run: Path, started: 
     assert (config["structure"], config["frame"]) == (f"run:{md_run.name}", -1)
 
 
+@pytest.mark.parametrize(("asked", "label", "value"), [
+    ({"final_temperature_K": 600.0}, "Temperature ramp, K", "50 → 600"),
+    ({"ladder_K": [300.0, 450.0], "replicas": 2}, "Ladder of temperatures, K", "300 – 450"),
+])
+def test_md_claims_no_mean_temperature_where_there_is_none(
+        open_page, md_run: Path, asked: dict[str, Any], label: str, value: str) -> None:
+    config = json.loads((md_run / "config.json").read_text())
+    (md_run / "config.json").write_text(json.dumps({**config, "md": {**config["md"], **asked}}))
+    shown = metrics(open_page("pages/3_Molecular_Dynamics.py", run=md_run.name))
+    assert shown[label] == value and "Mean temperature, K" not in shown
+
+
 @pytest.mark.slow
 def test_a_real_job_from_the_page_to_the_result(open_page) -> None:
     at = open_page("pages/3_Molecular_Dynamics.py")
