@@ -20,6 +20,7 @@ from rich.progress import track
 from tblite.ase import TBLite
 
 import toolkit
+from toolkit.data.graph import total_charge
 
 RATTLE_A = (0.01, 0.05)
 """Range of the standard deviation of displacements: about what stiff bonds do between room temperature and 700 K."""
@@ -47,7 +48,7 @@ def main() -> None:
 
 def labelled(atoms: Atoms) -> Atoms:
     """The same atoms with their GFN2-xTB energy and forces."""
-    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    atoms.calc = TBLite(method="GFN2-xTB", charge=total_charge(atoms), verbosity=0)
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
     return atoms

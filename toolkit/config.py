@@ -17,7 +17,7 @@ from typing_extensions import Self
 from toolkit.config_base import StrictModel
 from toolkit.config_md import MDConfig as MDConfig
 from toolkit.config_model import ModelConfig as ModelConfig
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, one_line
 from toolkit.storage import write_text_atomic
 
 EnergyUnit = Literal["auto", "eV", "meV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"]
@@ -200,9 +200,8 @@ def load_config(config_class: type[ConfigT], path: str | Path, overrides: list[s
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}", "give the path of a YAML file") from None
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not valid YAML: {line}", "check indentation and colons") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-13-01 is a ValueError
+        raise ConfigError(f"{path} is not valid YAML: {one_line(error)}", "check indentation and colons") from None
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a {type(values).__name__}, expected a mapping", "start with 'data:'")
@@ -221,7 +220,11 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override!r}: {parent!r} is a value, not a group of fields")
         values = child
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {one_line(error)}",
+                          "put quotes around it: NAME='\"…\"'") from None
 
 
 def save_config(config: BaseModel, path: str | Path) -> None:

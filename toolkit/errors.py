@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """What a library says of an error, for a message of one line."""
+    return " ".join(str(error).split())
+
+
 class ToolkitError(Exception):
     """A mistake or condition the user can mend. The command line prints it as one line and exits with 2.
 

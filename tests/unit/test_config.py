@@ -39,7 +39,8 @@ def test_overrides_are_applied_and_checked(tmp_path):
     path.write_text("data: {train: 'embedded:aspirin'}\n")
     config = load_config(TrainConfig, path, ["model.l_max=1", "data.split.num_train=7", "optimizer.learning_rate=1e-3"])
     assert (config.model.l_max, config.data.split.num_train, config.optimizer.learning_rate) == (1, 7, 1e-3)
-    for wrong, message in (("model.l_max", "NAME=VALUE"), ("data.train.x=1", "is a value"), ("nothing=1", "unknown field")):
+    for wrong, message in (("model.l_max", "NAME=VALUE"), ("data.train.x=1", "is a value"), ("nothing=1", "unknown field"),
+                           ("model.species=[H,C", "not valid YAML"), ("data.train=2024-13-01", "not valid YAML")):
         with pytest.raises(ConfigError, match=message):
             load_config(TrainConfig, path, [wrong])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import pooch
@@ -60,7 +61,7 @@ def fetch_with_units(name: str) -> tuple[Path, UnitStatement]:
 
 def _fetch_file(remote: RemoteFile, folder: Path, given: str | None, accept_unverified: bool) -> Path:
     path = folder / remote.name
-    record = path.with_name(path.name + ".sha256")
+    record = _record(path)
     checksum = given or remote.checksum or (record.read_text(encoding="utf-8").strip() if record.is_file() else None)
     if checksum is None and not accept_unverified:
         raise DataError(f"the checksum of {remote.url} is not known, so its content cannot be verified",
@@ -73,6 +74,11 @@ def _fetch_file(remote: RemoteFile, folder: Path, given: str | None, accept_unve
     if remote.checksum is None and not record.is_file():
         write_text_atomic(record, checksum or f"sha256:{pooch.file_hash(str(path))}")
     return path
+
+
+def _record(path: Path) -> Path:
+    """Where the checksum of a file is kept that came without one."""
+    return path.with_name(path.name + ".sha256")
 
 
 def _verify(path: Path, checksum: str | None) -> None:
@@ -111,6 +117,7 @@ def _unpack(archive: Path, member: str) -> Path:
                                 "the publisher changed the archive: unpack it by hand and give the path")
             with replacing(target) as temporary, content.open(inside[0]) as source, open(temporary, "wb") as sink:
                 shutil.copyfileobj(source, sink)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        _record(archive).unlink(missing_ok=True)  # else the whole archive would be refused as another file
         raise DataError(f"{archive} is not a complete zip archive ({error})", "delete it and fetch it again") from None
     return target

@@ -17,7 +17,7 @@ from toolkit.data.formats import FrameSet, ReadReport, read_frames
 from toolkit.data.graph import AtomicGraph, collate
 from toolkit.data.npz_layouts import load_arrays
 from toolkit.data.packed import PackedFrames
-from toolkit.errors import DataError
+from toolkit.errors import DataError, one_line
 
 SETS = ("train", "val", "test")
 DEFAULT_FRACTION = 0.1
@@ -43,11 +43,26 @@ def load_splits(config: DataConfig) -> Splits:
     sources = {"train": config.train, "val": config.val, "test": config.test}
     sets = {name: read_frames(source, config) for name, source in sources.items() if source is not None}
     shared = [name for name in SETS if name == "train" or name not in sets]
-    indices = split_indices(len(sets["train"].frames), config.split, shared)
+    indices = _divide(sets["train"], config.split, shared)
     for name in sets.keys() - set(shared):
         indices[name] = _own_file_indices(sets[name], name, config.split)
     frames = {name: _select(sets[name if name in sets else "train"].frames, indices[name]) for name in SETS}
-    return Splits(**frames, indices=indices, reports=tuple(frame_set.report for frame_set in sets.values()))
+    places = {name: sets[name if name in sets else "train"].places[indices[name]] for name in SETS}
+    return Splits(**frames, indices=places, reports=tuple(frame_set.report for frame_set in sets.values()))
+
+
+def _divide(frame_set: FrameSet, split: SplitConfig, names: list[str]) -> dict[str, np.ndarray]:
+    """Which frames of a set go where. Index files count as the file does, isolated atoms included. Raises DataError."""
+    if split.method != "indices":
+        return split_indices(len(frame_set.frames), split, names)
+    places = frame_set.places
+    named = split_indices(len(places) + len(frame_set.isolated), split, names)
+    for name, chosen in named.items():
+        atoms = np.intersect1d(chosen, frame_set.isolated)
+        if atoms.size:
+            raise DataError(f"{split.index_file}: {name!r} names frame {atoms[0]}, an isolated atom, expected frames to learn from",
+                            "leave isolated atoms out: they are the zero of energy")
+    return {name: np.searchsorted(places, chosen) for name, chosen in named.items()}
 
 
 def _select(frames: Sequence[Atoms], indices: np.ndarray) -> Sequence[Atoms]:
@@ -144,7 +159,7 @@ def _load_index_file(path: Path) -> dict[str, object]:
             return load_arrays(path, SETS)
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the index file {path}: {' '.join(str(error).split())}",
+        raise DataError(f"cannot read the index file {path}: {one_line(error)}",
                         "give JSON or npz with the lists train, val and test") from None
     if not isinstance(stored, dict):
         raise DataError(f"{path} holds a {type(stored).__name__}, expected the lists train, val and test")

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,13 +17,12 @@ from ase import Atoms
 from ase.io.extxyz import read_xyz
 from ase.io.formats import UnknownFileTypeError, filetype
 from ase.spacegroup.spacegroup import SpacegroupError
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from toolkit.config import DataConfig
 from toolkit.data.qm9 import ATOM_ENERGIES_HARTREE
-from toolkit.data.raw_frames import MAX_ATOMS_PER_FRAME, RawFrames, UnitStatement
+from toolkit.data.raw_frames import MAX_ATOMS_PER_FRAME, RawFrames, UnitStatement, stress_label
 from toolkit.data.unit_names import energy_unit_name, length_unit_name, unit_in_key
-from toolkit.errors import DataError
+from toolkit.errors import DataError, one_line
 
 ENERGY_NAMES = ("energy", "ref_energy", "dft_energy", "qm_energy", "energy_dft", "total_energy", "tot_energy",
                 "potential_energy", "potential", "free_energy", "u0")
@@ -34,9 +34,12 @@ OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mariadb"}
 """ASE formats that are folders, data bases or able to hold Python objects."""
 
+MAX_CHARACTERS = 4 * 1024**3
+"""Of a text file, unpacked: a small archive can unpack to any size."""
+
 PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
-                 RuntimeError, MemoryError, StopIteration, ImportError, zlib.error, lzma.LZMAError,
-                 ase.io.ParseError, SpacegroupError)
+                 ArithmeticError, NameError, SyntaxError, RuntimeError, MemoryError, StopIteration, ImportError,
+                 struct.error, zlib.error, lzma.LZMAError, ase.io.ParseError, SpacegroupError)
 """What ASE's readers raise on files they do not understand."""
 
 
@@ -59,7 +62,8 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
     name = "unknown"
     try:
         name = filetype(str(path))
-        frames = [] if name in REFUSED_FORMATS else ase.io.read(path, index=":", format=name)
+        frames = [] if name in REFUSED_FORMATS else ase.io.read(path, index=":", format=name,
+                                                                          do_not_split_by_at_sign=True)
     except UnknownFileTypeError:
         raise DataError(f"{path} is in no format that ASE recognises", "convert it to extended XYZ") from None
     except PARSER_ERRORS as error:
@@ -72,10 +76,13 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
 def _read_text(path: Path) -> str:
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
-            return stream.read()
+            text = stream.read(MAX_CHARACTERS + 1)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}",
+        raise DataError(f"cannot read {path}: {one_line(error)}",
                         "the file is damaged or was cut short: fetch it again") from None
+    if len(text) > MAX_CHARACTERS:
+        raise DataError(f"{path} holds more than {MAX_CHARACTERS // 1024**2:,} million characters", "split the file")
+    return text
 
 
 def _check_layout(lines: list[str], path: Path) -> None:
@@ -100,7 +107,7 @@ def _check_layout(lines: list[str], path: Path) -> None:
 
 
 def _not_understood(path: Path, kind: str, error: BaseException) -> DataError:
-    line = " ".join(str(error).split())[:200] or type(error).__name__
+    line = one_line(error)[:200] or type(error).__name__
     return DataError(f"{path} cannot be read as {kind} ({line})",
                      "check that the file is complete and its name ends as it should")
 
@@ -122,7 +129,7 @@ def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawF
         structures=[_bare(atoms, keys.values()) for atoms in frames],
         energies=[_number(table.get(keys["energy"]), path, keys["energy"]) for table in tables],
         forces=[_array(table.get(keys["forces"]), path, keys["forces"]) for table in tables],
-        stresses=[_stress(atoms, _array(table.get(keys["stress"]), path, keys["stress"]), keys["stress"], path)
+        stresses=[stress_label(_array(table.get(keys["stress"]), path, keys["stress"]), keys["stress"], atoms)
                   for atoms, table in zip(frames, tables, strict=True)],
         dipoles=[_array(table.get("dipole"), path, "dipole") for table in tables],
         keys=keys,
@@ -181,16 +188,6 @@ def _array(value: object, path: Path, key: str | None) -> np.ndarray | None:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{path}: {key!r} holds {str(value)[:40]!r}, expected numbers", "name another key") from None
-
-
-def _stress(atoms: Atoms, values: np.ndarray | None, key: str | None, path: Path) -> np.ndarray | None:
-    """Voigt stress (6,) of a frame periodic in all directions, from a stress or a virial of 6 or 9 numbers."""
-    if values is None or not atoms.pbc.all() or atoms.cell.rank < 3:
-        return None
-    if values.size not in (6, 9):
-        raise DataError(f"{path}: {key!r} has {values.size} numbers, expected 6 (Voigt) or 9", "correct stress_key")
-    stress = values.reshape(6) if values.size == 6 else full_3x3_to_voigt_6_stress(values.reshape(3, 3))
-    return -stress / atoms.get_volume() if "virial" in str(key).lower() else stress
 
 
 def _statement(tables: list[dict[str, object]], energy_key: str | None, name: str) -> UnitStatement:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -61,10 +62,19 @@ class ReadReport:
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Frames whose calculators hold energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and dipole (e·Å) where known."""
+    """Frames whose calculators hold energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and dipole (e·Å) where known.
+
+    isolated : places in the file of isolated atoms, which are not among the frames
+    """
 
     frames: Sequence[Atoms]
     report: ReadReport
+    isolated: tuple[int, ...] = ()
+
+    @property
+    def places(self) -> np.ndarray:
+        """(T,): where in the file each frame is, counted from 0."""
+        return np.setdiff1d(np.arange(len(self.frames) + len(self.isolated)), self.isolated)
 
 
 def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
@@ -78,6 +88,7 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
     path, _ = locate(source)
     if is_packed(path):
         frames, report = open_packed(path)
+        _check_declared(source, report, config)
         return FrameSet(frames, ReadReport(**{**report, "path": source, "num_frames": len(frames),
                                               "warnings": tuple(report["warnings"])}))
     path, raw = open_raw(source, config)
@@ -87,7 +98,17 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
         decision = decide_units(raw.select(to_learn), config)
     except DataError as error:
         raise DataError(f"{source}: {error.message}", error.hint) from None
-    return convert(source, path, raw.select(to_learn), raw.select(isolated), decision, config.stress_offset_GPa)
+    found = convert(source, path, raw.select(to_learn), raw.select(isolated), decision, config.stress_offset_GPa)
+    return replace(found, isolated=tuple(isolated.tolist()))
+
+
+def _check_declared(source: str, report: dict[str, Any], config: DataConfig) -> None:
+    """A packed folder holds what was chosen when it was packed. Raises DataError when something else is asked for."""
+    for key in ("energy_key", "forces_key"):
+        declared = getattr(config, key)
+        if declared not in (None, report[key]):
+            raise DataError(f"{source} was packed with {key} {report[key]}, found {key}: {declared}",
+                            f"pack the data again with it, or leave {key} out")
 
 
 def open_raw(source: str, config: DataConfig) -> tuple[Path, RawFrames]:
@@ -138,6 +159,8 @@ def _read_raw(path: Path, config: DataConfig) -> RawFrames:
     if is_qm9(path):
         return read_qm9(path, config)
     if not path.is_file():
+        if is_packed(path):
+            raise DataError(f"{path} is a folder of packed molecules, expected a file", "inspect what it was packed from")
         found = "a folder" if path.is_dir() else "nothing"
         raise DataError(f"found {found} at {path}, expected a data file", "check the path")
     if path.stat().st_size == 0:
@@ -186,7 +209,10 @@ def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path,
         return _energy_per_element(inside, energy_eV), ["isolated-atom energies from labelled frames of the file"]
     for beside in (path.with_name(name) for name in ISOLATED_ATOM_FILES):
         if beside.is_file() and beside != path:
-            found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside))), energy_eV)
+            try:
+                found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside))), energy_eV)
+            except DataError as error:
+                return {}, [f"{beside.name} beside the file is ignored: {error.message}"]
             if _plausible(found, raw, energy_eV):
                 return found, [f"isolated-atom energies from {beside.name} beside the file"]
             return {}, [f"{beside.name} beside the file is ignored: it lacks an element or does not fit the energies"]

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from toolkit.config import DataConfig
-from toolkit.data.raw_frames import RawFrames, UnitStatement
+from toolkit.data.raw_frames import RawFrames, UnitStatement, stress_label
 from toolkit.data.unit_names import energy_unit_name, length_unit_name
-from toolkit.errors import DataError
+from toolkit.errors import DataError, one_line
 
 ALIASES = {
     "numbers": ("z", "Z", "nuclear_charges", "atomic_numbers", "numbers"),
@@ -25,6 +24,8 @@ ALIASES = {
     "stress": ("stress", "stresses"),
     "cell": ("lattice", "cell", "cells"),
     "dipole": ("dipoles",),
+    "pbc": ("pbc",),
+    "charge": ("charge", "total_charge", "Q"),
 }
 """What an array holds -> the names it has in known layouts."""
 
@@ -68,7 +69,7 @@ def load_arrays(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    line = " ".join(str(error).split()) or type(error).__name__
+    line = one_line(error) or type(error).__name__
     return DataError(f"{path} is not a complete NumPy .npz archive ({line})",
                      "the file is damaged or its download was cut short: fetch it again")
 
@@ -84,7 +85,7 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
         raise DataError(f"{path} is an sGDML model or task, expected a data set", "give the data set it was made from")
     arrays = {what: stored[key] for what, key in keys.items() if key is not None}
     for what, array in arrays.items():
-        if array.dtype.kind not in "iuf":
+        if array.dtype.kind not in ("iufb" if what == "pbc" else "iuf"):
             raise DataError(f"{path}: array {keys[what]!r} has type {array.dtype}, expected numbers")
     positions = arrays["positions"].astype(np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:
@@ -98,15 +99,19 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
     forces = _per_frame(arrays.get("forces"), positions.shape[1:], positions, path, "forces")
     stresses = _per_frame(arrays.get("stress"), (3, 3), positions, path, "stress")
     dipoles = _per_frame(arrays.get("dipole"), (3,), positions, path, "dipole")
-    times = range(len(positions))
+    pbc = _periodicity(arrays.get("pbc"), cells, positions, path)
+    charges = _charges(arrays.get("charge"), len(positions))
     sizes = [np.count_nonzero(z) if arrays["numbers"].ndim == 2 else len(z) for z in numbers]
+    structures = [Atoms(z[:n], r[:n], cell=None if cells is None else cells[t], pbc=pbc[t],
+                        info={} if charges is None else {"charge": float(charges[t])})
+                  for t, (z, r, n) in enumerate(zip(numbers, positions, sizes, strict=True))]
     return RawFrames(
         format=f"npz ({', '.join(sorted(key for key in keys.values() if key is not None))})",
-        structures=[Atoms(z[:n], r[:n], cell=None if cells is None else cells[t], pbc=cells is not None)
-                    for t, z, r, n in zip(times, numbers, positions, sizes, strict=True)],
+        structures=structures,
         energies=[None] * len(positions) if energies is None else [float(e) for e in energies],
         forces=[None] * len(positions) if forces is None else [f[:n] for f, n in zip(forces, sizes, strict=True)],
-        stresses=[None] * len(positions) if stresses is None else [full_3x3_to_voigt_6_stress(s) for s in stresses],
+        stresses=[None] * len(positions) if stresses is None else [
+            stress_label(stress, keys["stress"], atoms) for stress, atoms in zip(stresses, structures, strict=True)],
         dipoles=[None] * len(positions) if dipoles is None else list(dipoles),
         keys={what: keys[what] for what in ("energy", "forces", "stress")},
         statement=_statement(stored),
@@ -148,12 +153,29 @@ def _per_frame(array: np.ndarray | None, shape: tuple[int, ...], positions: np.n
     if array is None:
         return None
     wanted = (len(positions), *shape)
-    if what == "cell" and array.shape == shape:
+    if what in ("cell", "pbc") and array.shape == shape:
         return np.broadcast_to(array.astype(np.float64), wanted)
     if array.shape not in (wanted, (*wanted, 1)):
         raise DataError(f"{path}: {what} has shape {array.shape}, expected {wanted} to match the positions "
                         f"{positions.shape}")
     return array.reshape(wanted).astype(np.float64)
+
+
+def _charges(array: np.ndarray | None, num_frames: int) -> np.ndarray | None:
+    """The total charge of each frame, (T,), e; None also for charges of atoms, which no model is given."""
+    if array is None or array.shape not in ((), (1,), (num_frames,), (num_frames, 1)):
+        return None
+    return np.broadcast_to(array.reshape(-1).astype(np.float64), num_frames)
+
+
+def _periodicity(pbc: np.ndarray | None, cells: np.ndarray | None, positions: np.ndarray, path: Path) -> np.ndarray:
+    """(T, 3): which directions repeat. Those with a cell vector do, unless an array `pbc` says otherwise."""
+    if cells is None:
+        return np.zeros((len(positions), 3), dtype=bool)
+    if pbc is not None and pbc.shape in ((), (1,)):
+        pbc = np.full(3, pbc.item())
+    stated = _per_frame(pbc, (3,), positions, path, "pbc")
+    return cells.any(axis=2) & (True if stated is None else stated.astype(bool))
 
 
 def _statement(stored: dict[str, np.ndarray]) -> UnitStatement:

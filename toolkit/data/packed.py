@@ -1,14 +1,15 @@
 """Very many molecules in few files: arrays end to end, in shards that are mapped into memory and read where needed.
 
 A folder holds `header.json` and, per shard of `shard_frames` molecules, NumPy files: atomic_numbers (N,) uint8,
-positions (N, 3), Å, forces (N, 3), eV/Å, first_atom (S + 1,) int64, energy (S,), eV, dipole_norm (S,), e·Å; labels that
-a molecule does not have are NaN, and a file in which all would be is left out.
+positions (N, 3), Å, forces (N, 3), eV/Å, first_atom (S + 1,) int64, energy (S,), eV, dipole_norm (S,), e·Å, charge (S,), e;
+what a molecule does not have is NaN, and a file in which all would be is left out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -17,14 +18,16 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, StorageError, one_line
 from toolkit.storage import replacing, write_text_atomic
 
 HEADER = "header.json"
 FORMAT_VERSION = 1
 SHARD_FRAMES = 10_000
-ARRAYS = ("atomic_numbers", "positions", "forces", "first_atom", "energy", "dipole_norm")
-OPTIONAL = {"forces", "dipole_norm"}
+ARRAYS = ("atomic_numbers", "positions", "forces", "first_atom", "energy", "dipole_norm", "charge")
+OPTIONAL = {"forces", "dipole_norm", "charge"}
+OPEN_SHARDS = 32
+"""Shards that are mapped at a time: each array of them keeps a file open."""
 
 
 class PackedFrames(Sequence[Atoms]):
@@ -33,8 +36,8 @@ class PackedFrames(Sequence[Atoms]):
     A slice or `select` is another view of the same files.
     """
 
-    def __init__(self, shards: list[dict[str, np.ndarray]], shard_frames: int, indices: np.ndarray) -> None:
-        self._shards = shards
+    def __init__(self, open_shard: Callable[[int], dict[str, np.ndarray]], shard_frames: int, indices: np.ndarray) -> None:
+        self._open_shard = open_shard
         self._shard_frames = shard_frames
         self._indices = indices
 
@@ -51,11 +54,11 @@ class PackedFrames(Sequence[Atoms]):
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
         place, s = divmod(int(self._indices[index]), self._shard_frames)
-        return _molecule(self._shards[place], s)
+        return _molecule(self._open_shard(place), s)
 
     def select(self, indices: np.ndarray) -> PackedFrames:
         """The molecules at these places, (T,) int64, in this order."""
-        return PackedFrames(self._shards, self._shard_frames, self._indices[indices])
+        return PackedFrames(self._open_shard, self._shard_frames, self._indices[indices])
 
 
 def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any],
@@ -66,7 +69,11 @@ def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any],
     Raises DataError for periodic structures and for none at all, StorageError when the folder cannot be written.
     """
     stream, num_frames, num_shards = iter(frames), 0, 0
-    (folder / HEADER).unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / HEADER).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write into {folder}: {error.strerror}", "give a folder you may write to") from None
     while chunk := list(islice(stream, shard_frames)):
         if any(atoms.pbc.any() for atoms in chunk):
             raise DataError("found a periodic structure, expected molecules: a packed folder has no cells",
@@ -99,13 +106,13 @@ def open_packed(folder: Path) -> tuple[PackedFrames, dict[str, Any]]:
         if header["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {header['format_version']}, expected {FORMAT_VERSION}")
         num_frames, shard_frames = int(header["num_frames"]), int(header["shard_frames"])
-        shards = [_open_shard(folder, shard) for shard in range(-(-num_frames // shard_frames))]
-        found = sum(len(shard["energy"]) for shard in shards)
+        open_shard = lru_cache(maxsize=OPEN_SHARDS)(partial(_open_shard, folder))
+        found = sum(len(open_shard(shard)["energy"]) for shard in range(-(-num_frames // shard_frames)))
         if found != num_frames:
             raise ValueError(f"{found} molecules, expected {num_frames}")
-        return PackedFrames(shards, shard_frames, np.arange(num_frames)), dict(header["report"])
+        return PackedFrames(open_shard, shard_frames, np.arange(num_frames)), dict(header["report"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is not a complete folder of packed molecules ({' '.join(str(error).split())})",
+        raise DataError(f"{folder} is not a complete folder of packed molecules ({one_line(error)})",
                         "pack the data again") from None
 
 
@@ -120,6 +127,7 @@ def _joined(chunk: list[Atoms]) -> dict[str, np.ndarray]:
         "first_atom": np.cumsum([0, *map(len, chunk)]),
         "energy": np.array([found.get("energy", np.nan) for found in results]),
         "dipole_norm": np.array([atoms.info.get("dipole_norm_e_A", np.nan) for atoms in chunk], dtype=float),
+        "charge": np.array([atoms.info.get("charge", np.nan) for atoms in chunk], dtype=float),
     }
 
 
@@ -139,6 +147,8 @@ def _molecule(shard: dict[str, np.ndarray], s: int) -> Atoms:
     results = {name: value for name, value in _labels(shard, s, inside) if not np.isnan(value).any()}
     if "dipole_norm" in results:
         atoms.info["dipole_norm_e_A"] = results.pop("dipole_norm")
+    if "charge" in results:
+        atoms.info["charge"] = results.pop("charge")
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 
@@ -147,5 +157,6 @@ def _labels(shard: dict[str, np.ndarray], s: int, inside: slice) -> Iterator[tup
     yield "energy", float(shard["energy"][s])
     if "forces" in shard:
         yield "forces", np.array(shard["forces"][inside])
-    if "dipole_norm" in shard:
-        yield "dipole_norm", float(shard["dipole_norm"][s])
+    for name in ("dipole_norm", "charge"):
+        if name in shard:
+            yield name, float(shard[name][s])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from toolkit.data.raw_frames import RawFrames, UnitStatement
-from toolkit.errors import DataError
+from toolkit.errors import DataError, one_line
 
-BROKEN = (MatReadError, OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError)
+BROKEN = (MatReadError, OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, zlib.error)
 """What is raised on files that are no complete MATLAB file of version 4 to 7.2, or of another layout."""
 
 
@@ -27,7 +28,7 @@ def read_qm7(path: Path) -> RawFrames:
         structures = [Atoms(numbers=z[z > 0], positions=x[z > 0]) for z, x in zip(numbers, positions, strict=True)]
         labels = [float(energy) for energy in np.broadcast_to(energies, len(structures))]
     except BROKEN as error:
-        raise DataError(f"{path} does not hold the arrays R, Z and T of QM7 ({' '.join(str(error).split())[:100]})",
+        raise DataError(f"{path} does not hold the arrays R, Z and T of QM7 ({one_line(error)[:100]})",
                         "give qm7.mat as published, or convert the file to extended XYZ") from None
     nothing = [None] * len(structures)
     return RawFrames(format="QM7", structures=structures, energies=labels, forces=nothing, stresses=nothing,

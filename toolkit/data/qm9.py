@@ -11,7 +11,7 @@ from ase import Atoms
 
 from toolkit.config import DataConfig
 from toolkit.data.raw_frames import RawFrames, UnitStatement
-from toolkit.errors import DataError
+from toolkit.errors import DataError, one_line
 from toolkit.units import E_A_DEBYE
 
 COLUMNS = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
@@ -65,7 +65,7 @@ def stream_qm9(path: Path, energy_key: str) -> Iterator[tuple[Atoms, float]]:
             atoms, values = _molecule(text)
             yield atoms, values[property_name] - sum(free_atoms.get(symbol, 0.0) for symbol in atoms.symbols)
     except BROKEN as error:
-        raise DataError(f"{path} is not a complete QM9 archive ({' '.join(str(error).split())})",
+        raise DataError(f"{path} is not a complete QM9 archive ({one_line(error)})",
                         "fetch it again") from None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from toolkit.errors import DataError
 
@@ -54,6 +55,20 @@ class RawFrames:
         chosen = {name: [getattr(self, name)[t] for t in frames]
                   for name in ("structures", "energies", "forces", "stresses", "dipoles")}
         return RawFrames(self.format, **chosen, keys=self.keys, statement=self.statement, warnings=self.warnings)
+
+
+def stress_label(values: np.ndarray | None, key: str | None, atoms: Atoms) -> np.ndarray | None:
+    """Voigt stress (6,) of a frame periodic in all directions, else None, from a stress or virial of 6 or 9 numbers.
+
+    A key that says virial and not stress holds −V·stress (the GAP and ACE convention). Raises DataError for another size.
+    """
+    if values is None or not atoms.pbc.all() or atoms.cell.rank < 3:
+        return None
+    if values.size not in (6, 9):
+        raise DataError(f"{key!r} has {values.size} numbers, expected 6 (Voigt) or 9", "correct stress_key")
+    stress = values.reshape(6) if values.size == 6 else full_3x3_to_voigt_6_stress(values.reshape(3, 3))
+    name = str(key).lower()
+    return -stress / atoms.get_volume() if "virial" in name and "stress" not in name else stress
 
 
 def check_frames(raw: RawFrames) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import complete_cell
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
+
+MAX_COMPARED = 1000
+"""Frames whose features are compared at a time."""
 
 NUM_BLOCKS = 12
 """Dimensions of the k-d tree that looks for close frames."""
@@ -40,6 +43,15 @@ def unwrapped_positions(structures: Sequence[Atoms]) -> np.ndarray:
     return positions[0] + nearest_image(positions - positions[0], structures[0])
 
 
+def largest_difference(a: Atoms, b: Atoms) -> float:
+    """How far the atoms of comparable frames are apart, a length: the largest difference of any interatomic distance in
+    molecules, the longest displacement less the mean of all in periodic frames."""
+    if not a.pbc.any():
+        return float(np.abs(pdist(a.positions) - pdist(b.positions)).max(initial=0.0))
+    moved = nearest_image(b.positions - a.positions, a)
+    return float(np.linalg.norm(moved - moved.mean(axis=0), axis=1).max())
+
+
 def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms: int) -> np.ndarray:
     """Vectors (T, D) whose root-mean-square difference tells how far comparable frames are apart, a length.
 
@@ -54,19 +66,25 @@ def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms
     return np.array([pdist(frame) for frame in kept])
 
 
-def close_pairs(first: np.ndarray, second: np.ndarray, tolerance: float) -> np.ndarray:
-    """Pairs (a, b), (P, 2), whose features differ by less than `tolerance` (root mean square), without comparing all.
+def close_frames(known: np.ndarray, asked: np.ndarray, tolerance: float,
+                 same: Callable[[int, int], bool] = lambda a, b: True) -> np.ndarray:
+    """Which of `asked`, (T2, D), have features that differ by less than `tolerance` (root mean square) from those of one
+    of `known`, (T1, D), for which `same(known, asked)` holds too; without comparing all.
 
-    first, second : (T1, D), (T2, D) from `frame_features`
+    known, asked : from `frame_features`
     Sums over blocks of features, each over the root of its length, never lie further apart than the features do (Cauchy
     and Schwarz), so a k-d tree over a few such sums finds every candidate.
     """
-    num_features = first.shape[1]
+    num_features = known.shape[1]
     starts = np.unique(np.linspace(0, num_features, min(NUM_BLOCKS, num_features), endpoint=False).astype(int))
     roots = np.sqrt(np.diff([*starts, num_features]))
-    trees = [cKDTree(np.add.reduceat(features, starts, axis=1) / roots) for features in (first, second)]
-    radius = tolerance * np.sqrt(num_features)
-    candidates = trees[0].sparse_distance_matrix(trees[1], radius, output_type="coo_matrix")
-    pairs = np.stack([candidates.row, candidates.col], axis=1)
-    distances = np.sqrt(np.mean((first[pairs[:, 0]] - second[pairs[:, 1]]) ** 2, axis=1))
-    return pairs[distances < tolerance]
+    few, asked_few = (np.add.reduceat(features, starts, axis=1) / roots for features in (known, asked))
+    tree, radius, found = cKDTree(few), tolerance * np.sqrt(num_features), []
+    for b, place in enumerate(asked_few):
+        candidates = np.array(tree.query_ball_point(place, radius), dtype=int)
+        for some in np.array_split(candidates, max(1, -(-len(candidates) // MAX_COMPARED))):
+            distances = np.sqrt(np.mean((known[some] - asked[b]) ** 2, axis=1))
+            if any(same(int(a), b) for a in some[distances < tolerance]):
+                found.append(b)
+                break
+    return np.array(found, dtype=int)

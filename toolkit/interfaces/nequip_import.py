@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from toolkit.config import ModelConfig
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ConfigError, ModelError, one_line
 from toolkit.interfaces.nequip_arguments import architecture, parse_arguments
 from toolkit.interfaces.nequip_weights import Shape, convert, select
 from toolkit.models.checkpoint import save_model
@@ -53,7 +53,7 @@ def import_nequip(weights_path: str | Path, config_path: str | Path, out_folder:
     except ModelError as error:
         raise ModelError(f"{path}: {error.message}", error.hint) from None
     except UNREADABLE as error:
-        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}",
+        raise ModelError(f"cannot read {path}: {one_line(error)}",
                          "the file is absent, truncated or damaged") from None
     dtype = weights[next(key for key in weights if key.endswith("species_embedding"))].dtype
     model = build_model(config, dtype)
@@ -79,7 +79,7 @@ def _read_architecture(path: Path) -> ModelConfig:
                              "write the values out")
         values = yaml.safe_load(text)  # JSON is YAML
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ModelError(f"cannot read {path}: {' '.join(str(error).split())}", "give JSON or YAML") from None
+        raise ModelError(f"cannot read {path}: {one_line(error)}", "give JSON or YAML") from None
     try:
         return architecture(parse_arguments(values))
     except ConfigError as error:

@@ -45,8 +45,3 @@ def frame_bytes(datasets: Layout, num_replicas: int, num_atoms: int) -> int:
                 count *= sizes[letter]
             total += count * (1 if dtype == "?" else int(dtype[-1]))
     return total
-
-
-def one_line(error: Exception) -> str:
-    """The message of an HDF5 error, which may hold a date with a line break."""
-    return " ".join(str(error).split())

@@ -14,8 +14,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from typing_extensions import Self
 
 from toolkit.config import MDConfig, parse_config
-from toolkit.errors import ConfigError, DataError
-from toolkit.md.layout import FORMAT, READABLE_VERSIONS, layout, one_line
+from toolkit.errors import ConfigError, DataError, one_line
+from toolkit.md.layout import FORMAT, READABLE_VERSIONS, layout
 from toolkit.units import EV_PER_A3_GPA
 
 UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError)

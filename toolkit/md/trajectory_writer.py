@@ -20,8 +20,8 @@ from ase import Atoms
 
 from toolkit.config import MDConfig
 from toolkit.data.graph import total_charge
-from toolkit.errors import ConfigError, StorageError
-from toolkit.md.layout import FORMAT, FORMAT_VERSION, frame_bytes, layout, one_line
+from toolkit.errors import ConfigError, StorageError, one_line
+from toolkit.md.layout import FORMAT, FORMAT_VERSION, frame_bytes, layout
 from toolkit.md.velocities import degrees_of_freedom
 from toolkit.storage import replacing
 from toolkit.units import KB_EV_PER_K

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.config import LossConfig, ModelConfig, TrainConfig
-from toolkit.data.datasets import load_splits
+from toolkit.data.datasets import Splits, load_splits
 from toolkit.data.graph import AtomicGraph
 from toolkit.data.graph_store import GraphStore
 from toolkit.data.statistics import Statistics, compute_statistics, elements
@@ -39,13 +39,13 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     """
     splits = load_splits(config.data)
     _check_labels(splits.train, config.loss)
-    isolated = config.data.isolated_atom_energies
+    isolated, notes = config.data.isolated_atom_energies, []
     if isolated is None:
-        isolated = {s: e for report in splits.reports for s, e in report.isolated_atom_energies.items()} or None
+        isolated, notes = _isolated_atoms(splits)
     network = network_of(config)
     statistics = compute_statistics(splits.train, network.r_max, isolated)
     model_config = complete_model_config(network, splits.train, statistics)
-    warnings = (*statistics.warnings, *_unseen_in_validation(splits.val, config.loss))
+    warnings = (*notes, *statistics.warnings, *_unseen_in_validation(splits.val, config.loss))
     if config.start_from is not None:
         shifts, more = refit_shifts(config.start_from, splits.train, config.device, isolated)
         warnings = (*warnings, *more)
@@ -63,6 +63,18 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "warnings": [*warnings, *(w for report in splits.reports for w in report.warnings)],
     }
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
+
+
+def _isolated_atoms(splits: Splits) -> tuple[dict[str, float] | None, list[str]]:
+    """Energies (eV) of isolated atoms in the training file, else in another, if one has them all; and what to say."""
+    needed = set(elements(splits.train))
+    for report in splits.reports:
+        if needed <= report.isolated_atom_energies.keys():
+            return report.isolated_atom_energies, []
+    missing = sorted(needed - splits.reports[0].isolated_atom_energies.keys())
+    some = any(report.isolated_atom_energies for report in splits.reports)
+    return None, [f"isolated atoms of {missing} are missing, so those that are there are not used and energy shifts are "
+                  "fitted"] if some else []
 
 
 def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statistics: Statistics) -> ModelConfig:

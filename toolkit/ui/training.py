@@ -14,7 +14,7 @@ import yaml
 
 from toolkit.config import ModelConfig, TrainConfig, load_config, parse_config
 from toolkit.config_model import ARCHITECTURE_FIELDS
-from toolkit.errors import ConfigError, ToolkitError
+from toolkit.errors import ConfigError, ToolkitError, one_line
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
 from toolkit.jobs.scripts import training_script
@@ -236,8 +236,8 @@ def _parsed(text: str) -> TrainConfig:
     """The configuration that a text holds. Raises ConfigError, DataError."""
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"this is not YAML: {' '.join(str(error).split())}", "check indentation and colons") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"this is not YAML: {one_line(error)}", "check indentation and colons") from None
     return checked(values)
 
 

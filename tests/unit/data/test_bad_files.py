@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from toolkit.config import DataConfig
 from toolkit.data.formats import read_frames
-from toolkit.errors import DataError
+from toolkit.data.packing import pack_source
+from toolkit.errors import DataError, StorageError
 
 
 def _refusal(path: Path | str, config: DataConfig | None = None) -> str:
@@ -197,3 +199,30 @@ def test_two_energies_for_one_isolated_atom(xyz_file) -> None:
     atom = "1\nProperties=species:S:1:pos:R:3 config_type=IsolatedAtom energy={}\nH 0 0 0\n"
     path.write_text(path.read_text() + atom.format(-10.0) + atom.format(-11.0))
     assert "isolated H atoms at -10.000000 and -11.000000 eV, expected one energy" in _refusal(path)
+
+
+def test_damaged_files_of_other_programs(tmp_path: Path) -> None:
+    (tmp_path / "vasprun.xml").write_text('<?xml version="1.0"?>\n<modeling>\n <generator>\n  <i name="program">vasp')
+    assert "cannot be read as the format 'vasp-xml'" in _refusal(tmp_path / "vasprun.xml")
+    (tmp_path / "frame.cfg").write_text("A = 1.0 Angstrom\nH0(1,1) = 3 A\n")
+    assert "cannot be read" in _refusal(tmp_path / "frame.cfg")
+
+
+def test_a_flipped_byte_in_qm7(tmp_path: Path) -> None:
+    savemat(tmp_path / "qm7.mat", {"R": np.random.default_rng(0).normal(size=(50, 23, 3)), "Z": np.ones((50, 23)),
+                                   "T": np.ones((1, 50))}, do_compression=True)
+    content = bytearray((tmp_path / "qm7.mat").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (tmp_path / "qm7.mat").write_bytes(content)
+    assert "does not hold the arrays R, Z and T of QM7" in _refusal(tmp_path / "qm7.mat")
+
+
+def test_packing_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(StorageError, match="cannot write into"):
+        pack_source("embedded:ethanol", tmp_path / "taken")
+
+
+def test_text_that_unpacks_to_too_much(xyz_file, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.data.extxyz.MAX_CHARACTERS", 1000)
+    assert "characters" in _refusal(xyz_file("frames.xyz.gz"))

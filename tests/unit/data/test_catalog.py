@@ -155,6 +155,23 @@ def test_zip_without_the_member_and_broken_zip(publish) -> None:
         catalog.fetch("local")
 
 
+def test_a_damaged_archive_is_not_taken_for_the_right_one(publish, npz_file) -> None:
+    """Neither a broken entry nor a file cut short leaves a checksum that the whole archive would be refused by."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(npz_file(), "frames.npz")
+    whole = buffer.getvalue()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 0xFF
+    for content in (bytes(damaged), whole[:len(whole) // 2]):
+        publish(known=False, content=content, name="set.zip", member="frames.npz")
+        with pytest.raises(DataError, match="not a complete zip archive"):
+            catalog.fetch("local", accept_unverified=True)
+        (catalog.cache_folder() / "local" / "set.zip").unlink()
+    publish(known=False, content=whole, name="set.zip", member="frames.npz")
+    assert catalog.fetch("local", accept_unverified=True).name == "frames.npz"
+
+
 def test_real_entries_are_well_formed() -> None:
     assert {"rmd17_aspirin", "rmd17_aspirin_test", "md17_aspirin", "sgdml_aspirin", "3bpa_300K", "qm9"} <= set(CATALOG)
     for name, entry in CATALOG.items():

@@ -104,6 +104,21 @@ BAD_INDICES = {
 }
 
 
+def test_index_files_count_the_isolated_atoms_of_the_file(tmp_path: Path) -> None:
+    atom = '1\nenergy={:.1f} config_type={} pbc="F F F"\nH 0 0 0\n'
+    path, index_file = tmp_path / "frames.xyz", tmp_path / "split.json"
+    path.write_text(atom.format(-13.6, "IsolatedAtom") + "".join(atom.format(energy, "x") for energy in range(1, 8)))
+    index_file.write_text(json.dumps({"train": [1, 2, 3], "val": [5], "test": [7]}))
+    config = DataConfig(train=str(path), split=SplitConfig(method="indices", index_file=str(index_file)))
+    splits = load_splits(config)
+    energies = {name: [atoms.get_potential_energy() for atoms in getattr(splits, name)] for name in splits.indices}
+    assert energies == {"train": [1.0, 2.0, 3.0], "val": [5.0], "test": [7.0]}
+    assert {name: places.tolist() for name, places in splits.indices.items()} == json.loads(index_file.read_text())
+    index_file.write_text(json.dumps({"train": [0, 2], "val": [5]}))
+    with pytest.raises(DataError, match="names frame 0, an isolated atom"):
+        load_splits(config)
+
+
 @pytest.mark.parametrize("case", sorted(BAD_INDICES))
 def test_unusable_index_files(tmp_path: Path, case: str) -> None:
     content, message = BAD_INDICES[case]

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from tests.unit.data.corruptions import CORRUPTIONS, CONSEQUENCES, leak, relabelled
@@ -92,3 +94,22 @@ def test_two_faults_at_once_are_both_named(first: str, second: str, tmp_path: Pa
         frames = CORRUPTIONS[name].apply(frames, rng)
     named = CORRUPTIONS[first].kinds | CORRUPTIONS[second].kinds
     assert named <= alarms(findings(tmp_path, frames)) <= named | CORRUPTIONS[first].consequences
+
+
+def test_one_moved_atom_of_many_is_another_structure(tmp_path: Path) -> None:
+    """Finite displacements of a crystal, and a molecule of more atoms than are compared at first."""
+    crystal, rng = bulk("Cu", cubic=True) * (3, 3, 3), np.random.default_rng(0)
+    displaced = [_with_labels(crystal, k, rng.normal(size=3), 0.01) for k in range(0, 108, 9)]
+    assert not {"near_duplicates", "leaked_frames"} & alarms(findings(tmp_path, displaced))
+    large = crystal * (2, 1, 1)
+    moved = [_with_labels(large, 1, np.array([1.0, 0.0, 0.0]), step) for step in (0.0, 0.5)]
+    assert "leaked_frames" not in alarms(findings(tmp_path, moved[:1], moved[1:]))
+    assert "leaked_frames" in alarms(findings(tmp_path, moved[:1], moved[:1]))
+
+
+def _with_labels(atoms: Atoms, k: int, direction: np.ndarray, step_A: float) -> Atoms:
+    """A copy with atom k moved, and labels that are of no interest."""
+    copy = atoms.copy()
+    copy.positions[k] += step_A * direction / np.linalg.norm(direction)
+    copy.calc = SinglePointCalculator(copy, energy=-3.5 * len(copy) + step_A**2, forces=np.zeros((len(copy), 3)))
+    return copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from dataclasses import asdict
 from pathlib import Path
@@ -133,6 +134,26 @@ def test_packed_molecules_are_read_where_needed(tmp_path: Path) -> None:
     assert len(chosen) == 3 and chosen[2] == frames[11]
     with pytest.raises(IndexError):
         packed[25]
+
+
+def test_a_packed_folder_is_what_it_was_packed_from(qm9: str, tmp_path: Path) -> None:
+    pack_source(qm9, tmp_path / "packed", DataConfig(train=qm9, energy_key="U0"))
+    packed = str(tmp_path / "packed")
+    assert read_frames(packed, DataConfig(train=packed, energy_key="U0")).report.energy_key == "U0"
+    with pytest.raises(DataError, match="packed with energy_key U0, found energy_key: G"):
+        read_frames(packed, DataConfig(train=packed, energy_key="G"))
+
+
+def test_charges_are_packed_and_many_shards_need_few_open_files(tmp_path: Path) -> None:
+    molecules = _random_molecules(120)
+    for k, atoms in enumerate(molecules):
+        if k % 2:
+            atoms.info["charge"] = float(k)
+    pack_frames(molecules, tmp_path, {}, shard_frames=1)
+    opened = len(os.listdir("/proc/self/fd"))
+    frames, _ = open_packed(tmp_path)
+    assert [atoms.info.get("charge") for atoms in frames] == [float(k) if k % 2 else None for k in range(120)]
+    assert len(os.listdir("/proc/self/fd")) - opened < 40 * 7
 
 
 def test_another_set_in_the_same_folder_has_only_its_own_labels(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from toolkit.data.detective.references import reference_energies
 from toolkit.data.detective.species import misfit_share
 from toolkit.data.detective.strain import extra_pressures, stress_work
 from toolkit.data.formats import read_frames
-from toolkit.data.similarity import close_pairs
+from toolkit.data.similarity import close_frames
 from toolkit.units import EV_PER_A3_GPA
 
 
@@ -114,13 +114,14 @@ def test_reference_energies_tell_what_compositions_determine() -> None:
     assert reference_energies([Atoms("H2O")], {}) is None
 
 
-def test_close_pairs_agree_with_comparing_all() -> None:
+def test_close_frames_agree_with_comparing_all() -> None:
     rng = np.random.default_rng(1)
     first = rng.normal(size=(80, 50))
     second = np.vstack([first[::9] + 0.02 * rng.normal(size=(9, 50)), rng.normal(size=(30, 50))])
     everything = np.sqrt(np.mean((first[:, None] - second[None]) ** 2, axis=2))
-    expected = {tuple(pair) for pair in np.argwhere(everything < 0.025)}
-    assert {tuple(pair) for pair in close_pairs(first, second, 0.025)} == expected and len(expected) >= 8
+    expected = np.flatnonzero((everything < 0.025).any(axis=0))
+    assert close_frames(first, second, 0.025).tolist() == expected.tolist() and len(expected) >= 8
+    assert close_frames(first, second, 0.025, lambda a, b: a == 9).tolist() == np.flatnonzero(everything[9] < 0.025).tolist()
 
 
 def test_hot_molecules_fit_their_elements_and_permuted_ones_do_not() -> None:

@@ -141,6 +141,41 @@ def test_stress_and_virial(tmp_path: Path, key: str, sign: float) -> None:
     np.testing.assert_allclose(read.frames[0].get_stress(voigt=False), STRESS, atol=1e-12)
 
 
+@pytest.mark.parametrize(("key", "scale"), [("virial", -1.0 / 64.0), ("virial_stress", 1.0), ("stress", 1.0)])
+def test_virials_are_understood_in_archives_too(tmp_path: Path, key: str, scale: float) -> None:
+    rng = np.random.default_rng(3)
+    values = np.diag([1.0, 2.0, 3.0])[None].repeat(5, axis=0)
+    np.savez(tmp_path / "a.npz", z=[14, 14], R=rng.uniform(0.0, 4.0, (5, 2, 3)), E=np.zeros(5), F=np.zeros((5, 2, 3)),
+             cell=4.0 * np.eye(3), **{key: values})
+    config = DataConfig(train="a.npz", stress_key=key, energy_unit="eV", length_unit="Å")
+    stress = read_frames(str(tmp_path / "a.npz"), config).frames[0].calc.results["stress"]
+    np.testing.assert_allclose(stress, [scale, 2.0 * scale, 3.0 * scale, 0.0, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize(("cell", "pbc", "expected"), [
+    (6.0 * np.eye(3), [False, False, False], [False] * 3), (6.0 * np.eye(3), True, [True] * 3),
+    (np.diag([6.0, 6.0, 0.0]), None, [True, True, False]), (np.zeros((3, 3)), False, [False] * 3),
+    (6.0 * np.eye(3), [[True, True, False]] * 300, [True, True, False]),
+])
+def test_archives_say_which_directions_repeat(npz_file, cell: np.ndarray, pbc: object, expected: list[bool]) -> None:
+    more = {} if pbc is None else {"pbc": pbc}
+    frames = read_frames(str(npz_file(cell=cell, **more))).frames
+    assert all(atoms.pbc.tolist() == expected for atoms in frames)
+
+
+def test_archives_keep_the_charge_of_each_frame_and_not_of_atoms(npz_file, ethanol_arrays) -> None:
+    num_frames, num_atoms = ethanol_arrays["R"].shape[:2]
+    charged = read_frames(str(npz_file(Q=np.arange(num_frames)))).frames
+    assert [atoms.info["charge"] for atoms in charged] == list(range(num_frames))
+    assert "charge" not in read_frames(str(npz_file(Q=np.zeros((num_frames, num_atoms))))).frames[0].info
+
+
+def test_names_with_an_at_sign(tmp_path: Path, xyz_file) -> None:
+    frames = ase.io.read(xyz_file(), index=":")
+    ase.io.write(tmp_path / "run@300K.traj", frames)
+    assert len(read_frames(str(tmp_path / "run@300K.traj")).frames) == len(frames)
+
+
 def test_everything_converts_together(tmp_path: Path) -> None:
     """Declared Hartree and Bohr: energy, forces, stress, cell and positions each get their own factor."""
     crystal = bulk("Si", cubic=True)
@@ -240,3 +275,10 @@ def test_gzip_of_a_plain_xyz_without_labels(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "plain.xyz.gz", "wt") as stream:
         stream.write("3\nwater\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n")
     assert read_frames(str(tmp_path / "plain.xyz.gz")).report.missing == {"energy": 1, "forces": 1}
+
+
+def test_a_broken_file_of_isolated_atoms_does_not_hide_the_data(xyz_file) -> None:
+    path = xyz_file()
+    path.with_name("iso_atoms.xyz").write_text("2\nenergy=1.0\nH 0 0 0\n")
+    read = read_frames(str(path))
+    assert read.report.isolated_atom_energies == {} and "iso_atoms.xyz beside the file is ignored" in read.report.evidence

@@ -1,19 +1,25 @@
-"""Loss, metrics, averages and schedules against numbers worked out by hand."""
+"""Loss, metrics, averages, schedules and the zero of energy against numbers worked out by hand."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
-from toolkit.config import LossConfig, OptimizerConfig
+from toolkit.config import LossConfig, OptimizerConfig, TrainConfig, parse_config
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.progress import SilentReporter
 from toolkit.training.ema import ExponentialMovingAverage
 from toolkit.training.loss import training_loss
 from toolkit.training.metrics import ErrorMeter
+from toolkit.training.prepare import prepare
 from toolkit.training.schedule import learning_rate
 
 
@@ -90,3 +96,39 @@ def test_schedules():
     plateau = OptimizerConfig(learning_rate=1e-2, schedule="plateau", min_learning_rate=1e-3)
     assert learning_rate(plateau, 5, 10, 0.5) == pytest.approx(5e-3)
     assert learning_rate(plateau, 5, 10, 1e-4) == pytest.approx(1e-3)
+
+
+def _with_isolated(path: Path, isolated: dict[str, float], num_waters: int) -> str:
+    """A file of isolated atoms, as labelled frames, and waters."""
+    rng, frames = np.random.default_rng(len(isolated)), []
+    for symbol, energy in isolated.items():
+        frames.append(Atoms(symbol, info={"config_type": "IsolatedAtom"}))
+        frames[-1].calc = SinglePointCalculator(frames[-1], energy=energy, forces=np.zeros((1, 3)))
+    for _ in range(num_waters):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, rng=rng)
+        atoms.calc = SinglePointCalculator(atoms, energy=-2037.2 + rng.normal(0.0, 0.01), forces=rng.normal(size=(3, 3)))
+        frames.append(atoms)
+    write(path, frames, format="extxyz")
+    return str(path)
+
+
+@pytest.mark.parametrize(("train", "test", "shifts"), [
+    ({"H": -13.6, "O": -2000.0}, {"H": -12.5, "O": -1990.0}, {"H": -13.6, "O": -2000.0}),
+    ({}, {"H": -12.5, "O": -1990.0}, {"H": -12.5, "O": -1990.0}),
+    ({"H": -13.6}, {}, None), ({}, {"O": -1990.0}, None),
+])
+def test_isolated_atoms_of_the_training_file_come_first_and_some_are_not_enough(
+        tmp_path: Path, train: dict[str, float], test: dict[str, float], shifts: dict[str, float] | None) -> None:
+    config = parse_config(TrainConfig, {
+        "data": {"train": _with_isolated(tmp_path / "train.xyz", train, 12),
+                 "test": _with_isolated(tmp_path / "test.xyz", test, 3), "split": {"num_train": 10, "num_val": 2}},
+        "model": {"num_features": 4, "num_layers": 1, "l_max": 0}})
+    prepared = prepare(config, SilentReporter())
+    notes = [note for note in prepared.summary["warnings"] if "isolated atoms of" in note]
+    if shifts is not None:
+        assert prepared.model_config.per_species_energy_shifts == shifts and not notes
+    else:
+        assert len(notes) == 1 and "are missing" in notes[0]
+        found = prepared.model_config.per_species_energy_shifts
+        assert 2.0 * found["H"] + found["O"] == pytest.approx(-2037.2, abs=0.1)

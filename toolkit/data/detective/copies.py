@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,14 @@ from scipy.spatial.distance import cdist
 
 from toolkit.data.detective.data_file import DataFile, label
 from toolkit.data.detective.findings import MAX_LISTED, Finding, count, some
-from toolkit.data.similarity import close_pairs, comparable_groups, frame_features, unwrapped_positions
+from toolkit.data.similarity import close_frames, comparable_groups, frame_features, largest_difference, unwrapped_positions
 from toolkit.data.statistics import energies_above, fit_energy_shifts
 
 SAME_A = 1e-3
-"""Frames whose interatomic distances differ by less (RMS, Å) are one conformation, however turned."""
+"""Frames of which no interatomic distance differs by more (Å) are one conformation, however turned."""
 
 NEAR_DUPLICATE_A = 0.02
-"""… and by less than this, they are neighbours in time or as good as copies."""
+"""… and by less than this (RMS), they are neighbours in time or as good as copies."""
 
 MAX_FEATURE_ATOMS = 60
 CORRELATED = 0.3
@@ -99,7 +99,7 @@ def leaked_frames(train: DataFile, test: DataFile) -> list[Finding]:
     """Test frames that are training frames (also when turned), and test frames close to one in time."""
     known = {_fingerprint(atoms) for atoms in train.frames}
     copies = {t for t, atoms in enumerate(test.frames) if _fingerprint(atoms) in known}
-    copies |= set(_near_copies(train.frames, test.frames, SAME_A))
+    copies |= set(_near_copies(train.frames, test.frames, SAME_A, _same))
     total, found = len(test.frames), []
     if copies:
         places = test.places(sorted(copies))
@@ -150,13 +150,21 @@ def _features(frames: Sequence[Atoms], group: Sequence[int]) -> np.ndarray:
     return frame_features(structures, unwrapped_positions(structures), MAX_FEATURE_ATOMS)
 
 
-def _near_copies(train: Sequence[Atoms], test: Sequence[Atoms], tolerance_A: float) -> list[int]:
-    """Test frames within `tolerance_A` (RMS of distances) of a training frame."""
+def _same(a: Atoms, b: Atoms) -> bool:
+    """Whether two comparable frames are one conformation, every atom of them."""
+    return largest_difference(a, b) < SAME_A
+
+
+def _near_copies(train: Sequence[Atoms], test: Sequence[Atoms], tolerance_A: float,
+                 same: Callable[[Atoms, Atoms], bool] = lambda a, b: True) -> list[int]:
+    """Test frames within `tolerance_A` (RMS of distances) of a training frame that is also the `same`."""
     near: list[int] = []
     for group, num_known in _shared_groups(train, test):
         features = _features([*train, *test], group)
-        asked = np.unique(close_pairs(features[:num_known], features[num_known:], tolerance_A)[:, 1])
-        near.extend(group[num_known + k] - len(train) for k in asked)
+        known, asked = [train[t] for t in group[:num_known]], [test[t - len(train)] for t in group[num_known:]]
+        close = close_frames(features[:num_known], features[num_known:], tolerance_A,
+                             lambda a, b, known=known, asked=asked: same(known[a], asked[b]))
+        near.extend(group[num_known + k] - len(train) for k in close)
     return near
 
 
@@ -165,9 +173,10 @@ def _near_copies_within(frames: Sequence[Atoms]) -> list[int]:
     later: list[int] = []
     for group in comparable_groups(frames, range(len(frames))):
         if len(group) > 1 and len(frames[group[0]]) > 1:
-            features = _features(frames, group)
-            pairs = close_pairs(features, features, SAME_A)
-            later.extend(group[b] for a, b in pairs if a < b)
+            features, members = _features(frames, group), [frames[t] for t in group]
+            close = close_frames(features, features, SAME_A,
+                                 lambda a, b, members=members: a < b and _same(members[a], members[b]))
+            later.extend(group[b] for b in close)
     return later
 
 
