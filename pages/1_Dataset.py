@@ -82,7 +82,7 @@ def _draw(inspection: Inspection, tables: dict[str, dict[str, np.ndarray]], opti
     with right:
         st.subheader("In 3D")
         show_frames(inspection)
-    show_distributions(tables)
+    show_distributions(inspection, tables)
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Reference energies of the elements")

@@ -104,7 +104,7 @@ def test_the_frames_a_model_was_tested_on_are_offered_first(open_page, monkeypat
     monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_task(
         "evaluate", {**json.loads((run_dir / "config.json").read_text()), "device": "cpu"}, run_dir.with_name("done")))
     at = open_page(PAGE)
-    at.selectbox(key="evaluate.model").select(f"{trained.name} (finished)").run()
+    at.selectbox(key="evaluate.model").select(f"{trained.name} (trained here)").run()
     assert at.selectbox(key="evaluate.own.source").value == "Its own test frames"
     at.button(key="evaluate.start").click().run()
     found = read_json(trained.with_name("done") / "result.json")

@@ -149,7 +149,7 @@ def test_a_trained_model_is_already_chosen_where_it_is_used(open_page, models_fo
         at = open_page(PAGE, run=run_dir.name)
         at.button(key=f"{run_dir.name}.{name}").click().run()
         assert not at.exception and title in at.title[0].value
-        assert at.selectbox(key=f"{name}.model").value == f"{run_dir.name} (finished)"
+        assert at.selectbox(key=f"{name}.model").value == f"{run_dir.name} (trained here)"
 
 
 def test_notes_of_a_run_are_shown(open_page) -> None:

@@ -39,7 +39,7 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], against_tim
         place = {"row": i // COLUMNS + 1, "col": i % COLUMNS + 1}
         for k, (run, records) in enumerate(rows.items()):
             for (name, field), dash in zip(series.items(), reversed(DASHES[:len(series)]), strict=True):
-                color = PALETTE[k if len(rows) > 1 else 0]
+                color = PALETTE[k % len(PALETTE) if len(rows) > 1 else 0]
                 figure.add_trace(_line(records, field, run if len(rows) > 1 else name, color, dash, against_time)
                                  .update(showlegend=i == 0 and (len(rows) == 1 or dash == "solid")), **place)
         figure.update_xaxes(title_text="time, min" if against_time else "epoch", **place)

@@ -26,6 +26,7 @@ from toolkit.jobs.compare_report import write_report
 from toolkit.jobs.evaluation import labelled_frames
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
+from toolkit.jobs.summary import judged_source
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.models.folders import find_model
@@ -109,7 +110,7 @@ class _Comparison:
         request = self._request
         device, dtype = resolve_device(request.device), resolve_dtype(request.dtype)
         machine = environment(device, dtype, request.backend)
-        return {"complete": complete, "data": request.data.train, "part": request.part, "n_frames": len(self._frames),
+        return {"complete": complete, "data": judged_source(request.data.model_dump(), request.part), "part": request.part, "n_frames": len(self._frames),
                 "models": rows, "pairs": pairs, "caveats": caveats(rows, len(self._frames), machine),
                 "environment": machine}
 

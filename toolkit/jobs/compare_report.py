@@ -41,7 +41,7 @@ ABOUT_STABILITY = (
 
 def write_report(request: CompareRequest, summary: Summary, folder: Path) -> None:
     """Write `report.html`. Raises StorageError."""
-    title = f"Comparison of {', '.join(summary['models'])} on {request.data.train}"
+    title = f"Comparison of {', '.join(summary['models'])} on {summary['data']}"
     write_text_atomic(folder / "report.html", html_page(title, report_sections(request, summary)))
 
 

@@ -10,12 +10,17 @@ from toolkit.jobs.run_dir import Run, read_json, read_metrics
 Values = dict[str, Any]
 
 
+def judged_source(data: Values, part: str) -> str:
+    """The file that the frames of a part come from: "all", "train", "val" or "test" of a DataConfig's values."""
+    return (data.get(part) if part in ("val", "test") else None) or data.get("train", "")
+
+
 def subject(run: Run) -> str:
     """What the run is about: the data of a training run, else the model and what it was used on."""
     config = read_json(run.path / "config.json") or {}
     config = config.get("recipe") or config.get("train") or config
     data = config.get("data")
-    source = data.get("train") if isinstance(data, dict) else config.get("structure")
+    source = judged_source(data, config.get("part", "all")) if isinstance(data, dict) else config.get("structure")
     models = config.get("models")
     named = [*(models if isinstance(models, list) else [config.get("model")]), source]
     parts = [text.rstrip("/").removesuffix("/model").rsplit("/", 1)[-1] for text in named if isinstance(text, str)]

@@ -25,11 +25,14 @@ ELSEWHERE = {"Uploaded file": pick_upload, "File on the server": pick_server_fil
 
 
 def model_choices() -> dict[str, str]:
-    """Label -> what `toolkit.load` takes: shipped models, then the models of training runs, newest first."""
+    """Label -> what `toolkit.load` takes: shipped models, then the models of training runs, newest first.
+
+    Labels never change: Streamlit forgets a choice whose label is gone, and would take the first of the list.
+    """
     choices = {f"{name} (shipped)": name for name in shipped_models()}
     for run in list_runs("train"):
         if (run.path / "model" / WEIGHTS).is_file():
-            choices[f"{run.run_id} ({run.state})"] = str(run.path / "model")
+            choices[f"{run.run_id} (trained here)"] = str(run.path / "model")
     return choices
 
 

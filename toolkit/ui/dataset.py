@@ -24,6 +24,7 @@ LOOKS = {"error": ("red", ":material/error:"), "warning": ("orange", ":material/
 SHOWN = "dataset.shown"
 """Session key of what is in the 3D view: file, title, places of the frames in the file."""
 
+IN_PLOT = "Chosen in the plot"
 CHART = "dataset.along"
 
 
@@ -44,7 +45,7 @@ def show_findings(inspection: Inspection) -> None:
 def _card(inspection: Inspection, finding: Finding) -> None:
     color, icon = LOOKS[finding.severity]
     with st.container(border=True):
-        where = f" · {plain(short_name(finding.file))}" if len(inspection.files) > 1 else ""
+        where = f" · {plain(short_names(inspection)[finding.file])}" if len(inspection.files) > 1 else ""
         st.markdown(f":{color}[{icon} **{plain(finding.title)}**]{where}")
         if finding.evidence:
             st.markdown(plain(finding.evidence))
@@ -64,16 +65,15 @@ def _choose_points(names: Sequence[str]) -> None:
     points = st.session_state[CHART].selection.points
     if points:
         number = points[0]["curve_number"]
-        _choose(names[number], "Chosen in the plot", [int(p["x"]) for p in points if p["curve_number"] == number])
+        _choose(names[number], IN_PLOT, [int(p["x"]) for p in points if p["curve_number"] == number])
 
 
 def show_frames(inspection: Inspection) -> None:
     """The 3D view: all frames of the first file, or those of a finding or of points in the plot, with their forces."""
-    name, title, places = st.session_state.get(SHOWN, ("", "", ()))
-    data = next((file for file in inspection.files if file.name == name), inspection.files[0])
+    data, title, places = _shown(inspection)
     chosen = usable_frames(data, places)
     if len(chosen):
-        st.markdown(f"**{plain(title)}** · {some(places)} of {plain(short_name(data.name))}")
+        st.markdown(f"**{plain(title)}** · {some(places)} of {plain(short_names(inspection)[data.name])}")
         st.button("All frames again", key="dataset.all", icon=":material/undo:", on_click=_choose, args=("", "", ()))
     else:
         chosen = np.arange(len(data.frames))
@@ -86,6 +86,15 @@ def show_frames(inspection: Inspection) -> None:
     _scene([data.frames[t] for t in chosen], data.indices[chosen], view, forces)
 
 
+def _shown(inspection: Inspection) -> tuple[DataFile, str, Sequence[int]]:
+    """File, title and places of what was chosen, while it is about these files and findings; else the first file."""
+    name, title, places = st.session_state.get(SHOWN, ("", "", ()))
+    known = {(finding.file, finding.title) for finding in inspection.findings}
+    if (name, title) not in known | {(file.name, IN_PLOT) for file in inspection.files}:
+        return inspection.files[0], "", ()
+    return _file(inspection, name), title, places
+
+
 def _scene(frames: Sequence[Atoms], places: np.ndarray, view: str, with_forces: bool) -> None:
     forces = [label(atoms, "forces") for atoms in frames] if with_forces else [None]
     known = all(f is not None for f in forces)
@@ -96,12 +105,13 @@ def _scene(frames: Sequence[Atoms], places: np.ndarray, view: str, with_forces: 
         st.caption(text)
 
 
-def show_distributions(tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def show_distributions(inspection: Inspection, tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Energies along each file and as a distribution, forces, and the table behind them as CSV.
 
     tables : file -> columns of `frame_table`
     """
-    energies = {short_name(name): (table["frame"], table["energy_above_fit_meV_per_atom"])
+    names = short_names(inspection)
+    energies = {names[name]: (table["frame"], table["energy_above_fit_meV_per_atom"])
                 for name, table in tables.items()}
     left, middle, right = st.columns(3)
     with left:
@@ -118,10 +128,10 @@ def show_distributions(tables: Mapping[str, Mapping[str, np.ndarray]]) -> None:
                    "kT √(3N/2) / N. Look at lone outliers.")
     with right:
         st.subheader("Forces")
-        sizes = {short_name(name): table["force_rms_eV_per_A"] for name, table in tables.items()}
+        sizes = {names[name]: table["force_rms_eV_per_A"] for name, table in tables.items()}
         st.plotly_chart(distributions(sizes, "RMS force component of a frame, eV/Å"), key="dataset.force_sizes")
         st.caption("Judge a potential's force error against these numbers.")
-    st.download_button("Table of all frames (CSV)", _csv(tables), "frames.csv", "text/csv", icon=":material/download:",
+    st.download_button("Table of all frames (CSV)", _csv(names, tables), "frames.csv", "text/csv", icon=":material/download:",
                        key="dataset.csv", help="One row a frame: composition, energy, forces.")
 
 
@@ -144,20 +154,25 @@ def usable_frames(file: DataFile, places: Sequence[int]) -> np.ndarray:
     return np.flatnonzero(np.isin(file.indices, places))
 
 
-def short_name(source: str) -> str:
-    """The name of a file without its folders."""
-    return source.rsplit("/", 1)[-1]
+def short_names(inspection: Inspection) -> dict[str, str]:
+    """Each file's name, with as many of its folders as tell it from the others."""
+    sources = [file.name for file in inspection.files]
+    for parts in range(1, 1 + max(source.count("/") + 1 for source in sources)):
+        names = {source: "/".join(source.split("/")[-parts:]) for source in sources}
+        if len(set(names.values())) == len(sources):
+            break
+    return names
 
 
 def _file(inspection: Inspection, name: str) -> DataFile:
     return next(file for file in inspection.files if file.name == name)
 
 
-def _csv(tables: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+def _csv(names: Mapping[str, str], tables: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(["file", *next(iter(tables.values()))])
     for name, table in tables.items():
         columns = [column.tolist() for column in table.values()]
-        writer.writerows([short_name(name), *row] for row in zip(*columns, strict=True))
+        writer.writerows([names[name], *row] for row in zip(*columns, strict=True))
     return stream.getvalue()

@@ -19,7 +19,7 @@ from toolkit.figures.plots import bar_chart
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import Run, read_config, read_json
-from toolkit.jobs.summary import subject
+from toolkit.jobs.summary import judged_source, subject
 from toolkit.jobs.uncertainty import own_data
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
@@ -55,7 +55,9 @@ def show_evaluation(run: Run) -> None:
                   "Force RMSE": quantity(errors["forces_rmse_meV_per_A"], 1, "meV/Å"),
                   "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
                   "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
-    st.caption(f"{errors['n_frames']:,} frames of {plain(read_config(run.path)['data']['train'])}. Model and data: "
+    config = read_config(run.path)
+    source = judged_source(config["data"], config["part"])
+    st.caption(f"{errors['n_frames']:,} frames of {plain(source)}. Model and data: "
                f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
     left, right = st.columns(2, gap="large")
@@ -161,7 +163,13 @@ def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
 
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:
-    atoms = _frames(str(run.path), (run.path / "config.json").stat().st_mtime)[frame]
+    request = parse_config(EvaluateRequest, read_config(run.path))
+    sources = [Path(source) for source in (request.data.train, request.data.val, request.data.test) if source]
+    frames = _frames(str(run.path), tuple(path.stat().st_mtime for path in sources if path.is_file()))
+    atoms = frames[frame] if frame < len(frames) else Atoms()
+    if not np.array_equal(atoms.numbers, parity.atomic_numbers[parity.frame_of_atom == frame]):
+        st.info("The frames of this evaluation are not in the file any more, so they are not drawn.")
+        return
     scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
     show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
     st.caption(f"Frame {frame} (counted from 0): arrows are the error of the force, prediction minus label; 1 Å is "
@@ -175,6 +183,6 @@ def _loaded(folder: str, modified: float) -> tuple[Parity, dict[str, np.ndarray]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the frames …")
-def _frames(folder: str, modified: float) -> list[Atoms]:
+def _frames(folder: str, modified: tuple[float, ...]) -> list[Atoms]:
     request = parse_config(EvaluateRequest, read_config(Path(folder)))
     return labelled_frames(request.data, request.part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import streamlit as st
 from toolkit.checks.result import CRITERIA
 from toolkit.jobs.requests import PassportRequest
 from toolkit.jobs.run_dir import Run, list_runs, read_json
+from toolkit.jobs.summary import subject
 from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.storage import file_sha256
 from toolkit.ui.explanations import equation
@@ -47,7 +49,7 @@ def passport_section(page: str, model: str, structure: str, frame: int) -> None:
     if list_runs("passport"):
         run = pick_run(page, "passport", "No check")
         if run:
-            watch(run, _result)
+            watch(run, partial(_result, model))
 
 
 def show_passport(passport: dict[str, Any], key: str, file_name: str) -> None:
@@ -98,7 +100,11 @@ def _cell(entry: dict[str, Any]) -> str:
     return f"{'✔' if passed else '✘'} {text} {plain(str(entry.get('problem') or ''))}".strip()
 
 
-def _result(run: Run) -> None:
+def _result(model: str, run: Run) -> None:
+    checked = (read_json(run.path / "config.json") or {}).get("model")
+    if checked != model:
+        st.warning(f"This check is of another model than the one chosen above: {plain(str(checked))}.")
+    st.caption(f"Model and structure: {plain(subject(run))}")
     result = read_json(run.path / "result.json") if run.ended else None
     if result:
         show_passport(result, f"passport.{run.run_id}", f"{run.run_id}.json")

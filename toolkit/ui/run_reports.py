@@ -9,7 +9,7 @@ from toolkit.jobs.run_dir import Run, read_json
 from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.ui.study import download_files, show_section
 
-LABELS = {"learningcurve": "Learning curves", "stability": "Stability"}
+LABELS = {"learningcurve": "Learning curves", "stability": "Stability", "workflow": "Alloy"}
 """Task -> its name on the page."""
 FILES = {
     "learningcurve": {"report.html": ("Report", "text/html"), RESULTS: ("All numbers", "application/json"),

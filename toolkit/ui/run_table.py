@@ -27,7 +27,8 @@ def pick_runs(runs: Sequence[Run]) -> list[Run]:
     """A table of runs in which a click chooses some."""
     rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
-    event = st.dataframe(rows, key=f"{PAGE}.table", on_select="rerun", selection_mode="multi-row", hide_index=True,
+    listed = hash(tuple(run.run_id for run in runs))  # a choice is a row number: in another list it means other runs
+    event = st.dataframe(rows, key=f"{PAGE}.table.{listed}", on_select="rerun", selection_mode="multi-row", hide_index=True,
                          height=min(38 + 35 * len(rows), 400))
     st.caption("Tick the box at the left of a row for everything about that run; tick several training runs to see "
                "their curves over each other.")

@@ -21,7 +21,9 @@ RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passpo
              "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py", "workflow": "pages/7_Study.py",
              "evaluate": "pages/9_Evaluate.py", "compare": "pages/10_Compare_Models.py"}
 """Task -> the page that shows its runs."""
-MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: resume goes on from there."}
+MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: you can resume it."}
+ANEW = ("passport", "evaluate", "modes", "budget")
+"""Tasks that a resumed run starts from the beginning; the others go on from their last checkpoint."""
 
 
 def pick_run(page: str, task: str, new_label: str | None = None) -> Run | None:
@@ -39,6 +41,8 @@ def pick_run(page: str, task: str, new_label: str | None = None) -> Run | None:
         error_box(JobError(f"found no {task} run named {wanted[:80]!r}", "choose one of the runs in the list"))
         wanted = options[0]
     st.session_state[key] = wanted
+    if wanted != NEW:
+        st.query_params["run"] = wanted  # else a newer run would take its place in this list
 
     def remember() -> None:
         if st.session_state[key] == NEW:
@@ -66,12 +70,12 @@ def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
         with st.container():  # two slots whose place does not depend on what is in them, so that the 3D view is not
             _header(now)      # built anew when the header loses its progress bar
         with st.container():
-            body(now)
+            with shown_errors():
+                body(now)
         if now.state != run.state:
             st.rerun()  # the whole page: polling ends with the run, and other parts of the page may depend on it
 
-    with shown_errors():
-        panel()
+    panel()
 
 
 def show_queue() -> None:
@@ -137,14 +141,17 @@ def _header(run: Run) -> None:
 
 def _buttons(run: Run) -> None:
     key = f"{run.status.task}.{run.run_id}"
+    anew = run.status.task in ANEW
     action = None
     if run.state in ("queued", "running"):
         if st.button("Stop", key=f"{key}.stop", icon=":material/stop:",
-                     help="Saves, then ends. Resume continues exactly there."):
+                     help="Ends soon. Resume starts again from the beginning." if anew else
+                     "Saves, then ends. Resume continues exactly there."):
             action = launcher.request_stop
     elif run.state in ("stopped", "failed", "lost"):
         if st.button("Resume", key=f"{key}.resume", icon=":material/play_arrow:",
-                     help="Goes on in the same folder from the last checkpoint."):
+                     help="Starts again from the beginning, in the same folder." if anew else
+                     "Goes on in the same folder from the last checkpoint."):
             action = launcher.resume
     if action:
         with shown_errors():

@@ -8,6 +8,7 @@ from typing import Any
 
 import streamlit as st
 
+from toolkit.config import parse_config
 from toolkit.figures.report import Section
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.jobs.study_config import StudyRequest
@@ -25,7 +26,7 @@ FILES = {
 
 def show_study(run: Run) -> None:
     """Downloads and sections of a finished study; of one under way, the stages that are done."""
-    request = StudyRequest.model_validate(read_config(run.path))
+    request = parse_config(StudyRequest, read_config(run.path))
     show_stages(run, FILES, lambda results: report_sections(request, results))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from toolkit.config import ModelConfig, TrainConfig, load_config, parse_config
+from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, load_config, parse_config
 from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, ToolkitError, one_line
 from toolkit.jobs import launcher
@@ -76,7 +76,8 @@ def choose_data(values: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         raise ConfigError("found no data to train on", "choose a file")
     if source != data["train"]:  # another file: what was said about the first does not hold
-        data |= {"train": source, "val": None, "energy_key": None, "forces_key": None, "stress_key": None}
+        split = data["split"] if data["split"]["method"] != "indices" else SplitConfig().model_dump(mode="json")
+        data = {**DataConfig(train=source).model_dump(mode="json"), "split": split}
     data["test"] = test or None
     return {**values, "data": data}
 

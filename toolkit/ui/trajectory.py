@@ -28,6 +28,7 @@ CLICKABLE = 150
 """Points of a line that answer to a click."""
 _SYSTEM_FILE = re.compile(r"trajectory\.(\d+)\.h5")
 ENERGY = "trajectory.energy"
+R_MAX, R_MAX_A = "trajectory.r_max", 6.0
 
 
 def pick_file(run: Run) -> Path | None:
@@ -126,7 +127,7 @@ def show_distances(trajectory: Trajectory) -> None:
         return
     left, right = st.columns([1, 2], gap="large")
     with left:
-        r_max = st.slider("Up to, Å", 2.0, 12.0, 6.0, 0.5, key="trajectory.r_max", persist_state="session",
+        r_max = st.slider("Up to, Å", 2.0, 12.0, R_MAX_A, 0.5, key=R_MAX, persist_state="session",
                           help=explained("trajectory.r_max"))
         found = _distribution(str(trajectory.path), trajectory.path.stat().st_mtime, r_max)
         pairs = st.multiselect("Pairs", list(found["pairs"]), list(found["pairs"])[1:4], key="trajectory.pairs",
@@ -140,6 +141,7 @@ def show_distances(trajectory: Trajectory) -> None:
 
 def show_script(path: Path, replica: int) -> None:
     """The numbers of this page from Python."""
+    r_max_A = st.session_state.get(R_MAX, R_MAX_A)
     with st.expander("As a script", icon=":material/code:"):
         st.code(f'''from toolkit.jobs.analyses import trajectory_rdf
 from toolkit.md.trajectory import Trajectory
@@ -150,7 +152,7 @@ with Trajectory(path) as trajectory:
     potential_energy_eV = trajectory.potential_energy_eV[:, {replica}]
     total_energy_eV = potential_energy_eV + trajectory.kinetic_energy_eV[:, {replica}]
     temperature_K = trajectory.temperature_K[:, {replica}]
-distances = trajectory_rdf(path, r_max_A=6.0, bin_width_A={BIN_WIDTH_A})
+distances = trajectory_rdf(path, r_max_A={r_max_A}, bin_width_A={BIN_WIDTH_A})
 ''', language="python")
 
 

@@ -69,7 +69,7 @@ def _form() -> None:
 
 
 def _progress(run: Run) -> None:
-    config = WorkflowConfig.model_validate(read_config(run.path))
+    config = parse_config(WorkflowConfig, read_config(run.path))
     show_stages(run, FILES, lambda results: report_sections(config, results))
     with st.expander("What was asked for"):
         st.json(config.model_dump(mode="json", exclude_none=True), expanded=1)
