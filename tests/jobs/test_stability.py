@@ -25,6 +25,7 @@ from toolkit.models.folders import find_model
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.progress import SilentReporter
 from toolkit.training.stability_card import STABILITY
+from toolkit.ui.run_table import table_key
 from toolkit.units import KB_EV_PER_K
 
 STIFFNESS, LENGTH, REFERENCE_K = 3.0, 1.10, 300.0
@@ -142,7 +143,7 @@ def test_the_command_records_and_the_runs_page_shows(springs, tmp_path, monkeypa
     run, = list_runs("stability")
     assert key_result(run) == "whole: 100 % at 300 K"
     at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
-    at.session_state["runs.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.session_state[table_key([run.run_id])] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     at.run()
     assert not at.exception
     assert any("| 300 | 2 | 0.03 | 1.000 [0.342, 1.000] |" in text.value for text in at.markdown)

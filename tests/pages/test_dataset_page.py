@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,25 @@ def test_units_declared_on_the_page_are_used(open_page) -> None:
     at.selectbox(key="dataset.energy_unit").select("kcal/mol").run()
     assert not at.exception and "declared as kcal/mol, but physics points to eV" in texts(at).replace("\\", "")
     assert "--energy-unit kcal/mol" in at.code[0].value
+
+
+def test_a_finding_of_one_file_is_not_told_of_another(open_files, frames: list[Atoms]) -> None:
+    frames[50].positions[8] += 9.0
+    at = open_files(frames)
+    next(button for button in at.button if button.label == "Show 1 frame in 3D").click().run()
+    assert "frame 50 of train.xyz" in texts(at)
+    at.selectbox(key="dataset.source").select("Embedded aspirin").run()
+    assert not at.exception and "flown apart" not in texts(at) and "frame 50" not in texts(at)
+
+
+def test_two_files_of_one_name_are_told_apart(open_page, frames: list[Atoms], tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    at = open_page(PAGE)
+    for page, folder, part in (("dataset", "train", frames[:40]), ("dataset.test", "test", frames[40:])):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "frames.xyz", part, format="extxyz")
+        choose_on_server(at, page, f"{folder}/frames.xyz")
+    assert not at.exception and metrics(at)["Frames"] == "40 + 40"
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    assert {trace["name"] for trace in figure["data"]} == {"train/frames.xyz", "test/frames.xyz"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,15 @@ def test_a_battery_on_this_structure_is_shown_and_leaves_the_model_folder_alone(
     at = open_page(PAGE, run=run_dir.name)
     assert not at.exception and f"All {len(result['checks'])} checks passed" in at.success[0].value
     assert "rotation" in list(at.table[0].value["check"]) and len(at.get("download_button")) == 1
+
+
+def test_a_check_says_which_model_it_is_of(open_page, models_folder: Path) -> None:
+    request = PassportRequest(model="aspirin", structure="embedded:ethanol", nve_ps=0.0)
+    run_dir = create_run_dir("passport")
+    run_task("passport", request.model_dump(mode="json"), run_dir)
+    shutil.copytree(models_folder / "aspirin", models_folder / "other")
+    at = open_page(PAGE, run=run_dir.name)
+    assert "Model and structure: aspirin · embedded" in " ".join(texts(at)).replace("\\", "")
+    assert not any("another model" in warning.value for warning in at.warning)
+    at.selectbox(key="equivariance.model").select("other (shipped)").run()
+    assert any("another model" in warning.value for warning in at.warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,17 @@ def test_the_frames_a_model_was_tested_on_are_offered_first(open_page, monkeypat
     found = read_json(trained.with_name("done") / "result.json")
     assert not at.exception and found["n_frames"] == 5
     assert found["forces_mae_meV_per_A"] == pytest.approx(test["forces_mae_meV_per_A"], rel=1e-5)
+
+
+def test_test_frames_of_another_file_are_called_by_its_name(open_page, tmp_path: Path, frames_file: Path) -> None:
+    shutil.copy(frames_file, tmp_path / "judged.xyz")
+    request = EvaluateRequest(model="aspirin", part="test", data=DataConfig(train="embedded:aspirin", test=str(tmp_path / "judged.xyz")),
+                              device="cpu")
+    run_dir = create_run_dir("evaluate")
+    run_task("evaluate", request.model_dump(mode="json"), run_dir)
+    at = open_page(PAGE, run=run_dir.name)
+    said = " ".join(caption.value for caption in at.caption).replace("\\", "")
+    assert not at.exception and "judged.xyz. Model and data: aspirin · judged.xyz" in said
+    (tmp_path / "judged.xyz").write_text((tmp_path / "judged.xyz").read_text().replace("C ", "O "))
+    at.run()
+    assert not at.exception and any("not in the file any more" in info.value for info in at.info)

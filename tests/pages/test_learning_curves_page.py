@@ -22,6 +22,7 @@ from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metri
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
 from toolkit.training.trainer import train
+from toolkit.ui.run_table import table_key
 
 RECIPE = parse_config(TrainConfig, {
     "data": {"train": "embedded:ethanol", "split": {"num_train": 16, "num_val": 4, "num_test": 12}}, "batch_size": 4,
@@ -97,7 +98,7 @@ def test_the_runs_page_shows_the_curve(curve: Finished, open_page, monkeypatch: 
     run = open_run(curve.folder)
     assert subject(run) == "embedded:ethanol" and key_result(run).startswith("slopes l_max 0 ")
     at = open_page("pages/8_Runs.py")
-    at.session_state["runs.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.session_state[table_key([run.run_id])] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     at.run()
     assert not at.exception and not at.error
     assert "Data efficiency" in [heading.value for heading in at.subheader] and len(at.get("plotly_chart")) == 1

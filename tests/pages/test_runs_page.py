@@ -13,6 +13,7 @@ from toolkit.errors import JobError
 from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import held_lock, open_run
 from toolkit.jobs.summary import key_result, subject
+from toolkit.ui.run_table import table_key
 
 PAGE = "pages/8_Runs.py"
 
@@ -27,7 +28,7 @@ def train_run(loss: float, **changes: object) -> Path:
 def choose(at: AppTest, *run_dirs: Path) -> AppTest:
     names = list(at.dataframe[0].value["run"])
     rows = [names.index(run_dir.name) for run_dir in run_dirs]
-    at.session_state["runs.table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    at.session_state[table_key(names)] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     return at.run()
 
 
@@ -98,3 +99,25 @@ def test_a_run_at_work_is_not_deleted() -> None:
 
 def test_the_newest_runs_of_an_empty_server(open_page) -> None:
     assert "No runs yet" in texts(open_page(PAGE))
+
+
+def test_a_run_that_somebody_starts_does_not_take_the_place_of_the_chosen_one(open_page) -> None:
+    first = train_run(0.3)
+    at = choose(open_page(PAGE), first)
+    assert first.name in [heading.value for heading in at.subheader]
+    newer = train_run(0.2)
+    at.run()
+    assert not at.exception and newer.name not in [heading.value for heading in at.subheader]
+
+
+def test_more_training_runs_than_colours(open_page) -> None:
+    runs = [train_run(0.1 * (k + 1)) for k in range(12)]
+    at = choose(open_page(PAGE), *runs)
+    assert not at.exception and len(at.get("plotly_chart")) == 1
+
+
+def test_alloys_and_studies_are_told_apart(open_page) -> None:
+    fake_run("study", "finished", {})
+    fake_run("workflow", "finished", {})
+    pills = open_page(PAGE).button_group(key="runs.tasks")
+    assert sorted(pills.options) == ["Alloy", "Study"]

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
+from ase.io import write
 from streamlit.testing.v1 import AppTest
 
+from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import EPOCH, fake_run, metrics, texts
 from toolkit.config import TrainConfig, parse_config
+from toolkit.data.formats import read_frames
 from toolkit.jobs import launcher
-from toolkit.jobs.run_dir import create_run_dir
+from toolkit.jobs.run_dir import create_run_dir, open_run, write_status
 from toolkit.jobs.scripts import training_script
 from toolkit.jobs.tasks import run_task
 
@@ -150,6 +155,29 @@ def test_a_trained_model_is_already_chosen_where_it_is_used(open_page, models_fo
         at.button(key=f"{run_dir.name}.{name}").click().run()
         assert not at.exception and title in at.title[0].value
         assert at.selectbox(key=f"{name}.model").value == f"{run_dir.name} (trained here)"
+
+
+def test_a_choice_outlives_the_run_that_it_names(open_page, models_folder: Path, started: list[Path]) -> None:
+    """A run ends between the choice of its model and the click that starts a simulation with it."""
+    run_dir = fake_run("train", "running", {"data": {"train": "embedded:aspirin"}})
+    shutil.copytree(models_folder / "aspirin", run_dir / "model")
+    at = open_page("pages/3_Molecular_Dynamics.py")
+    at.selectbox(key="md.model").select(f"{run_dir.name} (trained here)").run()
+    write_status(run_dir, replace(open_run(run_dir).status, state="finished"))
+    at.button(key="md.start").click().run()
+    assert json.loads((started[0] / "config.json").read_text())["model"] == str(run_dir / "model")
+
+
+def test_another_file_has_nothing_of_what_was_said_about_the_first(open_page, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    about = {"energy_unit": "kcal/mol", "stress_offset_GPa": 1.5, "isolated_atom_energies": {"H": -313.0}}
+    run_dir = fake_run("train", "finished", {"data": {"train": "embedded:ethanol", "energy_key": "E", **about}})
+    write(tmp_path / "other.xyz", read_frames("embedded:ethanol").frames[:30], format="extxyz")
+    at = choose_on_server(open_page(PAGE, clone=run_dir.name), "train", "other.xyz")
+    data = yaml.safe_load(at.text_area(key="train.yaml").value)["data"]
+    assert not at.exception and not at.error
+    assert data["train"].endswith("other.xyz") and not {*about, "energy_key"} & data.keys()
 
 
 def test_notes_of_a_run_are_shown(open_page) -> None:

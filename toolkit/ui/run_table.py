@@ -27,12 +27,16 @@ def pick_runs(runs: Sequence[Run]) -> list[Run]:
     """A table of runs in which a click chooses some."""
     rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
-    listed = hash(tuple(run.run_id for run in runs))  # a choice is a row number: in another list it means other runs
-    event = st.dataframe(rows, key=f"{PAGE}.table.{listed}", on_select="rerun", selection_mode="multi-row", hide_index=True,
+    event = st.dataframe(rows, key=table_key([run.run_id for run in runs]), on_select="rerun", selection_mode="multi-row", hide_index=True,
                          height=min(38 + 35 * len(rows), 400))
     st.caption("Tick the box at the left of a row for everything about that run; tick several training runs to see "
                "their curves over each other.")
     return [runs[row] for row in event.selection.rows if row < len(runs)]
+
+
+def table_key(run_ids: Sequence[str]) -> str:
+    """Session key of the choice in a table of these runs: it holds row numbers, which mean others in another list."""
+    return f"{PAGE}.table.{hash(tuple(run_ids))}"
 
 
 def show_curves(runs: Sequence[Run]) -> None:
