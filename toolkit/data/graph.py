@@ -141,6 +141,8 @@ def _labels(atoms: Atoms) -> dict[str, Tensor]:
     energy = np.asarray([results.get("energy", np.nan)], dtype=np.float64)
     forces = np.asarray(results.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
     stress = np.asarray(results.get("stress", np.full(6, np.nan)), dtype=np.float64)
+    if not atoms.pbc.all():  # there is no volume to divide by
+        stress = np.full(6, np.nan)
     stress = voigt_6_to_full_3x3_stress(stress) if stress.size == 6 else stress.reshape(3, 3)
     return {"energy": torch.as_tensor(energy), "forces": torch.as_tensor(forces),
             "stress": torch.as_tensor(stress)[None]}

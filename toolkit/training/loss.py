@@ -22,14 +22,18 @@ def training_loss(output: ModelOutput, graph: AtomicGraph, config: LossConfig,
     Labels that are NaN (absent) do not count. With `counts`, the known labels of a whole batch (`count_labels`), the
     graph is a part of that batch, and the losses of all parts add up to the loss of the batch.
     """
-    sizes = graph.atoms_per_structure().clamp(min=1)  # ghosts may have no atoms
     total = output["energy"].new_zeros(())
-    for name, divisor in (("energy", sizes), ("forces", 1), ("stress", 1)):
-        weight = getattr(config, f"{name}_weight")
-        if weight:
-            count = None if counts is None else counts[name]
-            total = total + weight * _mean_error(output[name] / divisor, graph.labels[name] / divisor, config, count)
+    for name, (errors, known) in error_sums(output, graph, config).items():
+        total = total + getattr(config, f"{name}_weight") * errors / (
+            known.clamp(min=1) if counts is None else max(counts[name], 1))
     return total
+
+
+def error_sums(output: ModelOutput, graph: AtomicGraph, config: LossConfig) -> dict[str, tuple[Tensor, Tensor]]:
+    """Σ ℓ over the known labels, and how many they are, of each kind of label that the loss weighs."""
+    sizes = graph.atoms_per_structure().clamp(min=1)  # ghosts may have no atoms
+    return {name: _error_sum(output[name] / divisor, graph.labels[name] / divisor, config)
+            for name, divisor in (("energy", sizes), ("forces", 1), ("stress", 1)) if getattr(config, f"{name}_weight")}
 
 
 def count_labels(graphs: Iterable[AtomicGraph]) -> dict[str, int]:
@@ -38,7 +42,7 @@ def count_labels(graphs: Iterable[AtomicGraph]) -> dict[str, int]:
     return {name: sum(int((~graph.labels[name].isnan()).sum()) for graph in graphs) for name in LABELS}
 
 
-def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig, count: int | None) -> Tensor:
+def _error_sum(predicted: Tensor, label: Tensor, config: LossConfig) -> tuple[Tensor, Tensor]:
     known = ~label.isnan()
     difference = torch.where(known, predicted - label, torch.zeros_like(predicted))
     if config.kind == "mse":
@@ -48,4 +52,4 @@ def _mean_error(predicted: Tensor, label: Tensor, config: LossConfig, count: int
     else:
         errors = torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), reduction="none",
                                                 delta=config.huber_delta)
-    return errors.sum() / (known.sum().clamp(min=1) if count is None else max(count, 1))
+    return errors.sum(), known.sum()

@@ -16,7 +16,7 @@ from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.derivatives import evaluate
 from toolkit.models.potential import Potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.training.loss import training_loss
+from toolkit.training.loss import error_sums
 
 
 Listener = Callable[[AtomicGraph, ModelOutput], None]
@@ -90,9 +90,10 @@ class ErrorMeter:
 
 def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss: LossConfig | None = None,
                     each: Listener | None = None) -> dict[str, Any]:
-    """Errors over batches on the model's device; with `loss` also the mean `loss` over frames. each : hears of all."""
+    """Errors over batches on the model's device; with `loss` also that `loss` of them all together, however they
+    are divided into batches. each : hears of all."""
     device = next(model.parameters()).device
-    meter, loss_sum = ErrorMeter(), 0.0
+    meter, sums = ErrorMeter(), {}
     for batch in batches:
         graph = batch.to(device)
         forces = bool((~graph.labels["forces"].isnan()).any())
@@ -103,10 +104,12 @@ def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss:
         if each is not None:
             each(graph, output)
         if loss is not None:
-            loss_sum += float(training_loss(output, graph, loss)) * graph.num_structures
+            for name, (errors, known) in error_sums(output, graph, loss).items():
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = total + float(errors), count + int(known)
     result = meter.result()
     if loss is not None:
-        result["loss"] = loss_sum / max(meter.num_frames, 1)
+        result["loss"] = sum(getattr(loss, f"{name}_weight") * total / max(count, 1) for name, (total, count) in sums.items())
     return result
 
 
@@ -115,7 +118,8 @@ def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_s
     """Errors of a potential on labelled structures: `energy_mae_meV`, `forces_mae_meV_per_A`, `per_species`, `n_frames` …
 
     each : hears of all batches with their predictions, in the order of the frames
-    Asked to stop, it returns the errors of the frames done. Raises DataError for species the model does not know.
+    Asked to stop, it returns the errors of the frames done, and `stopped` is True.
+    Raises DataError for species the model does not know.
     """
     reporter = reporter or SilentReporter()
 
@@ -126,4 +130,5 @@ def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_s
             yield potential.graph(frames[first:first + batch_size])
             reporter.update(min(first + batch_size, len(frames)), len(frames), "evaluating")
 
-    return evaluate_errors(potential.model, graphs(), each=each)
+    errors = evaluate_errors(potential.model, graphs(), each=each)
+    return {**errors, "stopped": errors["n_frames"] < len(frames)}

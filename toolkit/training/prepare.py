@@ -44,7 +44,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         isolated, notes = _isolated_atoms(splits)
     network = network_of(config)
     statistics = compute_statistics(splits.train, network.r_max, isolated)
-    model_config = complete_model_config(network, splits.train, statistics)
+    model_config = complete_model_config(network, splits.train, statistics, isolated)
     warnings = (*notes, *statistics.warnings, *_unseen_in_validation(splits.val, config.loss))
     if config.start_from is not None:
         shifts, more = refit_shifts(config.start_from, splits.train, config.device, isolated)
@@ -77,9 +77,11 @@ def _isolated_atoms(splits: Splits) -> tuple[dict[str, float] | None, list[str]]
                   "fitted"] if some else []
 
 
-def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statistics: Statistics) -> ModelConfig:
+def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statistics: Statistics,
+                          isolated: dict[str, float] | None = None) -> ModelConfig:
     """Fill in species (sorted by atomic number), shifts, scales and neighbours where not given.
 
+    isolated : element -> eV, for species that no frame has; 0 where nothing is known
     Scales are the force RMS (eV), without forces the RMS of the energy per atom above the shifts, else 1.
     """
     found = tuple(elements(frames))
@@ -88,7 +90,7 @@ def complete_model_config(config: ModelConfig, frames: Sequence[Atoms], statisti
     if unknown:
         raise ConfigError(f"found {unknown} in the training data, model.species lists only {list(species)}",
                           "add them to model.species, or leave it empty")
-    shifts = {s: statistics.per_species_energy_shifts.get(s, 0.0) for s in species}
+    shifts = {s: statistics.per_species_energy_shifts.get(s, (isolated or {}).get(s, 0.0)) for s in species}
     spreads = (statistics.force_rms_eV_per_A, statistics.energy_residual_rms_eV_per_atom)
     scale = next((spread for spread in spreads if np.isfinite(spread) and spread > 0), 1.0)
     filled = {

@@ -24,8 +24,9 @@ def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, platea
 
     time_share : the part of the time for the run that has passed; a cosine follows it where it is ahead of the epochs
     """
-    if epoch < config.warmup_epochs:
-        return config.learning_rate * (epoch + 1e-3) / config.warmup_epochs
+    if epoch < config.warmup_epochs:  # what the schedule says, for a time that may end before the warm-up does, less
+        after = learning_rate(config, config.warmup_epochs, max_epochs, plateau_scale, time_share)
+        return after * (epoch + 1e-3) / config.warmup_epochs
     if config.schedule == "constant":
         return config.learning_rate
     if config.schedule == "plateau":

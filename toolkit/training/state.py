@@ -19,7 +19,8 @@ FORMAT_VERSION = 1
 
 @dataclass
 class Progress:
-    """Where a run stands. `step` counts batches done in the current epoch; sums belong to that epoch.
+    """Where a run stands. `step` counts batches done in the current epoch; sums belong to that epoch, `global_step` and
+    `trained_frames` to the whole run.
 
     max_edges : edges computed at once, kept so that a resumed run adds up the same parts; 0 means not chosen yet
     """
@@ -29,6 +30,7 @@ class Progress:
     global_step: int = 0
     loss_sum: float = 0.0
     frames: int = 0
+    trained_frames: int = 0
     best_loss: float = float("inf")
     best_epoch: int = -1
     plateau_scale: float = 1.0

@@ -106,11 +106,11 @@ class Trainer:
             if not self._train_epoch(run_batch):
                 self.save()
                 return False
-            self.progress.epoch += 1
+            self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
             last = self._is_over()
             look = last or self.progress.epoch % self.config.validate_every_epochs == 0
             record = self._validate() if look else None
-            self.progress.step, self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0, 0.0, 0, 0.0
+            self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0.0, 0, 0.0
             if record is not None:
                 self.save()
                 self.reporter.metrics(record)
@@ -199,6 +199,7 @@ class Trainer:
                                     "so far is kept")
             self.progress.loss_sum += loss * frames
             self.progress.frames += frames
+            self.progress.trained_frames += frames
         self._unread.clear()
         self.reporter.update(self.progress.epoch * self.steps_per_epoch + self.progress.step,
                              self.config.max_epochs * self.steps_per_epoch,
@@ -294,8 +295,7 @@ class Trainer:
 
     def _frames_per_s(self) -> float:
         """Training frames over the whole wall time, validation and checkpoints included."""
-        frames = self.progress.epoch * len(self.data.train) + self.progress.frames
-        return frames / max(self.progress.wall_s, 1e-9)
+        return self.progress.trained_frames / max(self.progress.wall_s, 1e-9)
 
 
 @contextmanager

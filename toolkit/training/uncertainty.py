@@ -65,6 +65,7 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
               reporter: Reporter | None = None) -> LastLayerUncertainty:
     """The same with the scales that make labelled frames most likely: α² = ⟨(error/σ)²⟩, of energies and of forces.
 
+    What no weight reaches, such as an atom without neighbours, has σ = 0 and does not count.
     Raises DataError when no frame has forces or none has an energy.
     """
     squares: dict[str, list[Tensor]] = {"energy": [], "forces": []}
@@ -72,8 +73,8 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
     for graph in _batches(potential, frames, "calibration", reporter or SilentReporter()):
         output = potential.evaluate(graph)
         found = unscaled.evaluate(potential.model, graph)
-        squares["energy"].append(((output["energy"] - graph.labels["energy"]) / found["energy_std"]).square())
-        squares["forces"].append(((output["forces"] - graph.labels["forces"]) / found["forces_std"][:, None]).square())
+        for name, parts in squares.items():
+            parts.append(_ratios(output[name] - graph.labels[name], found[f"{name}_std"]).square())
     scales = {}
     for name, parts in squares.items():
         scales[name] = scale = float(torch.cat(parts).nanmean().sqrt()) if parts else float("nan")
@@ -81,6 +82,12 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
             raise DataError(f"found a scale of {scale} for the {name} of {len(frames)} frames",
                             "calibrate on frames with energies and forces that the model was not trained on")
     return replace(uncertainty, forces_scale=scales["forces"], energy_scale=scales["energy"])
+
+
+def _ratios(errors: Tensor, std: Tensor) -> Tensor:
+    """Errors (M,) or (M, 3) over their σ (M,), without the rows where σ is zero."""
+    known = std > 0.0
+    return (errors[known].T / std[known]).T
 
 
 class _PrecisionSums:

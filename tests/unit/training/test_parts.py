@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from toolkit.config import LossConfig, OptimizerConfig, TrainConfig, parse_config
+from toolkit.data.datasets import batches
 from toolkit.data.graph import AtomicGraph, collate, graph_from_atoms
+from toolkit.models.derivatives import evaluate
+from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.progress import SilentReporter
 from toolkit.training.ema import ExponentialMovingAverage
 from toolkit.training.loss import training_loss
-from toolkit.training.metrics import ErrorMeter
+from toolkit.training.metrics import ErrorMeter, evaluate_errors, evaluate_potential
 from toolkit.training.prepare import prepare
 from toolkit.training.schedule import learning_rate
 
@@ -96,6 +99,43 @@ def test_schedules():
     plateau = OptimizerConfig(learning_rate=1e-2, schedule="plateau", min_learning_rate=1e-3)
     assert learning_rate(plateau, 5, 10, 0.5) == pytest.approx(5e-3)
     assert learning_rate(plateau, 5, 10, 1e-4) == pytest.approx(1e-3)
+    assert learning_rate(cosine, 1.9, 10, 1.0, time_share=1.0) < 1e-4 == learning_rate(cosine, 3.0, 10, 1.0, time_share=1.0)
+
+
+def test_the_validation_loss_does_not_depend_on_the_batches():
+    """Molecules of different sizes, one of them without forces, a crystal with stress."""
+    potential = pair_potential(LennardJones(("H", "C", "O", "Cu"), 0.1, 1.5, 4.0))
+    rng, graphs = np.random.default_rng(0), []
+    for k, atoms in enumerate([molecule("CH3CH2OH"), molecule("H2O"), molecule("C6H6"), bulk("Cu", cubic=True)]):
+        labels = {"energy": float(k), "forces": rng.normal(size=(len(atoms), 3)), "stress": rng.normal(size=6)}
+        kept = {name: value for name, value in labels.items() if (k, name) != (1, "forces")}
+        atoms.calc = SinglePointCalculator(atoms, **kept)
+        graphs.append(graph_from_atoms(atoms, 4.0))
+    loss = LossConfig(energy_weight=2.0, forces_weight=3.0, stress_weight=5.0)
+    found = [evaluate_errors(potential.model, batches(graphs, size), loss)["loss"] for size in (1, 2, 4)]
+    assert found == pytest.approx([found[0]] * 3, rel=1e-12)
+    whole = collate(graphs)
+    output = evaluate(potential.model, whole, forces=True, stress=True)
+    assert found[0] == pytest.approx(float(training_loss(output, whole, loss)), rel=1e-12)
+
+
+def test_stress_is_only_that_of_crystals():
+    slab = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]], cell=[2.5, 2.5, 0.0], pbc=[True, True, False])
+    crystal = bulk("Cu", cubic=True)
+    for atoms in (slab, crystal):
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)), stress=np.ones(6))
+    errors = evaluate_potential(pair_potential(LennardJones(("Cu",), 0.1, 2.0, 4.0)), [slab, crystal])
+    alone = evaluate_potential(pair_potential(LennardJones(("Cu",), 0.1, 2.0, 4.0)), [crystal])
+    assert errors["stress_mae_meV_per_A3"] == pytest.approx(alone["stress_mae_meV_per_A3"]) and alone["stress_mae_meV_per_A3"] > 0
+
+
+def test_the_zero_of_an_element_that_no_frame_has_is_that_of_its_atom(tmp_path: Path):
+    config = parse_config(TrainConfig, {
+        "data": {"train": _with_isolated(tmp_path / "train.xyz", {}, 12), "split": {"num_train": 8, "num_val": 2},
+                 "isolated_atom_energies": {"H": -13.6, "O": -2000.0, "N": -1485.0}},
+        "model": {"num_features": 4, "num_layers": 1, "l_max": 0, "species": ["H", "N", "O"]}})
+    shifts = prepare(config, SilentReporter()).model_config.per_species_energy_shifts
+    assert shifts == {"H": -13.6, "N": -1485.0, "O": -2000.0}
 
 
 def _with_isolated(path: Path, isolated: dict[str, float], num_waters: int) -> str:

@@ -22,6 +22,7 @@ from toolkit.errors import DataError, JobError, ModelError, StorageError, Traini
 from toolkit.models.potential import load_potential
 from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
+from toolkit.training.schedule import learning_rate
 from toolkit.training.trainer import Trainer, begin_or_resume, train
 
 
@@ -177,7 +178,16 @@ def test_the_time_ends_within_an_epoch_too(copper_config, tmp_path, monkeypatch)
     trainer.config = changed(trainer.config, max_train_s=seconds)
     assert trainer.fit() and trainer.steps_per_epoch > 3
     assert trainer.progress.global_step == seconds and trainer.progress.epoch == 2
-    assert trainer.conclude(True)["epochs"] == 2
+    result = trainer.conclude(True)
+    assert result["epochs"] == 2 and trainer.progress.trained_frames == seconds
+
+
+def test_the_recorded_learning_rate_is_that_of_the_end_of_the_epoch(copper_config, tmp_path):
+    recorder = Recorder()
+    config = changed(copper_config, max_epochs=4)
+    train(config, tmp_path, reporter=recorder)
+    rates = [learning_rate(config.optimizer, epoch, 4, 1.0) for epoch in (1, 2, 3, 4)]
+    assert [record["learning_rate"] for record in recorder.epochs] == pytest.approx(rates)
 
 
 def test_a_time_too_short_for_an_epoch_still_gives_a_model(copper_config, tmp_path):
