@@ -12,8 +12,9 @@ import typer
 
 from toolkit.commands import (analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study,
                               trajectory, uncertainty, workflow)
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_options
-from toolkit.config import DataConfig, MDConfig, TrainConfig, load_config, parse_config
+from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_data_config,
+                                     read_options)
+from toolkit.config import MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
 from toolkit.errors import ConfigError
 from toolkit.storage import write_json
@@ -78,12 +79,12 @@ def evaluate(
     from toolkit.models.potential import load_potential
     from toolkit.training.metrics import evaluate_potential
 
-    reading = parse_config(DataConfig, {"train": data, **read_options(context.args, DataConfig)[0]})
+    reading = read_data_config(data, context.args)
     potential = load_potential(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
         result = evaluate_potential(potential, read_frames(data, reading).frames, reporter=reporter)
     show_result(f"{model} on {data}", result, json_file)
-    return 0
+    return 130 if reporter.interrupted else 0
 
 
 @app.command(context_settings=EXTRA_OPTIONS, epilog="Options: " + " ".join(

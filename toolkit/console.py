@@ -19,6 +19,8 @@ from typing_extensions import Self
 from toolkit.storage import write_json
 
 MAX_ROWS_SHOWN = 40
+AS_IT_IS: dict[str, Any] = {"markup": False, "emoji": False}
+"""Options of a console for texts such as paths, in which [old] and :x: stand for nothing else."""
 
 
 class ConsoleReporter:
@@ -29,8 +31,9 @@ class ConsoleReporter:
 
     def __init__(self) -> None:
         self.interrupted = False
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                   TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True, **AS_IT_IS), disable=not sys.stderr.isatty())
         self._task = self._progress.add_task("starting", total=None)
         self._handlers: dict[int, Any] = {}
 
@@ -86,7 +89,7 @@ def show_result(title: str, result: dict[str, Any], json_file: Path | None) -> N
         table.add_row(key, text)
     if len(rows) > MAX_ROWS_SHOWN:
         table.add_row("…", f"{len(rows) - MAX_ROWS_SHOWN} more rows, see --json FILE")
-    Console().print(table)
+    Console(**AS_IT_IS).print(table)
 
 
 def show_passport(title: str, header: list[str], rows: list[list[str]]) -> None:
@@ -94,25 +97,25 @@ def show_passport(title: str, header: list[str], rows: list[list[str]]) -> None:
 
     header, rows : of `Passport.table`; the last column is the sentence
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, **AS_IT_IS)
     widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(len(header) - 1)]
     console.print(title, style="bold")
     for row in [header, *rows]:
         line = "".join(text.ljust(width) for text, width in zip(row[:-1], widths, strict=True))
         style = "bold" if row is header else "red" if "✗" in line else "green"
-        console.print(line, style=style, markup=False, soft_wrap=True)
+        console.print(line, style=style, soft_wrap=True)
         if row is not header:
             console.print(Padding(Text(row[-1]), (0, 0, 0, 4)))
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> None:
     """Print a table with a heading, and notes under it; long lines are left to the terminal."""
-    console = Console(highlight=False)
-    console.print(f"\n{title}", style="bold", markup=False)
+    console = Console(highlight=False, **AS_IT_IS)
+    console.print(f"\n{title}", style="bold")
     widths = [max(len(row[column]) for row in [header, *rows]) + 2 for column in range(len(header))]
     for row in [header, *rows] if header else []:
         line = "".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        console.print(line.rstrip(), style="bold" if row is header else "", markup=False, soft_wrap=True)
+        console.print(line.rstrip(), style="bold" if row is header else "", soft_wrap=True)
     for note in notes:
         console.print(Padding(Text(note), (0, 0, 0, 4)))
 
@@ -122,10 +125,10 @@ def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
 
     findings : mappings with severity, title, evidence and advice
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, **AS_IT_IS)
     for finding in findings:
         style = {"error": "bold red", "warning": "yellow"}.get(finding["severity"], "bold")
-        console.print(f"{finding['severity']}: {finding['title']}", style=style, markup=False, soft_wrap=True)
+        console.print(f"{finding['severity']}: {finding['title']}", style=style, soft_wrap=True)
         for line in (finding["evidence"], finding["advice"]):
             if line:
                 console.print(Padding(Text(line), (0, 0, 0, 4)))
@@ -133,7 +136,7 @@ def show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
 
 def show_error(message: str) -> None:
     """Print one line on stderr."""
-    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", highlight=False, markup=False)
+    Console(stderr=True, soft_wrap=True, **AS_IT_IS).print(f"error: {message}", style="red", highlight=False)
 
 
 def _rows(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule
 from md_systems import argon, argon_potential
 from synthetic_trajectories import write_trajectory
 from typer.testing import CliRunner
@@ -177,6 +177,30 @@ def test_a_box_that_changes_is_followed(tmp_path):
     assert "box changes" in trajectory_msd(path, fit_from_ps=0.0, fit_to_ps=1.0)["finite_size_note"]
     with pytest.raises(DataError, match="cell that changes"):
         trajectory_bonds(_with_neighbours_across(path))
+
+
+def test_a_slab_meets_its_images_whatever_its_cell_says_about_the_vacuum(tmp_path):
+    slab = graphene("C2", size=(2, 2, 1))
+    for vacuum in (None, 3.0):
+        if vacuum is not None:
+            slab.center(vacuum, axis=2)
+        path = write_trajectory(tmp_path / f"{vacuum}.h5", slab,
+                                lambda t: (np.broadcast_to(slab.positions, (len(t), 1, 8, 3)),) * 2, 3)
+        found = trajectory_rdf(path, bin_width_A=0.05)
+        assert found["quantity"] == "neighbours per atom, 1/Å"
+        assert found["pairs"]["C-C"]["coordination"][31] == pytest.approx(3.0)  # up to 1.6 Å
+
+
+def test_motion_with_a_soft_cell_is_not_taken_for_a_wrong_time_axis(tmp_path):
+    config = MDConfig(ensemble="npt", temperature_K=40.0, timestep_fs=10.0, steps=1600, save_every=1)
+    path = tmp_path / "npt.h5"
+    simulate(argon_potential(), argon(), config, path).close()
+    found = trajectory_vdos(path, 4.0)
+    assert found["folded_fraction"] < 0.02 and found["temperature_K"] == pytest.approx(40.0, rel=0.2)
+    with h5py.File(path, "r+") as file:
+        file.attrs["timestep_fs"] = 14.0
+    with pytest.raises(DataError, match="do not fit the positions"):
+        trajectory_vdos(path, 4.0)
 
 
 def _with_neighbours_across(path: Path) -> Path:

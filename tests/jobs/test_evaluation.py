@@ -49,7 +49,7 @@ def test_the_job_gives_the_numbers_of_the_function_and_keeps_what_is_behind_them
     assert result == evaluate_potential(load_potential(model, device="cpu"), frames)
     parity = load_parity(run_dir / PREDICTIONS)
     table = frame_errors(parity)
-    assert result["n_frames"] == 60 == len(table["frame"])
+    assert result["n_frames"] == 60 == len(table["frame"]) and not result["stopped"]
     assert result["energy_mae_meV_per_atom"] == pytest.approx(np.abs(table["energy_error_meV_per_atom"]).mean())
     assert result["forces_mae_meV_per_A"] == pytest.approx(table["forces_mae_meV_per_A"].mean())
     for row in element_errors(parity):
@@ -79,12 +79,25 @@ def test_a_stop_keeps_what_is_done_and_damage_is_named(model: Path, tmp_path: Pa
             return self.done > 0
 
     frames = read_frames("embedded:ethanol").frames[:60]
-    assert evaluate_potential(load_potential(model, device="cpu"), frames, reporter=StopAfterOne())["n_frames"] == 50
+    errors = evaluate_potential(load_potential(model, device="cpu"), frames, reporter=StopAfterOne())
+    assert errors["n_frames"] == 50 and errors["stopped"]
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(JobError, match="cannot read the predictions"):
         load_parity(tmp_path / "half.npz")
     with pytest.raises(DataError, match="no frames in the test set"):
         labelled_frames(DataConfig(train="embedded:ethanol", split=SPLIT.model_copy(update={"num_test": 0})), "test")
+
+
+def test_a_stop_before_the_first_frames_is_no_failure(model: Path) -> None:
+    class StopAtOnce(SilentReporter):
+        def should_stop(self) -> bool:
+            return True
+
+    request = EvaluateRequest(model=str(model), data="embedded:ethanol", device="cpu")
+    run_dir = create_run_dir("evaluate")
+    result = run_task("evaluate", request.model_dump(mode="json"), run_dir, reporter=StopAtOnce())
+    assert (open_run(run_dir).state, result["n_frames"], result["stopped"]) == ("stopped", 0, True)
+    assert not (run_dir / PREDICTIONS).exists()
 
 
 def test_the_budget_counts_what_the_run_will_do(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

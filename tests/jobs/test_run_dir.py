@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from toolkit.errors import DataError, JobError, StorageError
+from toolkit.jobs import launcher
 from toolkit.jobs import reporter as reporter_module
 from toolkit.jobs.reporter import RunReporter
 from toolkit.jobs.run_dir import (Status, classify, create_run_dir, held_lock, is_locked, list_runs, open_run,
-                                  read_metrics, read_status, write_status)
+                                  read_json, read_metrics, read_status, write_status)
 from toolkit.jobs.runner import run_here
 from toolkit.progress import Reporter, SilentReporter
 
@@ -116,6 +117,47 @@ def test_synchronous_runs_use_the_same_folder_and_rules(tmp_path: Path) -> None:
     assert run_here("train", _work, {"steps": 4}, tmp_path, resume=True) == {"resumed": True}
     with pytest.raises(JobError, match="no run to resume"):
         run_here("train", _work, {"steps": 3}, tmp_path / "new", resume=True)
+
+
+def _refuse(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
+    (run_dir / "environment.json").write_text("of this attempt")
+    reporter.update(7, 7, "reading")
+    if config.get("changes"):
+        (run_dir / "model").write_text("half of it")
+    raise DataError("found another configuration", "resume with the first one")
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    run_here("train", _work, {"steps": 3}, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for task, name in ((_refuse, "train"), (_work, "md")):
+        with pytest.raises((DataError, JobError), match="another configuration|task 'train', expected 'md'"):
+            run_here(name, task, {"steps": 9}, tmp_path, resume=True)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(DataError):
+        run_here("train", _refuse, {"steps": 9, "changes": True}, tmp_path, resume=True)
+    assert read_status(tmp_path).state == "failed"
+
+
+def test_a_resumed_run_tells_what_was_asked_for_last(tmp_path: Path) -> None:
+    run_here("train", _work, {"steps": 3}, tmp_path)
+    written = (tmp_path / "config.json").stat().st_mtime_ns
+    run_here("train", _work, {"steps": 3}, tmp_path, resume=True)
+    assert (tmp_path / "config.json").stat().st_mtime_ns == written
+    run_here("train", _work, {"steps": 5}, tmp_path, resume=True)
+    assert read_json(tmp_path / "config.json") == {"steps": 5}
+
+
+def test_a_worker_that_is_gone_is_never_signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signalled: list[int] = []
+    monkeypatch.setattr("os.killpg", lambda pid, number: signalled.append(pid))
+    write_status(tmp_path, Status(task="md", state="stopped", worker_pid=4321))
+    launcher.requeue(tmp_path)
+    with held_lock(tmp_path / "lock"):  # the new worker, which still imports
+        launcher.request_stop(tmp_path)
+        run = open_run(tmp_path)
+        asked = (tmp_path / "stop").stat().st_mtime
+        assert run.state == "stopping" and launcher.enforce_stop(run, asked + 100.0) is None and not signalled
 
 
 def test_a_listener_can_stop_and_errors_are_kept(tmp_path: Path) -> None:

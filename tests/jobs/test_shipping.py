@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.config import parse_config
+from toolkit.config import ModelConfig, parse_config
 from toolkit.data.formats import read_frames
-from toolkit.errors import ConfigError, DataError, ModelError
+from toolkit.errors import ConfigError, DataError, ModelError, StorageError
+from toolkit.jobs import shipping
 from toolkit.jobs.shipping import CARD, METRICS, SAMPLE, ShippedAs, check_shipped, ship_model, write_sample
 from toolkit.jobs.tasks import run_task
+from toolkit.models.checkpoint import save_model
 from toolkit.models.folders import find_model, shipped_models
-from toolkit.models.potential import load_potential
+from toolkit.models.potential import build_potential, load_potential
 
 SMALLEST = "aspirin_xtb"
 TOLD = ShippedAs(name="tiny", about="A test.", licence="CC0-1.0", command="python -m toolkit train x.yaml")
@@ -84,6 +86,32 @@ def test_a_run_becomes_a_shipped_model_once(tmp_path: Path, monkeypatch: pytest.
         ship_model(tmp_path / "run", TOLD)
     ship_model("tiny", TOLD.model_copy(update={"about": "Renewed."}), replace=True)
     assert "Renewed." in (folder / CARD).read_text()
+
+
+def test_a_model_that_cannot_be_shipped_leaves_nothing_and_the_old_one_as_it_was(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, models, run = find_model(SMALLEST), tmp_path / "models", tmp_path / "run"
+    monkeypatch.setenv("TOOLKIT_MODELS", str(models))
+    other = build_potential(ModelConfig(species=("H", "C", "O"), r_max=3.0, num_layers=1, l_max=0, num_features=4))
+    save_model(other.model, other.config, run)
+    shutil.copyfile(good / METRICS, run / METRICS)
+    _edit(run / METRICS, '"train": "embedded:aspirin"', '"train": "/gone"')
+    with pytest.raises(DataError, match="/gone"):
+        ship_model(run, TOLD)
+    assert not list(models.glob("*"))
+    folder = ship_model(good, TOLD)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    shutil.copyfile(good / METRICS, run / METRICS)
+    for limit, error in (("MAX_SAMPLE_BYTES", "sample.npz has"), ("MAX_TOTAL_BYTES", "shipped models take")):
+        with monkeypatch.context() as patched, pytest.raises(StorageError, match=error):
+            patched.setattr(shipping, limit, 100)
+            ship_model(run, TOLD, replace=True)
+        assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
+    with pytest.raises(FileNotFoundError):
+        shipping._put_in_place(tmp_path / "absent", folder, tmp_path / "old")
+    check_shipped(folder)
+    ship_model(run, TOLD, replace=True)
+    assert sorted(path.name for path in models.iterdir()) == ["tiny"] and not (folder / "passport.json").exists()
 
 
 def test_what_cannot_be_shipped_is_refused(tmp_path: Path, shipped: Path, triclinic) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from toolkit.config import MDConfig, ModelConfig
-from toolkit.errors import ConfigError, DataError, JobError
+from tests.stopping import run_until
+from toolkit.cli import app
+from toolkit.config import MDConfig, ModelConfig, parse_config
+from toolkit.errors import ConfigError, DataError, JobError, ModelError
+from toolkit.jobs import study
 from toolkit.jobs.requests import MDRequest, unusual
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
 from toolkit.jobs.sources import starting_structure
+from toolkit.jobs.study_config import PRESETS, StudyRequest
+from toolkit.jobs.study_report import study_command
 from toolkit.jobs.tasks import run_md, run_task, uses_gpu
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.checkpoint import save_model
@@ -67,6 +74,9 @@ def test_training_leaves_metrics_model_and_result(tmp_path: Path) -> None:
     assert (Path(result["model_dir"]) / "weights.safetensors").is_file() and result["test.forces_mae_meV_per_A"] > 0
     run = open_run(tmp_path / "run")
     assert (run.state, run.status.step, run.status.total) == ("finished", 4, 4)
+    with pytest.raises(ModelError, match="max_epochs differ"):
+        run_task("train", {**config, "max_epochs": 3}, tmp_path / "run", resume=True)
+    assert open_run(tmp_path / "run") == run and read_json(tmp_path / "run" / "config.json") == config
 
 
 def test_wrong_configurations_and_tasks_are_named(tmp_path: Path) -> None:
@@ -96,3 +106,22 @@ def test_a_command_names_precision_and_device_where_they_are_not_usual():
     request = MDRequest(model="aspirin", structure="embedded:aspirin", dtype="float64").model_dump(mode="json")
     assert unusual(request, MDRequest) == {"dtype": "float64"}
     assert unusual({**request, "dtype": "float32", "device": "cpu"}, MDRequest) == {"device": "cpu"}
+
+
+@pytest.mark.parametrize("task", ["study", "modes"])
+def test_a_stop_while_relaxing_is_no_failure(tiny_model: Path, tmp_path: Path, task: str) -> None:
+    config = {"model": str(tiny_model), "structure": "embedded:ethanol", "device": "cpu", "backend": "reference"}
+    assert run_until("relaxing", task, config, tmp_path / "run") == {}
+    assert (open_run(tmp_path / "run").state, open_run(tmp_path / "run").status.error) == ("stopped", "")
+
+
+def test_the_command_of_a_report_asks_for_the_same_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[StudyRequest] = []
+    monkeypatch.setattr(study, "run_study", lambda request, folder, reporter: asked.append(request) or {})
+    request = parse_config(StudyRequest, {
+        "model": "my model", "structure": "/data/a b.xyz", "frame": -1, "device": "cpu",
+        "study": {**PRESETS["coffee-break"], "temperature_K": 310.15}})
+    words = shlex.split(study_command(request))
+    assert words[:4] == ["python", "-m", "toolkit", "study"]
+    done = CliRunner().invoke(app, [*words[3:], "-o", str(tmp_path)])
+    assert done.exit_code == 0 and asked == [request], done.output

@@ -20,7 +20,7 @@ from toolkit.jobs.run_dir import read_status
 from toolkit.jobs.tasks import run_task
 from toolkit.jobs.workflow import run_workflow
 from toolkit.jobs.workflow_config import CrystalConfig, WorkflowConfig
-from toolkit.jobs.workflow_report import report_sections
+from toolkit.jobs.workflow_report import _angles, report_sections
 from toolkit.jobs.workflow_start import atom_counts, start_crystal
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.pair import LennardJones, pair_potential
@@ -84,6 +84,15 @@ def test_every_stage_leaves_its_numbers_and_the_report_shows_them(folder):
     for word in ("Ar81Kr27", "Voronoi", "Glass transition", "Elastic constants", "out of domain", "3.5e+15 K/s"):
         assert word in page
         assert word in markdown
+
+
+def test_angles_without_order_are_told_in_the_unit_of_the_axis():
+    angle = np.arange(1.0, 180.0, 2.0)
+    density = np.pi / 360.0 * np.sin(np.deg2rad(angle))
+    assert density.sum() * 2.0 == pytest.approx(1.0, abs=1e-3)
+    section = _angles({"glass": {"bond_angles": {"angle_deg": angle, "density": density, "stderr": 0.0 * angle}}})
+    assert "(π/360) sin θ" in section.paragraphs[0]
+    assert section.figures[0].layout.yaxis.title.text == "probability density, 1/°"
 
 
 def test_a_melt_that_boils_is_called_so(folder, config):

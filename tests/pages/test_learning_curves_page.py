@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import write
 from typer.testing import CliRunner
 
 from tests.pages.test_pages import texts
 from tests.stopping import run_until
 from toolkit.cli import app
 from toolkit.config import OptimizerConfig, TrainConfig, load_config, parse_config, save_config
+from toolkit.data.formats import read_frames
 from toolkit.errors import ConfigError, DataError
-from toolkit.jobs.learning_curve import nested_subset, run_learning_curve
+from toolkit.jobs.learning_curve import _write_csv, nested_subset, run_learning_curve
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
@@ -117,10 +119,30 @@ def test_the_command_goes_on_in_its_folder(curve: Finished, tmp_path: Path) -> N
     assert CliRunner().invoke(app, [*words[:2], "--resume"]).exit_code == 2
 
 
+def test_the_table_has_whole_numbers_and_gaps(tmp_path: Path) -> None:
+    _write_csv([{"seed": 1234567, "forces": 1.0 / 3.0, "energy": None}], tmp_path / TABLE)
+    assert (tmp_path / TABLE).read_text() == "seed,forces,energy\n1234567,0.333333,\n"
+
+
+def test_frames_without_forces_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    frames = read_frames("embedded:ethanol").frames[:40]
+    for atoms in frames:
+        del atoms.calc.results["forces"]
+    write(tmp_path / "energies.extxyz", frames)
+    data = {"train": str(tmp_path / "energies.extxyz"), "split": RECIPE.data.split.model_dump()}
+    recipe = {**RECIPE.model_dump(mode="json"), "loss": {"forces_weight": 0.0}, "data": data}
+    request = parse_config(LearningCurveRequest, {**REQUEST.model_dump(mode="json"), "recipe": recipe})
+    with pytest.raises(DataError, match="test frames without forces"):
+        run_learning_curve(request, tmp_path / "a")
+    assert not (tmp_path / "a" / "runs").exists()
+
+
 def test_a_folder_takes_more_seeds_and_no_other_recipe(curve: Finished) -> None:
     more = REQUEST.model_copy(update={"seeds": (0, 1), "l_max": (0,), "train_sizes": (4, 8)})
     result = run_learning_curve(more, curve.folder)
-    assert len(result["runs"]) == 4 and result["runs"][:2] == curve.result["runs"][:2]
+    assert result["complete"] and len(result["runs"]) == 8 and result["runs"][:2] == curve.result["runs"][:2]
+    assert all(row in result["runs"] for row in curve.result["runs"])
+    assert result["curves"]["l_max 1"] == curve.result["curves"]["l_max 1"]
     found = result["curves"]["l_max 0"]
     assert found["slope_error_from"] == "replicates" and found["degrees_of_freedom"] == 2
     assert min(found["stderr_meV_per_A"]) > 0.0

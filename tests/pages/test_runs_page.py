@@ -14,6 +14,7 @@ from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import held_lock, open_run
 from toolkit.jobs.summary import key_result, subject
 from toolkit.ui.run_table import table_key
+from toolkit.ui.runs import RUN_PAGES
 
 PAGE = "pages/8_Runs.py"
 
@@ -86,6 +87,13 @@ def test_clone_leads_to_the_form(open_page) -> None:
     at.button(key=f"{run_dir.name}.clone").click().run()
     assert not at.exception and at.title[0].value.endswith("Train")
     assert at.number_input(key="train.max_epochs").value == 77
+
+
+@pytest.mark.parametrize(("task", "said"), [("study", "from the last checkpoint"), ("modes", "from the beginning")])
+def test_the_button_says_where_a_resumed_run_starts(task: str, said: str, open_page) -> None:
+    run_dir = fake_run(task, "stopped", {"model": "aspirin", "structure": "embedded:aspirin", "frame": 0, "study": {}})
+    at = open_page(RUN_PAGES[task], run=run_dir.name)
+    assert said in at.button(key=f"{task}.{run_dir.name}.resume").help
 
 
 def test_a_run_at_work_is_not_deleted() -> None:

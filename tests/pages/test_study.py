@@ -92,6 +92,18 @@ def test_names_in_a_report_are_text_and_no_markup(study: Finished, tmp_path: Pat
     assert "<img" not in (tmp_path / "report.html").read_text()
 
 
+def test_a_mode_without_a_centre_has_dashes_in_the_report(study: Finished, tmp_path: Path) -> None:
+    """As imaginary modes are: NaN at first, null once a stage was read again."""
+    first, second, *_ = rows = [dict(row) for row in study.results["mode_comparison"]["modes"]]
+    for row, unknown in ((first, None), (second, float("nan"))):
+        row |= {**dict.fromkeys(("centre_cm1", "centre_stderr_cm1", "shift_cm1", "width_cm1"), unknown), "band_share": 0.0}
+    comparison = {**study.results["mode_comparison"], "modes": rows}
+    write_reports(REQUEST, {**study.results, "mode_comparison": comparison}, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    for row in (first, second):
+        assert f"| {row['mode']} | {row['harmonic_cm1']:.1f} | — | — | — | 0.00 |" in report
+
+
 def test_the_script_does_the_same(study: Finished, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, graphene, molecule, nanotube
 from ase.units import Bohr, Hartree
 
 from toolkit.checks.battery import STRUCTURE_CHECKS, run_battery
@@ -229,6 +229,21 @@ def test_dispersion_is_as_its_own_ase_calculator_says(triclinic):
     assert ours["energy"] - without["energy"] == pytest.approx(triclinic.get_potential_energy(), rel=1e-9)
     np.testing.assert_allclose(ours["forces"] - without["forces"], triclinic.get_forces(), atol=1e-9)
     np.testing.assert_allclose(ours["stress"] - without["stress"], triclinic.get_stress(voigt=False), atol=1e-9)
+
+
+@pytest.mark.parametrize("atoms", [graphene("C2", size=(2, 2, 1)), nanotube(4, 0)], ids=["slab", "wire"])
+def test_dispersion_of_slabs_and_wires_is_that_of_a_crystal_with_vacuum(atoms):
+    """Energy and derivatives, with cell vectors of zero along open directions and atoms at both sides of them."""
+    pytest.importorskip("dftd3")
+    atoms.rattle(0.1, seed=3)
+    atoms.positions -= atoms.positions.mean(axis=0)
+    assert not atoms.cell.array[~atoms.pbc].any()
+    crystal = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell.array + np.diag(45.0 * ~atoms.pbc), pbc=True)
+    found, expected = ([x.numpy() for x in dispersion._Library(a.numbers, a.pbc, "pbe")(
+        torch.tensor(a.positions), torch.tensor(a.cell.array))] for a in (atoms, crystal))
+    assert found[0] < -0.5 and all(np.abs(x).max() > 0.01 for x in found)
+    for value, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, reference, atol=1e-10)
 
 
 def test_dispersion_has_second_derivatives(ethanol):

@@ -124,6 +124,16 @@ def test_the_blue_shift_of_velocity_verlet_is_taken_out():
     assert found.frequency_cm1[found.density.argmax()] - modes.frequencies_cm1[0] > 30.0
 
 
+def test_an_imaginary_mode_has_no_place_in_the_spectrum():
+    modes = modes_of(triangle())
+    positions, velocities = oscillating(modes, np.arange(8192.0))
+    saddle = replace(modes, frequencies_cm1=np.concatenate([[-300.0], modes.frequencies_cm1[1:]]))
+    found = spectra_of(saddle, positions, velocities, 1.0, 1e-6, 4096)
+    unknown = (found.centre_cm1, found.centre_stderr_cm1, found.shift_cm1, found.width_cm1)
+    assert all(np.isnan(values[0]) for values in unknown) and found.band_share[0] == 0.0
+    assert np.abs(found.shift_cm1[1:]).max() < 0.5 and np.isfinite(found.kinetic_K).all()
+
+
 def test_every_mode_holds_half_kT_and_unweighted_modes_do_not():
     """BAOAB's velocities are colder by 1 − (ω Δt/2)² (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013))."""
     atoms, timestep = triangle(), 0.5

@@ -72,3 +72,18 @@ def test_what_is_no_crystal_or_no_supercell_is_refused():
         phonons(molecule("H2O"), (2, 2, 2), springs)
     with pytest.raises(ConfigError, match="three whole numbers"):
         phonons(bulk("Cu"), (2, 0, 2), springs)
+
+
+def test_isotopes_are_told_apart_by_their_masses():
+    """Layers of two isotopes: twelve modes at Γ, those of the cell's own Hessian, and one density along any axis."""
+    densities = []
+    for axis in (0, 2):
+        crystal = bulk("Cu", "fcc", a=SIDE, cubic=True)
+        crystal.set_masses(np.where(crystal.positions[:, axis] < 0.1, 63.0, 5.0))
+        found = phonons(crystal, (2, 2, 2), springs)
+        roots = np.sqrt(np.repeat(crystal.get_masses(), 3))
+        exact = wavenumber_cm1(np.linalg.eigvalsh(springs(crystal) / np.outer(roots, roots))) / CM1_PER_THZ
+        assert found.n_atoms == 4 and found.labels[0] == ("G", 0.0)
+        np.testing.assert_allclose(found.frequencies_THz[0], exact, atol=2e-5 * exact.max())
+        densities.append(found.dos_per_THz)
+    np.testing.assert_allclose(densities[0], densities[1], atol=1e-3 * densities[0].max())

@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read, write
+from typer.testing import CliRunner
 
+from toolkit.cli import app
+from toolkit.console import ConsoleReporter, show_passport, show_result
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
 
@@ -88,6 +91,9 @@ def test_md_and_its_analysis(aspirin_model, tmp_path):
     density = np.array(rdf["pairs"]["C-C"]["values"])
     assert 1.3 < rdf["r_A"][int(np.argmax(density * (np.array(rdf["r_A"]) < 1.8)))] < 1.6
     assert run("analyze", "energy", tmp_path / "a.h5").returncode == 0
+    for option, value in (("--skip-ps", "nan"), ("--skip-ps", "inf"), ("--r-max", "inf")):
+        done = CliRunner().invoke(app, ["analyze", "rdf", str(tmp_path / "a.h5"), option, value])
+        assert (done.exit_code, len(done.output.splitlines())) == (2, 1), done.output
 
 
 def test_inspect_reports_units_and_species(tmp_path):
@@ -146,6 +152,11 @@ BAD_INPUT = {
     "md value out of range": (lambda t, m: ["md", m, "embedded:aspirin", "--timestep-fs", "-1"], "timestep_fs"),
     "unwritable folder": (lambda t, m: ["md", m, "embedded:aspirin", "-o", _text(t / "file", "") / "a.h5"], "cannot write"),
     "not a trajectory": (lambda t, m: ["analyze", "rdf", _text(t / "a.h5", "hello")], "cannot read the trajectory"),
+    "misspelt reading option": (lambda t, m: ["data", "inspect", "embedded:ethanol", "--energy-unt=eV"],
+                                "options ['energy_unt']"),
+    "another source as option": (lambda t, m: ["evaluate", m, "embedded:ethanol", "--train", "x"], "options ['train']"),
+    "nothing to inspect": (lambda t, m: ["data", "inspect", "--energy-unit", "eV"], "expected a file to look at"),
+    "no such kind of device": (lambda t, m: ["bench", "infer", "--device", "xpu"], "found device 'xpu'"),
     "resume without a run": (lambda t, m: ["train", _text(t / "c.yaml", "data: {train: x}"), "--resume"], "add -o RUN_DIR"),
 }
 
@@ -201,3 +212,38 @@ def test_inspect_names_faults_and_strict_fails_on_them(tmp_path):
     assert set(findings[0]) == {"kind", "severity", "file", "title", "evidence", "numbers", "n_frames", "frames", "advice"}
     assert run("data", "inspect", path, "--strict").returncode == 1
     assert run("data", "inspect", _npz(tmp_path / "clean.npz"), "--strict").returncode == 0
+
+
+@pytest.mark.parametrize("options", [("--energy-unit", "kcal/mol", "--forces-key", "F"),
+                                     ("--energy-unit=kcal/mol", "--forces-key=F")])
+def test_inspect_reads_as_told_and_tells_files_from_options(tmp_path, options):
+    first, second = (str(_npz(tmp_path / name)) for name in ("a.npz", "b.npz"))
+    done = CliRunner().invoke(app, ["data", "inspect", first, *options, second, "--json", str(tmp_path / "i.json")])
+    assert done.exit_code == 0, done.output
+    report = json.loads((tmp_path / "i.json").read_text())
+    assert {report[name]["units"]["energy"] for name in (first, second)} == {"kcal/mol"}
+    assert "declared as kcal/mol" in done.output
+
+
+def test_what_is_interrupted_says_so_and_exits_130(aspirin_model, tmp_path, monkeypatch):
+    move = ConsoleReporter.update
+
+    def interrupted(self: ConsoleReporter, step: int, total: int, message: str = "") -> None:
+        move(self, step, total, message)
+        self.interrupted = True
+
+    monkeypatch.setattr(ConsoleReporter, "update", interrupted)
+    words = [str(aspirin_model), "embedded:ethanol", "--device", "cpu", "--json"]
+    done = CliRunner().invoke(app, ["evaluate", *words, str(tmp_path / "e.json")])
+    errors = json.loads((tmp_path / "e.json").read_text())
+    assert (done.exit_code, errors["n_frames"], errors["stopped"]) == (130, 50, True), done.output
+    done = CliRunner().invoke(app, ["modes", *words, str(tmp_path / "m.json"), "-o", str(tmp_path / "modes")])
+    assert (done.exit_code, json.loads((tmp_path / "m.json").read_text())) == (130, {}), done.output
+
+
+def test_paths_are_printed_as_they_are(capsys):
+    show_result("In /data/run[old]", {"file": "/data/run[old]/:x:.h5", "closing": "[/old]"}, None)
+    show_passport("Passport of [/old]", ["check", "question"], [["symmetry", "asked"]])
+    printed = capsys.readouterr().out
+    for text in ("In /data/run[old]", "/data/run[old]/:x:.h5", "Passport of [/old]"):
+        assert text in printed

@@ -29,7 +29,7 @@ class ModeSpectra:
     frequency_cm1 : (F,);  density : (M, F), cm, spectrum of each mode's velocity, integral 1
     harmonic_cm1 : (M,), from the Hessian
     centre_cm1, centre_stderr_cm1 : (M,), median of the spectrum in the band around the harmonic frequency, corrected
-        for the integrator (`verlet_corrected_cm1`)
+        for the integrator (`verlet_corrected_cm1`); NaN for imaginary modes, which have no band
     width_cm1 : (M,), between the quartiles there: for a Lorentzian the full width at half maximum
     band_share : (M,), part of the mode's kinetic energy in its band; small where modes mix or turn into one another
     kinetic_K, kinetic_stderr_K : (M,), 2 ⟨E_kin⟩ / k of the mode: the temperature where equipartition holds
@@ -88,7 +88,8 @@ def mode_spectra(segments: Iterable[tuple[np.ndarray, np.ndarray]], modes: Norma
     if not power.count:
         raise DataError("found no segment, expected at least one", "run longer or accept a lower resolution")
     harmonic, density = modes.frequencies_cm1, power.mean()
-    bands = np.abs(x - harmonic[:, None]) <= np.maximum(BAND_CM1, BAND_SHARE * np.abs(harmonic))[:, None]
+    bands = np.abs(x - harmonic[:, None]) <= np.maximum(BAND_CM1, BAND_SHARE * harmonic)[:, None]
+    bands &= harmonic[:, None] > 0.0
     lower, centre, upper = (_quantile(x, density * bands, share) for share in (0.25, 0.5, 0.75))
     centres = np.stack([_quantile(x, block * bands, 0.5) for block in power.blocks()])
     to_kelvin = AMU_A2_PER_FS2_EV / KB_EV_PER_K
@@ -171,7 +172,10 @@ def _shortest_turns(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def _quantile(x: np.ndarray, density: np.ndarray, share: float) -> np.ndarray:
-    """Where the cumulated density, (M, F) on x (F,), reaches `share` of its total; linear inside a bin."""
+    """Where the cumulated density, (M, F) on x (F,), reaches `share` of its total; linear inside a bin.
+
+    NaN where the total is 0.
+    """
     edges = np.concatenate([[x[0]], 0.5 * (x[1:] + x[:-1]), [x[-1]]])
     cumulated = np.pad(np.cumsum(density * np.diff(edges), axis=1), ((0, 0), (1, 0)))
-    return np.array([np.interp(share * row[-1], row, edges) for row in cumulated])
+    return np.array([np.interp(share * row[-1], row, edges) if row[-1] > 0.0 else np.nan for row in cumulated])

@@ -48,6 +48,8 @@ def spectrum_peaks(frequency_cm1: np.ndarray, values: np.ndarray, stderr: np.nda
     noise = np.zeros_like(padded) if stderr is None else np.pad(np.nan_to_num(stderr), 1)
     least = max(min_prominence * values.max(), np.finfo(np.float64).tiny)
     tops, _ = find_peaks(padded, prominence=np.maximum(least, MIN_STDERRS * noise))
+    if not len(tops):
+        return []
     widths, _, left, right = peak_widths(padded, tops)
     minima = [int(a + np.argmin(padded[a:b])) for a, b in zip(tops[:-1], tops[1:], strict=True)]
     borders = zip([0, *minima], [*minima, len(padded)], strict=True)

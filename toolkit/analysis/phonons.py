@@ -59,6 +59,7 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     supercell : repetitions along its vectors; the interactions should not reach beyond half of it
     second_derivatives : computes the Hessian of the supercell
     mesh_length_A : the mesh of the density of states is as fine as a supercell of about this length
+    Where sites of one element differ in mass, the cell that was given counts as the primitive one, without symmetry.
     Raises ConfigError without phonopy, DataError for a structure that is no crystal.
     """
     require_crystal(atoms)
@@ -95,7 +96,15 @@ def _phonopy(atoms: Atoms, supercell: Sequence[int]) -> Phonopy:
         raise ConfigError("phonons of crystals need phonopy, which is not installed here", "pip install phonopy") from None
     cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions(),
                         masses=atoms.get_masses())
+    if _mixes_isotopes(atoms):
+        return Phonopy(cell, np.diag(supercell), primitive_matrix=np.eye(3), is_symmetry=False)
     return Phonopy(cell, np.diag(supercell), primitive_matrix=guess_primitive_matrix(cell))
+
+
+def _mixes_isotopes(atoms: Atoms) -> bool:
+    """True when the masses of one element differ: phonopy tells sites by their elements alone."""
+    masses = atoms.get_masses()
+    return any(np.ptp(masses[atoms.numbers == z]) > 0.0 for z in np.unique(atoms.numbers))
 
 
 def _atoms(cell: PhonopyAtoms) -> Atoms:

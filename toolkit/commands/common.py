@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
 
+from toolkit.config import DataConfig, parse_config
 from toolkit.console import show_error
 from toolkit.errors import ConfigError, ToolkitError
 
 EXTRA_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+SOURCES = frozenset({"train", "val", "test", "split"})
+"""Fields of a DataConfig that say what is read; the others say how."""
 
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="also write the result here")]
 TrajectoryFile = Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")]
@@ -45,15 +48,43 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
-def read_options(words: list[str], *groups: type[BaseModel]) -> list[dict[str, str]]:
-    """Sort `--field-name value` words into the fields of each configuration class; refuse what belongs to none."""
-    names = [name.removeprefix("--").replace("-", "_") for name in words[::2]]
-    if len(words) % 2 or not all(word.startswith("--") for word in words[::2]):
+def split_words(words: list[str]) -> tuple[list[str], list[str]]:
+    """Arguments and `--name value` pairs, in whatever order they were written; `--name=value` is such a pair too."""
+    arguments: list[str] = []
+    options: list[str] = []
+    for word in words:
+        if len(options) % 2:
+            options.append(word)
+        elif word.startswith("--"):
+            name, equals, value = word.partition("=")
+            options += [name, value] if equals else [name]
+        else:
+            arguments.append(word)
+    return arguments, options
+
+
+def read_options(words: list[str], *groups: type[BaseModel],
+                 without: Collection[str] = ()) -> list[dict[str, str]]:
+    """Sort `--field-name value` words into the fields of each configuration class. without : fields that are no options
+
+    Raises ConfigError for what belongs to none.
+    """
+    stray, options = split_words(words)
+    if stray or len(options) % 2:
         raise ConfigError(f"found {' '.join(words)!r}, expected pairs --NAME VALUE")
-    known = sorted(field for group in groups for field in group.model_fields)
+    names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
+    known = sorted(field for group in groups for field in group.model_fields if field not in without)
     unknown = [name for name in names if name not in known]
     if unknown:
-        options = [f"--{name.replace('_', '-')}" for name in known]
-        raise ConfigError(f"found unknown options {unknown}, expected one of {' '.join(options)}")
-    pairs = dict(zip(names, words[1::2], strict=True))
+        expected = [f"--{name.replace('_', '-')}" for name in known]
+        raise ConfigError(f"found unknown options {unknown}, expected one of {' '.join(expected)}")
+    pairs = dict(zip(names, options[1::2], strict=True))
     return [{name: value for name, value in pairs.items() if name in group.model_fields} for group in groups]
+
+
+def read_data_config(source: str, words: list[str]) -> DataConfig:
+    """How to read a file. words : `--energy-unit eV` …
+
+    Raises ConfigError for an unknown option or value.
+    """
+    return parse_config(DataConfig, {**read_options(words, DataConfig, without=SOURCES)[0], "train": source})

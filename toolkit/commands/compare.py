@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, guarded, read_options
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, guarded, read_options, split_words
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_table
 from toolkit.errors import ConfigError
@@ -55,13 +55,3 @@ def compare(
             show_table(section.title, (), (), section.paragraphs)
     show_table(f"All of it in {folder}: report.html, compare.json", (), ())
     return 130 if reporter.interrupted else 0
-
-
-def split_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Models and `--name value` pairs, in whatever order they were written."""
-    models: list[str] = []
-    options: list[str] = []
-    for word in words:
-        follows_name = len(options) % 2 == 1
-        (options if follows_name or word.startswith("--") else models).append(word)
-    return models, options

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, guarded, read_options
-from toolkit.config import DataConfig, parse_config
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, guarded, read_data_config, split_words
 from toolkit.console import show_findings, show_result, write_json
+from toolkit.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 
@@ -21,8 +21,8 @@ MAX_FORMULAS = 5
 @app.command("inspect", context_settings=EXTRA_OPTIONS)
 @guarded
 def data_inspect(
-    context: typer.Context,
-    files: Annotated[list[str], typer.Argument(help="files, embedded:NAME …; the others are tested against the first")],
+    words: Annotated[list[str], typer.Argument(metavar="FILE …", help="files, embedded:NAME …; the others are tested "
+                                               "against the first")],
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 when an error is found")] = False,
     json_file: JsonFile = None,
 ) -> int:
@@ -32,9 +32,10 @@ def data_inspect(
     """
     from toolkit.data.inspection import inspect_sources
 
-    paths = [word for word in files if not word.startswith("--")]
-    options = read_options(context.args, DataConfig)[0]
-    inspection = inspect_sources(paths, parse_config(DataConfig, {"train": paths[0], **options}))
+    paths, options = split_words(words)
+    if not paths:
+        raise ConfigError(f"found {' '.join(words)!r}, expected a file to look at", "name one, or embedded:NAME")
+    inspection = inspect_sources(paths, read_data_config(paths[0], options))
     result = inspection.to_dict()
     for path in paths:
         show_result(path, _brief(result[path] if len(paths) > 1 else result), None)
@@ -59,8 +60,7 @@ def data_pack(
     """
     from toolkit.data.packing import pack_source
 
-    options = read_options(context.args, DataConfig)[0]
-    num_frames = pack_source(source, output, parse_config(DataConfig, {"train": source, **options}))
+    num_frames = pack_source(source, output, read_data_config(source, context.args))
     show_result("Packed", {"folder": str(output), "n_frames": num_frames}, json_file)
     return 0
 

@@ -37,4 +37,4 @@ def modes(
         else:
             result = run_modes(request, output, reporter)
     show_result(f"Normal modes of {structure} by {model}", result, json_file)
-    return 0
+    return 130 if reporter.interrupted else 0

@@ -40,7 +40,7 @@ class Section:
 
 def plus_minus(value: float | None, error: float | None, digits: int) -> str:
     """A number with its error bar, where one is known; a dash for what is not known."""
-    if value is None:
+    if value is None or not isfinite(value):
         return "—"
     known = error is not None and isfinite(error)
     return f"{value:.{digits}f} ± {error:.{digits}f}" if known else f"{value:.{digits}f}"

@@ -27,14 +27,14 @@ SERIES_FRAMES, SERIES_REPLICAS = 2000, 8
 
 def trajectory_rdf(path: str | Path, r_max_A: float = 6.0, bin_width_A: float = 0.02, skip_ps: float = 0.0,
                    stride: int = 1) -> dict[str, Any]:
-    """Radial distribution (crystal, liquid) or distance distribution (molecule).
+    """Radial distribution (crystal, liquid), neighbours by distance (slab, wire) or distance distribution (molecule).
 
     Returns `r_A`, `pairs` {name: {values, stderr, coordination}}, `quantity` with its unit, `n_frames` and, per pair,
     the highest peak. Raises DataError when no frame is left after `skip_ps`.
     """
     with open_frames(path, skip_ps, stride) as reader:
         trajectory = reader.trajectory
-        cell = None if not trajectory.pbc.all() else reader.cells() if trajectory.variable_cell else trajectory.cell
+        cell = reader.cells() if trajectory.variable_cell else reader.cell
         rdf = radial_distribution(reader.chunks(), trajectory.atomic_numbers, cell, r_max_A, bin_width_A)
     curves = {}
     for row, name in enumerate(rdf.pairs):
@@ -42,8 +42,7 @@ def trajectory_rdf(path: str | Path, r_max_A: float = 6.0, bin_width_A: float = 
         curves[name] = {"peak_A": float(rdf.r_A[values.argmax()]), "peak_value": float(values.max()),
                         "values": values.tolist(), "stderr": rdf.stderr[row].tolist(),
                         "coordination": rdf.coordination[row].tolist()}
-    return {"quantity": "g(r)" if rdf.periodic else "probability density, 1/Å", "n_frames": rdf.num_frames,
-            "r_A": rdf.r_A.tolist(), "pairs": curves}
+    return {"quantity": rdf.quantity, "n_frames": rdf.num_frames, "r_A": rdf.r_A.tolist(), "pairs": curves}
 
 
 def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) -> dict[str, Any]:

@@ -78,11 +78,23 @@ def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float =
 def _sampling(reader: FrameReader, length: int) -> SamplingCheck:
     """What the first segments say about the time axis. Raises DataError when they contradict it."""
     trajectory = reader.trajectory
-    pieces = (islice(reader.segments(name, length), CHECKED_SEGMENTS) for name in ("positions", "velocities"))
+    pieces = (islice(_unstrained(reader, name, length), CHECKED_SEGMENTS) for name in ("positions", "velocities"))
     found = check_sampling(*pieces, trajectory.atomic_numbers, trajectory.masses, reader.interval_fs,
                            timestep_fs=trajectory.timestep_fs)
     found.require(reader.interval_fs)
     return found
+
+
+def _unstrained(reader: FrameReader, name: str, length: int) -> Iterator[np.ndarray]:
+    """Segments (L, N, 3) of positions or velocities, taken from the cell h of each frame to the first, x h⁻¹ h₀.
+
+    A barostat moves atoms along with the cell, which their velocities say nothing about.
+    """
+    segments, first = reader.segments(name, length), reader.trajectory.cell
+    if not reader.trajectory.variable_cell:
+        return segments
+    pairs = zip(segments, reader.segments("cells", length), strict=True)
+    return (frames @ np.linalg.inv(cells) @ first for frames, cells in pairs)
 
 
 def _axis(reader: FrameReader, highest_cm1: float, length: int, num_segments: int) -> dict[str, Any]:

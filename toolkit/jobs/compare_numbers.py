@@ -67,7 +67,7 @@ def judged(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) ->
         stress(graph, output)
 
     errors = evaluate_potential(potential, frames, reporter=reporter, each=each)
-    if errors["n_frames"] < len(frames):
+    if errors.pop("stopped"):
         return None
     parity = record.parity()
     statistics = frame_statistics(parity)

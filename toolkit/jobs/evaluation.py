@@ -48,12 +48,19 @@ class PredictionRecorder:
 
 
 def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
-    """Judge a model; a resumed run starts anew. config : fields of an EvaluateRequest."""
+    """Judge a model; a resumed run starts anew. config : fields of an EvaluateRequest.
+
+    Stopped before the first frames were done, it leaves no predictions.
+    """
     request = parse_config(EvaluateRequest, config)
     frames = labelled_frames(request.data, request.part)
     potential = load_potential(request.model, device=request.device, dtype=request.dtype)
-    errors, parity = evaluate_frames(potential, frames, reporter)
-    save_parity(parity, run_dir / PREDICTIONS)
+    record = PredictionRecorder()
+    errors = evaluate_potential(potential, frames, reporter=reporter, each=record)
+    if not errors["n_frames"]:
+        (run_dir / PREDICTIONS).unlink(missing_ok=True)
+        return errors
+    save_parity(record.parity(), run_dir / PREDICTIONS)
     check = evaluation_check(potential, frames, reporter)
     if check is not None:
         write_json(check, run_dir / CHECK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ class FrameReader:
     """
 
     def __init__(self, trajectory: Trajectory, skip_ps: float = 0.0, stride: int = 1) -> None:
-        if stride < 1 or skip_ps < 0.0:
+        if stride < 1 or not 0.0 <= skip_ps < math.inf:
             raise DataError(f"found a stride of {stride} and {skip_ps} ps to skip, expected at least 1 and 0")
         self.trajectory = trajectory
         self.stride = stride
@@ -77,16 +78,22 @@ class FrameReader:
     def segments(self, name: str, length: int, overlap: float = 0.5) -> Iterator[np.ndarray]:
         """Pieces (length, N, 3) without gap, of one living replica each; neighbours share a fraction `overlap`.
 
-        name : "positions", Å, or "velocities", Å/fs. Of a remainder shorter than the length nothing is used.
+        name : "positions", Å, "velocities", Å/fs, or "cells", Å, then (length, 3, 3). Of a remainder shorter than the
+        length nothing is used.
         """
-        read = getattr(self.trajectory, name)
         hop = max(1, round(length * (1.0 - overlap))) * self.stride
         span = (length - 1) * self.stride + 1
         for group in self._groups(SEGMENT_BYTES // (span * self._frame_bytes)):
             for first in range(self.start, self.trajectory.num_frames - span + 1, hop):
                 rows = np.flatnonzero(self._alive[first + span - 1, group])
-                block = read(first, first + span, replicas=group)[::self.stride] if len(rows) else ()
+                block = self._block(name, first, first + span, group)[::self.stride] if len(rows) else ()
                 yield from (block[:, row] for row in rows)
+
+    def _block(self, name: str, first: int, stop: int, group: slice) -> np.ndarray:
+        """All frames of a group of replicas, (t, R, …)."""
+        if name == "cells":
+            return self.trajectory.cells(first, stop)[:, group]
+        return getattr(self.trajectory, name)(first, stop, replicas=group)
 
     def windows(self, parts: int) -> Iterator[Iterator[np.ndarray]]:
         """The time in equal parts, each for a group of replicas that live through it: chunks (t, R, N, 3), Å, in order.

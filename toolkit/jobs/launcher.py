@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import JobError, StorageError
-from toolkit.jobs.run_dir import Run, Status, create_run_dir, held_lock, open_run, read_status, write_status
+from toolkit.jobs.run_dir import (Run, Status, create_run_dir, held_lock, open_run, read_json, read_status,
+                                  write_status)
 from toolkit.storage import write_text_atomic
 
 WORKER_COMMAND = (sys.executable, "-m", "toolkit.jobs.worker")
@@ -38,8 +39,15 @@ def start(task: str, config: dict[str, Any], root: Path | None = None) -> Path:
 
 def prepare(run_dir: Path, task: str, config: dict[str, Any]) -> Status:
     """Write the configuration and a "queued" status into a run folder. Raises StorageError."""
-    write_text_atomic(run_dir / "config.json", json.dumps(config, indent=2))
+    keep_config(run_dir, config)
     return write_status(run_dir, Status(task=task, created=time.time()))
+
+
+def keep_config(run_dir: Path, config: dict[str, Any]) -> None:
+    """Write a configuration into a run folder that holds none, or another. Raises StorageError."""
+    text = json.dumps(config, indent=2)
+    if read_json(run_dir / "config.json") != json.loads(text):
+        write_text_atomic(run_dir / "config.json", text)
 
 
 def resume(run_dir: Path) -> None:
@@ -69,9 +77,10 @@ def delete(run_dir: Path) -> None:
 
 
 def requeue(run_dir: Path) -> Status:
-    """Take back an earlier stop request and mark the run as queued again."""
+    """Take back an earlier stop request, forget the worker that is gone, and mark the run as queued again."""
     (run_dir / "stop").unlink(missing_ok=True)
-    status = replace(read_status(run_dir), state="queued", message="resuming", ended=None, error="", hint="")
+    status = replace(read_status(run_dir), state="queued", message="resuming", ended=None, error="", hint="",
+                     worker_pid=None)
     return write_status(run_dir, status)
 
 

@@ -8,7 +8,7 @@ was interrupted goes on from its checkpoint. Files beside them: `recipe.json`, `
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from toolkit.analysis.learning_curve import PowerLaw, fit_power_law
 from toolkit.config import parse_config, save_config
-from toolkit.data.datasets import load_splits
+from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, write_reports
-from toolkit.jobs.run_dir import make_folder
+from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.jobs.stages import Stage, do_stages, keep_request
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import write_json, write_text_atomic
@@ -41,20 +41,23 @@ def run_learning_curve(request: LearningCurveRequest, folder: str | Path,
                        reporter: Reporter | None = None) -> dict[str, Any]:
     """Do the runs that are not done yet, and fit and report all that are; returns what `learning_curves.json` holds.
 
-    The same folder takes more sizes, l_max or seeds of the same recipe later on.
-    Raises ConfigError for a folder with another recipe, DataError for more training frames than there are.
+    The same folder takes more sizes, l_max or seeds of the same recipe later on; what was done before is reported too.
+    Raises ConfigError for a folder with another recipe, DataError for more training frames than there are, and for test
+    frames without forces.
     """
     folder, reporter = Path(folder).absolute(), reporter or SilentReporter()
     make_folder(folder / "stages")
     keep_request(request.shared, folder / "recipe.json")
-    indices = load_splits(request.recipe.data).indices
-    _check_sizes(request, indices)
+    splits = load_splits(request.recipe.data)
+    indices = splits.indices
+    _check_frames(request, splits)
     stages = {point.name: (f"l_max {point.l_max}, {point.num_train} frames, seed {point.seed}",
                            _training(request, point, indices, folder)) for point in request.points()}
-    rows = [row for _, row in do_stages(stages, folder, reporter)]
-    result = {"request": request.model_dump(mode="json"), "complete": len(rows) == len(stages), "runs": rows,
+    done = dict(do_stages(stages, folder, reporter))
+    rows = [*done.values(), *_other_rows(folder, done)]
+    result = {"request": request.model_dump(mode="json"), "complete": len(done) == len(stages), "runs": rows,
               "curves": {f"l_max {l_max}": _curve([row for row in rows if row["l_max"] == l_max])
-                         for l_max in request.l_max}}
+                         for l_max in sorted({*request.l_max, *(row["l_max"] for row in rows)})}}
     write_json(result, folder / RESULTS)
     _write_csv(rows, folder / TABLE)
     write_reports(result, folder)
@@ -111,12 +114,21 @@ def _training(request: LearningCurveRequest, point: Point, indices: Indices, fol
     return stage
 
 
-def _check_sizes(request: LearningCurveRequest, indices: Indices) -> None:
-    if max(request.train_sizes) > len(indices["train"]):
-        raise DataError(f"found {len(indices['train'])} training frames in {request.recipe.data.train}, expected at "
+def _check_frames(request: LearningCurveRequest, splits: Splits) -> None:
+    if max(request.train_sizes) > len(splits.train):
+        raise DataError(f"found {len(splits.train)} training frames in {request.recipe.data.train}, expected at "
                         f"least the {max(request.train_sizes)} of --train-sizes", "ask for fewer, or split otherwise")
-    if not len(indices["test"]):
+    if not len(splits.test):
         raise DataError("found no test frames, a learning curve is made of test errors", "give data.test or num_test")
+    if not any(atoms.calc is not None and "forces" in atoms.calc.results for atoms in splits.test):
+        raise DataError("found test frames without forces, a learning curve is made of errors of forces",
+                        "label them with forces, or name their key: data.forces_key")
+
+
+def _other_rows(folder: Path, done: Mapping[str, Row]) -> list[Row]:
+    """Rows of the runs in the folder that are done and not among `done`."""
+    kept = (read_json(path) for path in (folder / "stages").glob("*.json") if path.stem not in done)
+    return sorted((row for row in kept if row), key=lambda row: (row["l_max"], row["num_train"], row["seed"]))
 
 
 def _curve(rows: Sequence[Row]) -> dict[str, Any] | None:
@@ -139,5 +151,11 @@ def _fit(law: PowerLaw) -> dict[str, Any]:
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:
     if rows:
-        lines = [",".join(rows[0]), *(",".join(f"{value:.6g}" for value in row.values()) for row in rows)]
+        lines = [",".join(rows[0]), *(",".join(map(_cell, row.values())) for row in rows)]
         write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"

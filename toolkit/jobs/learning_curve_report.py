@@ -71,7 +71,8 @@ def _slopes(result: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) 
 
 def _table(result: Mapping[str, Any]) -> Section:
     rows = [[str(row["l_max"]), str(row["num_train"]), str(row["seed"]), str(row["epochs"]),
-             f"{row['forces_mae_meV_per_A']:.2f}", f"{row['energy_mae_meV_per_atom']:.3f}", f"{row['wall_s'] / 60:.1f}"]
+             f"{row['forces_mae_meV_per_A']:.2f}", plus_minus(row["energy_mae_meV_per_atom"], None, 3),
+             f"{row['wall_s'] / 60:.1f}"]
             for row in sorted(result["runs"], key=lambda row: (row["l_max"], row["num_train"], row["seed"]))]
     header = ["l_max", "training frames", "seed", "epochs", "force MAE, meV/Å", "energy MAE, meV/atom", "time, min"]
     return Section("Every run", tables=[Table(header, rows)])

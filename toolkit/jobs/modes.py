@@ -58,7 +58,8 @@ def modes_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Re
 def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = None) -> dict[str, Any]:
     """Relax and differentiate; writes `relaxed.extxyz` and `modes.npz` into `folder` and returns plain numbers.
 
-    Frequencies in cm⁻¹, imaginary ones negative; energies in eV. Raises DataError when the relaxation does not end.
+    Frequencies in cm⁻¹, imaginary ones negative; energies in eV. Asked to stop while it relaxes, it returns nothing.
+    Raises DataError when the relaxation does not end.
     """
     make_folder(folder)
     atoms = starting_structure(request.structure, request.frame)
@@ -68,7 +69,12 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
             raise DataError(f"found a crystal with a charge of {total_charge(atoms):g} e, whose supercells have none that is "
                             "sure", "phonons are for neutral crystals")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
-    found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
+    try:
+        found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
+    except DataError:
+        if reporter is not None and reporter.should_stop():
+            return {}
+        raise
     modes = vibrations(potential, found.atoms)
     save_modes(folder, found.atoms, modes)
     result = modes_result(folder, found, modes)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ class ShippedAs(StrictModel):
 def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> Path:
     """Make `trained_models/NAME` from a training run (or renew a shipped model), check it, return the folder.
 
-    Passport, stability record and uncertainty of the run come along when they are there.
+    Passport, stability record and uncertainty of the run come along when they are there. Made and checked elsewhere, it
+    is put in place at the end: whatever goes wrong, what was shipped before stays.
     Raises ModelError for a folder without metrics or a name that is taken (unless `replace`), DataError when the test
     frames cannot be read, StorageError above 20 MB for all shipped models together.
     """
@@ -64,18 +67,14 @@ def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> 
         raise ModelError(f"found no test errors in {source / METRICS}", "finish the training, with test frames")
     if folder.exists() and not replace:
         raise ModelError(f"{folder} is there already", "ship under another name, or say --replace")
-    _copy(source, folder)
     frames = load_splits(parse_config(TrainConfig, metrics["train_config"]).data).test
-    chosen = np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int)
-    write_sample([frames[k] for k in chosen], folder / SAMPLE)
-    metrics |= {"shipped": told.model_dump(), "sample": {
-        "file": SAMPLE, "of_test_frames": chosen.tolist(),
-        "weights_sha256": weights_sha256(folder),
-        **_sample_errors(folder)}}
-    write_json(metrics, folder / METRICS)
-    write_card_again(folder)
-    check_shipped(folder)
-    _check_total()
+    with _workshop() as workshop:
+        fresh = workshop / "new"
+        _copy(source, fresh, everything=source.resolve() == folder.resolve())
+        _add_evidence(fresh, frames, metrics, told)
+        check_shipped(fresh)
+        _check_total(leave_out=folder)
+        _put_in_place(fresh, folder, workshop / "old")
     return folder
 
 
@@ -116,24 +115,56 @@ def write_sample(frames: Sequence[Atoms], path: Path) -> None:
         np.savez_compressed(stream, z=numbers, R=positions, E=[atoms.get_potential_energy() for atoms in frames],
                             F=forces, metadata=units)
     if path.stat().st_size > MAX_SAMPLE_BYTES:
-        raise StorageError(f"{path} has {path.stat().st_size} bytes, expected at most {MAX_SAMPLE_BYTES}",
+        raise StorageError(f"{path.name} has {path.stat().st_size} bytes, expected at most {MAX_SAMPLE_BYTES}",
                            "ship a model of smaller molecules")
 
 
 def _sample_errors(folder: Path) -> dict[str, Any]:
     potential = load_potential(folder, device="cpu", dtype="float64", backend="reference")
-    return evaluate_potential(potential, read_frames(str(folder / SAMPLE)).frames)
+    errors = evaluate_potential(potential, read_frames(str(folder / SAMPLE)).frames)
+    return {name: value for name, value in errors.items() if name != "stopped"}
 
 
-def _copy(source: Path, folder: Path) -> None:
-    """Copy what a model folder holds; of what it does not hold nothing old stays."""
-    if source.resolve() == folder.resolve():
-        return
+@contextmanager
+def _workshop() -> Iterator[Path]:
+    """A folder among the shipped models that is none of them, gone afterwards. Raises StorageError."""
+    make_folder(models_folder())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".shipping-", dir=models_folder()) as name:
+            yield Path(name)
+    except OSError as error:
+        raise StorageError(f"cannot write into {models_folder()}: {error.strerror or error}",
+                           "free space on the disk or choose a folder you may write to (TOOLKIT_MODELS)") from None
+
+
+def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
+    """Move what was there to `old` and `fresh` in its place; it comes back when that fails."""
+    try:
+        if folder.exists():
+            folder.replace(old)
+        fresh.replace(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+
+
+def _copy(source: Path, folder: Path, *, everything: bool) -> None:
+    """Copy what belongs to a model, or everything, into a new folder."""
     make_folder(folder)
-    for name in ("config.json", WEIGHTS, CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
-        (folder / name).unlink(missing_ok=True)
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+    belongs = ("config.json", WEIGHTS, CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS)
+    for path in source.iterdir():
+        if path.is_file() and (everything or path.name in belongs):
+            shutil.copyfile(path, folder / path.name)
+
+
+def _add_evidence(folder: Path, frames: Sequence[Atoms], metrics: dict[str, Any], told: ShippedAs) -> None:
+    """Write the sample of test frames, metrics with the errors on it, and the card that says so."""
+    chosen = np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int)
+    write_sample([frames[k] for k in chosen], folder / SAMPLE)
+    sample = {"file": SAMPLE, "of_test_frames": chosen.tolist(), "weights_sha256": weights_sha256(folder),
+              **_sample_errors(folder)}
+    write_json({**metrics, "shipped": told.model_dump(), "sample": sample}, folder / METRICS)
+    write_card_again(folder)
 
 
 def _problems(folder: Path) -> Iterator[str]:
@@ -158,8 +189,9 @@ def _problems(folder: Path) -> Iterator[str]:
         yield f"{CARD} does not say what {STABILITY} says"
 
 
-def _check_total() -> None:
-    total = sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file())
+def _check_total(leave_out: Path) -> None:
+    total = sum(path.stat().st_size for path in models_folder().rglob("*")
+                if path.is_file() and leave_out not in path.parents)
     if total > MAX_TOTAL_BYTES:
         raise StorageError(f"shipped models take {total / 1e6:.1f} MB, expected at most {MAX_TOTAL_BYTES / 1e6:.0f}",
                            "ship a smaller one, or remove one")

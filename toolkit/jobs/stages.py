@@ -83,4 +83,5 @@ def keep_weights(models: Iterable[str], folder: Path) -> None:
     if changed:
         raise ConfigError(f"{folder} holds results of other weights of {', '.join(changed)}, expected the same model",
                           "choose another folder")
-    write_json({**kept, **found}, folder / WEIGHTS)
+    if not found.items() <= kept.items():
+        write_json({**kept, **found}, folder / WEIGHTS)

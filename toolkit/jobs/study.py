@@ -61,10 +61,15 @@ class Study:
         return simulate_stage(self.trajectory(name), lambda: self.potential(dtype), atoms, config, self.reporter)
 
 
-def find_modes(study: Study) -> Result:
+def find_modes(study: Study) -> Result | None:
     """Relax and compute normal modes and the free energy."""
     atoms, potential = starting_structure(study.request.structure, study.request.frame), study.potential("float64")
-    found = relax(potential, atoms, reporter=study.reporter)
+    try:
+        found = relax(potential, atoms, reporter=study.reporter)
+    except DataError:
+        if study.reporter.should_stop():
+            return None
+        raise
     modes = vibrations(potential, found.atoms)
     save_modes(study.folder, found.atoms, modes)
     result = modes_result(Path(), found, modes)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from toolkit.figures.modes import mode_temperatures, spectra_against_modes, sticks
 from toolkit.figures.plots import curves
 from toolkit.figures.report import Section, Table, html_page, markdown_page, plus_minus
+from toolkit.jobs.requests import unusual
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.storage import write_text_atomic
 
@@ -132,7 +135,7 @@ def _spectrum(results: Results) -> Section:
 def _mode_table(request: StudyRequest, results: Results) -> Section:
     found = results["mode_comparison"]["modes"]
     rows = [[str(row["mode"]), f"{row['harmonic_cm1']:.1f}", plus_minus(row["centre_cm1"], row["centre_stderr_cm1"], 1),
-             f"{row['shift_cm1']:+.1f}", f"{row['width_cm1']:.1f}", f"{row['band_share']:.2f}",
+             _known(row["shift_cm1"], "+.1f"), _known(row["width_cm1"], ".1f"), f"{row['band_share']:.2f}",
              plus_minus(row["kinetic_K"], row["kinetic_stderr_K"], 0),
              plus_minus(row["bath_K"], row["bath_stderr_K"], 0)]
             for row in found]
@@ -165,11 +168,24 @@ def _method(request: StudyRequest, results: Results) -> Section:
     runs = [[name, f"{results[name]['steps']:,}", f"{results[name]['replica_steps_per_s']:.0f}"]
             for name in ("equilibration", "nve_float64", "nve_float32", "nvt")]
     versions = ", ".join(f"{library} {version(library)}" for library in LIBRARIES)
-    text = (f"Made by `python -m toolkit study {request.model} {request.structure} --frame {request.frame}` on "
+    text = (f"Made by `{study_command(request)}` on "
             f"{platform.machine()}, Python {platform.python_version()}, {versions}. All numbers are in results.json; "
             "study.py does the same in Python.")
     asked = Table(["setting", "value"], [[name, f"{value:g}"] for name, value in settings.items()])
     return Section("How it was made", [text], [asked, Table(["run", "steps", "replica steps/s"], runs)])
+
+
+def study_command(request: StudyRequest) -> str:
+    """What to type for the same study: all that differs from the defaults, which are the preset "paper"."""
+    settings = {"frame": request.frame, **request.study.model_dump(mode="json", exclude_defaults=True),
+                **unusual(request.model_dump(mode="json"), StudyRequest)}
+    options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return f"python -m toolkit study {shlex.join([request.model, request.structure, *options])}"
+
+
+def _known(value: float | None, form: str) -> str:
+    """A number in this format; a dash for what is not known, such as the centre of an imaginary mode."""
+    return "—" if value is None or not isfinite(value) else f"{value:{form}}"
 
 
 def _drift(energy: dict[str, float]) -> str:

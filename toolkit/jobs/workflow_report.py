@@ -131,7 +131,7 @@ def _angles(structure: Results) -> Section:
     angle = np.array(structure["glass"]["bond_angles"]["angle_deg"])
     ys = {name: (np.array(part["bond_angles"]["density"]), np.array(part["bond_angles"]["stderr"], dtype=float))
           for name, part in structure.items()}
-    text = "Angles between neighbours in the first shell; points without order would give ½ sin θ."
+    text = "Angles between neighbours in the first shell; points without order would give (π/360) sin θ."
     return Section("Bond angles", [text], figures=[banded_curves(angle, ys, "angle, °", "probability density, 1/°")])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.geometry import complete_cell
 from torch import Tensor
 
 from toolkit.config import ModelConfig
@@ -19,6 +20,8 @@ from toolkit.units import BOHR_A, HARTREE_EV
 
 CUTOFFS_BOHR = {"disp2": 60.0, "disp3": 40.0, "cn": 40.0, "width2": 10.0}
 """The library's own, but that the last 10 bohr of the pairs fade out: energies must not jump in MD."""
+MARGIN_A = 1.0
+"""Between the atoms and the faces of the box along open directions, so that none is wrapped."""
 STEP_A = 1e-4
 STENCIL = ((-2, 1.0 / 12.0), (-1, -8.0 / 12.0), (1, 8.0 / 12.0), (2, -1.0 / 12.0))
 """Steps and weights of the central first derivative of fourth order, applied to gradients."""
@@ -70,15 +73,29 @@ class _Library:
         from dftd3.interface import DispersionModel, RationalDampingParam  # optional
 
         x, h = (tensor.detach().cpu().numpy() for tensor in (positions, cell))
+        if self.pbc.any():
+            x, h = _boxed(x, h, self.pbc)
         model = DispersionModel(self.numbers, x / BOHR_A, h / BOHR_A, self.pbc)
         model.set_realspace_cutoff(**CUTOFFS_BOHR)
         found = model.get_dispersion(RationalDampingParam(method=self.functional, atm=False), grad=True)
         gradient = found["gradient"] * (HARTREE_EV / BOHR_A)
         of_cell = np.zeros((3, 3))
         if self.pbc.any():
-            of_cell = np.linalg.pinv(h).T @ (found["virial"] * HARTREE_EV - x.T @ gradient)
+            of_cell = np.linalg.inv(h).T @ (found["virial"] * HARTREE_EV - x.T @ gradient)
         values = (found["energy"] * HARTREE_EV, gradient, of_cell)
         return tuple(torch.as_tensor(value, dtype=torch.float64, device=positions.device) for value in values)
+
+
+def _boxed(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Moved positions (N, 3) and a cell (3, 3) around them whose vectors along open directions are normals, Å.
+
+    The library inverts the cell and wraps atoms into it along all three vectors, whatever is periodic.
+    """
+    box = complete_cell(np.where(pbc[:, None], cell, 0.0))
+    along = positions @ np.linalg.inv(box)  # open directions: Å, as these vectors have length 1
+    origin = np.where(pbc, 0.0, along.min(axis=0) - MARGIN_A) @ box
+    lengths = np.where(pbc, 1.0, np.ptp(along, axis=0) + 2.0 * MARGIN_A)
+    return positions - origin, box * lengths[:, None]
 
 
 class _Energy(torch.autograd.Function):

@@ -25,6 +25,7 @@ from toolkit.models.registry import build_model
 from toolkit.models.uncertainty import LastLayerUncertainty, load_uncertainty
 
 Prediction = dict[str, float | np.ndarray]
+DEVICES = ("cpu", "cuda")
 
 
 class Potential:
@@ -149,7 +150,9 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise DeviceError(f"found device {name!r}, expected 'auto', 'cpu', 'cuda' or 'cuda:N'") from None
+        device = None
+    if device is None or device.type not in DEVICES:
+        raise DeviceError(f"found device {name!r}, expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"found device {name!r}, but this machine has no usable CUDA GPU", "use device='cpu' or 'auto'")
     return device

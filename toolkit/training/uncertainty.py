@@ -74,7 +74,8 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
         output = potential.evaluate(graph)
         found = unscaled.evaluate(potential.model, graph)
         for name, parts in squares.items():
-            parts.append(_ratios(output[name] - graph.labels[name], found[f"{name}_std"]).square())
+            errors, std = output[name] - graph.labels[name], found[f"{name}_std"]
+            parts.append((errors.reshape(len(std), -1) / std[:, None])[std > 0.0].square())
     scales = {}
     for name, parts in squares.items():
         scales[name] = scale = float(torch.cat(parts).nanmean().sqrt()) if parts else float("nan")
@@ -82,12 +83,6 @@ def calibrate(potential: Potential, uncertainty: LastLayerUncertainty, frames: S
             raise DataError(f"found a scale of {scale} for the {name} of {len(frames)} frames",
                             "calibrate on frames with energies and forces that the model was not trained on")
     return replace(uncertainty, forces_scale=scales["forces"], energy_scale=scales["energy"])
-
-
-def _ratios(errors: Tensor, std: Tensor) -> Tensor:
-    """Errors (M,) or (M, 3) over their σ (M,), without the rows where σ is zero."""
-    known = std > 0.0
-    return (errors[known].T / std[known]).T
 
 
 class _PrecisionSums:

@@ -133,7 +133,7 @@ def show_distances(trajectory: Trajectory) -> None:
         pairs = st.multiselect("Pairs", list(found["pairs"]), list(found["pairs"])[1:4], key="trajectory.pairs",
                                help=explained("trajectory.pairs"))
         st.caption("Sharp peaks are bonds; their width is thermal vibration. In a liquid the curve tends to 1, in a "
-                   f"single molecule to 0. Averaged over {found['n_frames']:,} frames.")
+                   f"single molecule to 0; of slabs and wires it counts neighbours. Averaged over {found['n_frames']:,} frames.")
     with right:
         shown = {pair: np.array(found["pairs"][pair]["values"]) for pair in pairs or ["total"]}
         st.plotly_chart(curves(np.array(found["r_A"]), shown, "distance, Å", found["quantity"]), key="trajectory.rdf")

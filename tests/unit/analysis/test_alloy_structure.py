@@ -45,7 +45,7 @@ def test_a_shell_that_is_given_may_join_the_two_of_bcc():
 def test_an_ideal_gas_has_no_shell():
     with pytest.raises(DataError, match=r"no peak|minimum"):
         first_shell(RadialDistribution(np.arange(0.05, 6.0, 0.1), ("total",), np.ones((1, 60)), np.zeros((1, 60)),
-                                       np.ones((1, 60)), True, 1))
+                                       np.ones((1, 60)), "g(r)", 1))
 
 
 def test_short_range_order_of_an_ordered_and_of_a_random_alloy():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import bulk, graphene, molecule
 from scipy.spatial.distance import pdist
 
 from toolkit.analysis.rdf import radial_distribution
@@ -51,6 +52,31 @@ def test_rock_salt_by_element():
     at = {pair: found.coordination[found.pairs.index(pair)][np.searchsorted(found.r_A, 4.2)] for pair in found.pairs}
     assert at == pytest.approx({"total": 18.0, "Na-Na": 12.0, "Na-Cl": 6.0, "Cl-Cl": 12.0})
     assert np.array_equal(found.of("Cl-Na"), found.of("Na-Cl"))
+
+
+@pytest.mark.parametrize(("atoms", "shells"), [
+    (graphene("C2", a=2.46, size=(2, 2, 1)), {1.42: 3, 2.46: 6, 2.84: 3, 3.76: 6, 4.26: 6}),
+    (Atoms("C", [[0.3, -5.0, 9.0]], cell=[0.0, 0.0, 1.5], pbc=(False, False, True)), {1.5: 2, 3.0: 2, 4.5: 2})],
+    ids=["graphene", "chain"])
+def test_slabs_and_wires_meet_their_images_along_periodic_directions_only(atoms, shells):
+    cell = np.where(atoms.pbc[:, None], atoms.cell.array, 0.0)
+    found = radial_distribution(atoms.positions[None], atoms.numbers, cell, r_max=4.8, bin_width=0.05)
+    assert found.quantity == "neighbours per atom, 1/Å" and found.periodic
+    between = np.searchsorted(found.r_A, np.array(list(shells)) + 0.1)
+    assert np.allclose(found.coordination[found.pairs.index("C-C")][between], np.cumsum(list(shells.values())))
+    assert np.allclose(np.cumsum(found.of("C-C")) * 0.05, found.coordination[found.pairs.index("C-C")])
+
+
+def test_a_slab_counts_as_in_a_crystal_with_enough_vacuum():
+    """Two elements, rough on both sides and not at the origin, with a cell that is oblique and left-handed."""
+    cell = np.array([[1.0, 5.0, 0.0], [6.0, 0.5, 1.0], [0.0, 0.0, 0.0]])
+    normal = np.cross(cell[0], cell[1]) / np.linalg.norm(np.cross(cell[0], cell[1]))
+    frames = gas(20, 12, cell + 4.0 * np.eye(3)[2][:, None] * normal, 5) - 7.0 * normal
+    found = radial_distribution(frames, np.repeat([6, 8], 6), cell, 5.0, 0.25)
+    cell[2] = 12.0 * normal
+    expected = radial_distribution(frames, np.repeat([6, 8], 6), cell, 5.0, 0.25)
+    assert found.pairs == expected.pairs and found.coordination[0, -1] > 10.0
+    assert np.allclose(found.coordination, expected.coordination)
 
 
 def test_molecule_gives_a_normalised_distance_distribution():

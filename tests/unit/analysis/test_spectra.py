@@ -124,6 +124,11 @@ def test_peaks_of_gaussian_lines_are_exact_and_ripples_are_not_peaks():
         spectrum_peaks(x, line - 1.0)
 
 
+@pytest.mark.parametrize(("values", "stderr"), [(np.zeros(20), None), (1.0 + np.eye(20)[5], np.ones(20))])
+def test_a_spectrum_of_nothing_or_of_noise_has_no_peaks(values, stderr):
+    assert spectrum_peaks(np.arange(20.0), values, stderr) == []
+
+
 def dipoles(frames: int, interval_fs: float, charge: float) -> np.ndarray:
     """Of the hydrogen among the oscillators above, in a cage at rest, with a large constant part."""
     return charge * oscillators(frames, interval_fs)[0][:, 1] + np.array([0.0, 3.0, 0.0])

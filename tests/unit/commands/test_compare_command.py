@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolkit.cli import app
-from toolkit.commands.compare import split_words
+from toolkit.commands.common import split_words
 from toolkit.config import ModelConfig
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
@@ -61,3 +61,4 @@ def test_options_may_stand_anywhere() -> None:
     words = ["--data", "x", "a", "--md-ps", "0", "b"]
     assert split_words(words) == (["a", "b"], ["--data", "x", "--md-ps", "0"])
     assert split_words(["a", "--data"]) == (["a"], ["--data"])
+    assert split_words(["--data=x=y", "a", "--md-ps", "--b=1"]) == (["a"], ["--data", "x=y", "--md-ps", "--b=1"])

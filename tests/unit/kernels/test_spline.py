@@ -1,5 +1,7 @@
 """Tables of radial functions: as near to the network as float32 rounding, exact derivatives, an exact zero beyond r_max."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def _derivatives(function, lengths):
 
 
 def test_values_and_derivatives_of_the_network(radial):
-    table = RadialTable(radial, R_MAX, NumbaSpline())
+    table = RadialTable(radial, R_MAX, NumbaSpline(), 8)
     lengths = torch.linspace(0.6, R_MAX + 0.3, 2000, dtype=torch.float64).requires_grad_()
     found, expected = _derivatives(table, lengths), _derivatives(radial, lengths)
     errors = [float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(found, expected)]
@@ -41,10 +43,22 @@ def test_values_and_derivatives_of_the_network(radial):
 
 def test_derivatives_are_those_of_the_table(radial):
     """Also across knots, and in the last intervals before r_max."""
-    table = RadialTable(radial, R_MAX, NumbaSpline())
+    table = RadialTable(radial, R_MAX, NumbaSpline(), 8)
     lengths = torch.tensor([0.0, 0.9, 256.5 * R_MAX / 512, 3.1, R_MAX - 0.01, R_MAX + 1.0], dtype=torch.float64)
     assert torch.autograd.gradcheck(table, lengths.requires_grad_(), eps=1e-5, atol=1e-7)
     assert torch.autograd.gradgradcheck(table, lengths, eps=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_bessels", [8, 32, 64])
+def test_a_table_of_many_waves_is_as_near_as_the_rounding_of_the_network(num_bessels):
+    torch.manual_seed(2)
+    radial = torch.nn.Sequential(BesselBasis(R_MAX, num_bessels, 6, trainable=False), ScalarMLP([num_bessels, 32, 17]))
+    table = RadialTable(deepcopy(radial).double(), R_MAX, NumbaSpline(), num_bessels).float()
+    lengths = torch.linspace(0.6, R_MAX, 2000).requires_grad_()
+    exact = _derivatives(deepcopy(radial).double(), lengths.detach().double().requires_grad_())
+    errors = [[float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(_derivatives(f, lengths), exact)]
+              for f in (table, radial)]
+    assert errors[0][0] < 1.5 * errors[1][0] and errors[0][1] < 3.0 * errors[1][1] < 1e-5
 
 
 def test_a_potential_reads_tables_in_float32_only_and_its_hessian_uses_the_network(ethanol):

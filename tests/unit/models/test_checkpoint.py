@@ -50,8 +50,9 @@ def test_dtype_and_device_are_what_was_asked_for(folder, ethanol):
     assert 0 < error < 1e-5
     with pytest.raises(ConfigError, match="dtype"):
         load_potential(folder, dtype="float16")
-    with pytest.raises(DeviceError, match="expected 'auto', 'cpu'"):
-        load_potential(folder, device="abacus")
+    for device in ("abacus", "mps", "xpu"):  # the latter two are known to PyTorch
+        with pytest.raises(DeviceError, match="expected 'auto', 'cpu'"):
+            load_potential(folder, device=device)
 
 
 def _edit_config(folder: Path, **changes) -> None:

@@ -147,6 +147,20 @@ def test_calibration_finds_the_factor_by_which_errors_are_larger(potential, stru
         calibrate(potential, fitted, structures)
 
 
+def test_atoms_without_neighbours_do_not_count_in_the_calibration(potential, structures, frames):
+    """σ = 0 where no weight has a say: a hydrogen that flew away and a lone oxygen, both labelled with noise."""
+    fitted = fit_uncertainty(potential, frames, frames[:4], num_directions=99)
+    flown = structures[0] + Atoms("H", [[20.0, 0.0, 0.0]])
+    with_flown = labelled(potential, [flown])[0]
+    without = structures[0].copy()
+    without.calc = SinglePointCalculator(without, forces=with_flown.get_forces()[:-1],
+                                         energy=with_flown.get_potential_energy() - SHIFTS["H"])
+    lone = labelled(potential, [Atoms("O")])[0]
+    found, expected = (calibrate(potential, fitted, [*frames[:6], *more]) for more in ([with_flown, lone], [without]))
+    assert found.forces_scale == pytest.approx(expected.forces_scale, rel=1e-6) and found.forces_scale > 0.1
+    assert found.energy_scale == pytest.approx(expected.energy_scale, rel=1e-6)
+
+
 def test_sigma_is_the_same_turned_and_in_a_batch(potential, frames):
     pot = Potential(potential.model, CONFIG, potential.device, potential.backend)
     pot.uncertainty = fit_uncertainty(potential, frames[:8], frames[8:12], num_directions=2)
