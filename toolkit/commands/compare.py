@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, guarded, read_options, split_words
+from toolkit.commands.common import (EXTRA_OPTIONS, SOURCES, JsonFile, OutputFolder, guarded, read_options,
+                                     split_words)
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_table
 from toolkit.errors import ConfigError
@@ -36,7 +37,7 @@ def compare(
     from toolkit.jobs.tasks import run_task
 
     models, options = split_words(words)
-    fields, reading = read_options(options, CompareRequest, DataConfig)
+    fields, reading = read_options(options, CompareRequest, DataConfig, without=SOURCES)
     if "data" not in fields:
         raise ConfigError("found no --data, expected labelled frames to judge the models by", "add --data SOURCE")
     request = parse_config(CompareRequest, {**fields, "models": models, "data": {**reading, "train": fields["data"]}})
