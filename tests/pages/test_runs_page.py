@@ -48,6 +48,7 @@ def test_the_table_tells_states_subjects_and_results_with_units(open_page, md_ru
 @pytest.mark.parametrize(("task", "result", "said"), [
     ("passport", {"checks": {"a": {"passed": True}, "b": {"passed": False}, "c": 3}}, "1 of 2 checks passed"),
     ("md", {"temperature_mean_K": 301.4}, "mean temperature 301 K"), ("md", {"temperature_mean_K": None}, ""),
+    ("md", {"stable_fraction": 0.75}, "whole: 75 %"),
     ("modes", {"zero_point_energy_eV": 4.2}, "zero-point energy 4.200 eV"),
     ("study", {"nve_float64": {"energy_drift_meV_per_atom_per_ps": 1e-5}}, "energy drift 1.0e-05 meV/atom/ps"),
     ("train", {"test.forces_mae_meV_per_A": None, "test.energy_mae_meV_per_atom": 3.0}, "energy MAE (test) 3.00 meV/atom")])

@@ -44,6 +44,12 @@ def _number(name: str, values: Values, key: str, digits: str, unit: str) -> str:
     return f"{name} {value:{digits}} {unit}" if isinstance(value, int | float) else ""
 
 
+def _md(result: Values) -> str:
+    whole = result.get("stable_fraction")
+    return (_number("mean temperature", result, "temperature_mean_K", ".0f", "K")
+            or (f"whole: {100 * whole:.0f} %" if isinstance(whole, int | float) else ""))
+
+
 def _passport(result: Values) -> str:
     checks = result.get("checks")
     entries = [entry for entry in checks.values() if isinstance(entry, dict)] if isinstance(checks, dict) else []
@@ -73,7 +79,7 @@ def _stability(result: Values) -> str:
 
 _RESULTS: dict[str, Callable[[Values], str]] = {
     "train": _train, "evaluate": _evaluate, "passport": _passport,
-    "md": lambda result: _number("mean temperature", result, "temperature_mean_K", ".0f", "K"),
+    "md": _md,
     "study": lambda result: _number("energy drift", result.get("nve_float64", {}), "energy_drift_meV_per_atom_per_ps",
                                     ".1e", "meV/atom/ps"),
     "compare": lambda result: f"{len(result.get('models', {}))} models compared",
