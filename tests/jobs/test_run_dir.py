@@ -134,6 +134,10 @@ def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path: Path) -> None:
         with pytest.raises((DataError, JobError), match="another configuration|task 'train', expected 'md'"):
             run_here(name, task, {"steps": 9}, tmp_path, resume=True)
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "stop").touch()  # as the page's Stop leaves it
+    with pytest.raises(DataError):
+        run_here("train", _refuse, {"steps": 9}, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     with pytest.raises(DataError):
         run_here("train", _refuse, {"steps": 9, "changes": True}, tmp_path, resume=True)
     assert read_status(tmp_path).state == "failed"

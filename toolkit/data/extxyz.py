@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 import ase.io
 import numpy as np
@@ -34,7 +35,7 @@ OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mariadb"}
 """ASE formats that are folders, data bases or able to hold Python objects."""
 
-MAX_CHARACTERS = 4 * 1024**3
+MAX_CHARACTERS, PIECE_CHARACTERS = 4 * 10**9, 2**24
 """Of a text file, unpacked: a small archive can unpack to any size."""
 
 PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
@@ -76,13 +77,22 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
 def _read_text(path: Path) -> str:
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
-            text = stream.read(MAX_CHARACTERS + 1)
+            text = _limited(stream, path)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"cannot read {path}: {one_line(error)}",
                         "the file is damaged or was cut short: fetch it again") from None
-    if len(text) > MAX_CHARACTERS:
-        raise DataError(f"{path} holds more than {MAX_CHARACTERS // 1024**2:,} million characters", "split the file")
     return text
+
+
+def _limited(stream: TextIO, path: Path) -> str:
+    """All of a text, read piece by piece, so that one without end is noticed. Raises DataError."""
+    pieces, length = [], 0
+    while piece := stream.read(PIECE_CHARACTERS):
+        pieces.append(piece)
+        length += len(piece)
+        if length > MAX_CHARACTERS:
+            raise DataError(f"{path} holds more than {MAX_CHARACTERS / 1e9:.1f} billion characters", "split the file")
+    return "".join(pieces)
 
 
 def _check_layout(lines: list[str], path: Path) -> None:

@@ -24,10 +24,11 @@ ALIASES = {
     "stress": ("stress", "stresses"),
     "cell": ("lattice", "cell", "cells"),
     "dipole": ("dipoles",),
-    "pbc": ("pbc",),
-    "charge": ("charge", "total_charge", "Q"),
 }
 """What an array holds -> the names it has in known layouts."""
+
+PERIODICITY, CHARGES = "pbc", ("charge", "total_charge", "Q")
+"""Names of arrays that are taken where they fit, and left alone where they hold something else."""
 
 MAX_UNPACKED_BYTES = 32 * 1024**3
 
@@ -85,7 +86,7 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
         raise DataError(f"{path} is an sGDML model or task, expected a data set", "give the data set it was made from")
     arrays = {what: stored[key] for what, key in keys.items() if key is not None}
     for what, array in arrays.items():
-        if array.dtype.kind not in ("iufb" if what == "pbc" else "iuf"):
+        if array.dtype.kind not in "iuf":
             raise DataError(f"{path}: array {keys[what]!r} has type {array.dtype}, expected numbers")
     positions = arrays["positions"].astype(np.float64)
     if positions.ndim != 3 or positions.shape[2] != 3:
@@ -99,8 +100,8 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
     forces = _per_frame(arrays.get("forces"), positions.shape[1:], positions, path, "forces")
     stresses = _per_frame(arrays.get("stress"), (3, 3), positions, path, "stress")
     dipoles = _per_frame(arrays.get("dipole"), (3,), positions, path, "dipole")
-    pbc = _periodicity(arrays.get("pbc"), cells, positions, path)
-    charges = _charges(arrays.get("charge"), len(positions))
+    pbc = _periodicity(_hint(path, PERIODICITY), cells, len(positions))
+    charges = next((found for name in CHARGES if (found := _charges(_hint(path, name), len(positions))) is not None), None)
     sizes = [np.count_nonzero(z) if arrays["numbers"].ndim == 2 else len(z) for z in numbers]
     structures = [Atoms(z[:n], r[:n], cell=None if cells is None else cells[t], pbc=pbc[t],
                         info={} if charges is None else {"charge": float(charges[t])})
@@ -153,7 +154,7 @@ def _per_frame(array: np.ndarray | None, shape: tuple[int, ...], positions: np.n
     if array is None:
         return None
     wanted = (len(positions), *shape)
-    if what in ("cell", "pbc") and array.shape == shape:
+    if what == "cell" and array.shape == shape:
         return np.broadcast_to(array.astype(np.float64), wanted)
     if array.shape not in (wanted, (*wanted, 1)):
         raise DataError(f"{path}: {what} has shape {array.shape}, expected {wanted} to match the positions "
@@ -161,21 +162,31 @@ def _per_frame(array: np.ndarray | None, shape: tuple[int, ...], positions: np.n
     return array.reshape(wanted).astype(np.float64)
 
 
+def _hint(path: Path, name: str) -> np.ndarray | None:
+    """An array of numbers or truth values under this name, None for anything else and for nothing."""
+    try:
+        array = load_arrays(path, {name}).get(name)
+    except DataError:  # Python objects: what a set of many molecules holds under such a name
+        return None
+    return array if array is not None and array.dtype.kind in "iufb" else None
+
+
 def _charges(array: np.ndarray | None, num_frames: int) -> np.ndarray | None:
-    """The total charge of each frame, (T,), e; None also for charges of atoms, which no model is given."""
+    """The total charge of each frame, (T,), e: whole numbers. None also for partial charges of atoms."""
     if array is None or array.shape not in ((), (1,), (num_frames,), (num_frames, 1)):
         return None
-    return np.broadcast_to(array.reshape(-1).astype(np.float64), num_frames)
+    charges = np.broadcast_to(array.reshape(-1).astype(np.float64), num_frames)
+    return charges if np.isfinite(charges).all() and np.allclose(charges, np.rint(charges), atol=1e-6) else None
 
 
-def _periodicity(pbc: np.ndarray | None, cells: np.ndarray | None, positions: np.ndarray, path: Path) -> np.ndarray:
-    """(T, 3): which directions repeat. Those with a cell vector do, unless an array `pbc` says otherwise."""
+def _periodicity(array: np.ndarray | None, cells: np.ndarray | None, num_frames: int) -> np.ndarray:
+    """(T, 3): which directions repeat. Those with a cell vector do, unless an array says otherwise."""
     if cells is None:
-        return np.zeros((len(positions), 3), dtype=bool)
-    if pbc is not None and pbc.shape in ((), (1,)):
-        pbc = np.full(3, pbc.item())
-    stated = _per_frame(pbc, (3,), positions, path, "pbc")
-    return cells.any(axis=2) & (True if stated is None else stated.astype(bool))
+        return np.zeros((num_frames, 3), dtype=bool)
+    shapes = {(num_frames,): (num_frames, 1), (num_frames, 1): (num_frames, 1), (num_frames, 3): (num_frames, 3),
+              (): (1, 1), (1,): (1, 1), (3,): (1, 3)}
+    stated = array is not None and array.shape in shapes
+    return cells.any(axis=2) & (array.reshape(shapes[array.shape]).astype(bool) if stated else True)
 
 
 def _statement(stored: dict[str, np.ndarray]) -> UnitStatement:

@@ -8,7 +8,7 @@ what a molecule does not have is NaN, and a file in which all would be is left o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from toolkit.data.graph import total_charge
 from toolkit.errors import DataError, StorageError, one_line
 from toolkit.storage import replacing, write_text_atomic
 
@@ -26,8 +27,22 @@ FORMAT_VERSION = 1
 SHARD_FRAMES = 10_000
 ARRAYS = ("atomic_numbers", "positions", "forces", "first_atom", "energy", "dipole_norm", "charge")
 OPTIONAL = {"forces", "dipole_norm", "charge"}
-OPEN_SHARDS = 32
+OPEN_SHARDS = 64
 """Shards that are mapped at a time: each array of them keeps a file open."""
+
+
+class Shards:
+    """The shards of a folder, opened when asked for; the last `OPEN_SHARDS` stay open."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened = lru_cache(maxsize=OPEN_SHARDS)(partial(_open_shard, folder))
+
+    def __getitem__(self, place: int) -> dict[str, np.ndarray]:
+        return self._opened(place)
+
+    def __reduce__(self) -> tuple[type[Shards], tuple[Path]]:
+        return Shards, (self._folder,)
 
 
 class PackedFrames(Sequence[Atoms]):
@@ -36,8 +51,8 @@ class PackedFrames(Sequence[Atoms]):
     A slice or `select` is another view of the same files.
     """
 
-    def __init__(self, open_shard: Callable[[int], dict[str, np.ndarray]], shard_frames: int, indices: np.ndarray) -> None:
-        self._open_shard = open_shard
+    def __init__(self, shards: Shards, shard_frames: int, indices: np.ndarray) -> None:
+        self._shards = shards
         self._shard_frames = shard_frames
         self._indices = indices
 
@@ -54,11 +69,11 @@ class PackedFrames(Sequence[Atoms]):
         if isinstance(index, slice):
             return self.select(np.arange(len(self))[index])
         place, s = divmod(int(self._indices[index]), self._shard_frames)
-        return _molecule(self._open_shard(place), s)
+        return _molecule(self._shards[place], s)
 
     def select(self, indices: np.ndarray) -> PackedFrames:
         """The molecules at these places, (T,) int64, in this order."""
-        return PackedFrames(self._open_shard, self._shard_frames, self._indices[indices])
+        return PackedFrames(self._shards, self._shard_frames, self._indices[indices])
 
 
 def pack_frames(frames: Iterable[Atoms], folder: Path, report: dict[str, Any],
@@ -106,11 +121,11 @@ def open_packed(folder: Path) -> tuple[PackedFrames, dict[str, Any]]:
         if header["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format_version {header['format_version']}, expected {FORMAT_VERSION}")
         num_frames, shard_frames = int(header["num_frames"]), int(header["shard_frames"])
-        open_shard = lru_cache(maxsize=OPEN_SHARDS)(partial(_open_shard, folder))
-        found = sum(len(open_shard(shard)["energy"]) for shard in range(-(-num_frames // shard_frames)))
+        shards = Shards(folder)
+        found = sum(len(shards[shard]["energy"]) for shard in range(-(-num_frames // shard_frames)))
         if found != num_frames:
             raise ValueError(f"{found} molecules, expected {num_frames}")
-        return PackedFrames(open_shard, shard_frames, np.arange(num_frames)), dict(header["report"])
+        return PackedFrames(shards, shard_frames, np.arange(num_frames)), dict(header["report"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} is not a complete folder of packed molecules ({one_line(error)})",
                         "pack the data again") from None
@@ -127,7 +142,7 @@ def _joined(chunk: list[Atoms]) -> dict[str, np.ndarray]:
         "first_atom": np.cumsum([0, *map(len, chunk)]),
         "energy": np.array([found.get("energy", np.nan) for found in results]),
         "dipole_norm": np.array([atoms.info.get("dipole_norm_e_A", np.nan) for atoms in chunk], dtype=float),
-        "charge": np.array([atoms.info.get("charge", np.nan) for atoms in chunk], dtype=float),
+        "charge": np.array([total_charge(atoms) if "charge" in atoms.info else np.nan for atoms in chunk]),
     }
 
 

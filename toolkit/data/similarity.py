@@ -14,6 +14,9 @@ from scipy.spatial.distance import pdist
 MAX_COMPARED = 1000
 """Frames whose features are compared at a time."""
 
+MAX_CHECKED = 50
+"""Close frames, nearest first, that are looked at atom by atom."""
+
 NUM_BLOCKS = 12
 """Dimensions of the k-d tree that looks for close frames."""
 
@@ -67,11 +70,11 @@ def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms
 
 
 def close_frames(known: np.ndarray, asked: np.ndarray, tolerance: float,
-                 same: Callable[[int, int], bool] = lambda a, b: True) -> np.ndarray:
+                 same: Callable[[int, int], bool] = lambda a, b: True, *, earlier: bool = False) -> np.ndarray:
     """Which of `asked`, (T2, D), have features that differ by less than `tolerance` (root mean square) from those of one
     of `known`, (T1, D), for which `same(known, asked)` holds too; without comparing all.
 
-    known, asked : from `frame_features`
+    known, asked : from `frame_features`;  same : asked for the nearest few;  earlier : compare with those of a lower number
     Sums over blocks of features, each over the root of its length, never lie further apart than the features do (Cauchy
     and Schwarz), so a k-d tree over a few such sums finds every candidate.
     """
@@ -82,9 +85,10 @@ def close_frames(known: np.ndarray, asked: np.ndarray, tolerance: float,
     tree, radius, found = cKDTree(few), tolerance * np.sqrt(num_features), []
     for b, place in enumerate(asked_few):
         candidates = np.array(tree.query_ball_point(place, radius), dtype=int)
-        for some in np.array_split(candidates, max(1, -(-len(candidates) // MAX_COMPARED))):
-            distances = np.sqrt(np.mean((known[some] - asked[b]) ** 2, axis=1))
-            if any(same(int(a), b) for a in some[distances < tolerance]):
-                found.append(b)
-                break
+        candidates = candidates[candidates < b] if earlier else candidates
+        parts = np.array_split(candidates, -(-len(candidates) // MAX_COMPARED) or 1)
+        distances = np.concatenate([np.sqrt(np.mean((known[part] - asked[b]) ** 2, axis=1)) for part in parts])
+        nearest = np.argsort(distances, kind="stable")[:MAX_CHECKED]
+        if any(same(int(candidates[k]), b) for k in nearest if distances[k] < tolerance):
+            found.append(b)
     return np.array(found, dtype=int)

@@ -24,6 +24,9 @@ LOCK_PATIENCE_S = 2.0
 RECORDS = ("config.json", "environment.json", "status.json")
 """Files of a run folder that tell of a run before it has done anything."""
 
+NO_WORK = {*RECORDS, "stop", "lock", "log.txt", "metrics.jsonl"}
+"""Files that change when a run is resumed, whatever comes of it."""
+
 
 def run_here(name: str, task: Task, config: dict[str, Any], run_dir: Path, *, resume: bool = False,
              listener: Reporter | None = None, on_gpu: bool = False) -> dict[str, Any]:
@@ -115,6 +118,6 @@ def _text(path: Path) -> str | None:
 
 def _other_files(run_dir: Path) -> dict[Path, tuple[int, int]]:
     """File -> size, bytes, and time of the last change, ns, of all but the records."""
-    records = {run_dir / name for name in RECORDS}
-    states = {path: path.stat() for path in run_dir.rglob("*") if path.is_file() and path not in records}
+    left_out = {run_dir / name for name in NO_WORK}
+    states = {path: path.stat() for path in run_dir.rglob("*") if path.is_file() and path not in left_out}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}

@@ -280,6 +280,8 @@ class Trainer:
         if folder is None:
             raise JobError(f"found no checkpoint in {self.checkpoint_dir}", "start the training without --resume")
         self.progress, tensors = load_state(folder, self.config)
+        if not self.progress.trained_frames:  # a checkpoint of a version that did not count them
+            self.progress.trained_frames = self.progress.epoch * len(self.data.train) + self.progress.frames
         self.step.load(tensors)
 
     def skip_time(self) -> None:

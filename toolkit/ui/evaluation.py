@@ -56,7 +56,7 @@ def show_evaluation(run: Run) -> None:
                   "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
                   "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
     config = read_config(run.path)
-    source = judged_source(config["data"], config["part"])
+    source = judged_source(config["data"], config.get("part", "all"))
     st.caption(f"{errors['n_frames']:,} frames of {plain(source)}. Model and data: "
                f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import tarfile
 from dataclasses import asdict
 from pathlib import Path
@@ -153,7 +154,11 @@ def test_charges_are_packed_and_many_shards_need_few_open_files(tmp_path: Path) 
     opened = len(os.listdir("/proc/self/fd"))
     frames, _ = open_packed(tmp_path)
     assert [atoms.info.get("charge") for atoms in frames] == [float(k) if k % 2 else None for k in range(120)]
-    assert len(os.listdir("/proc/self/fd")) - opened < 40 * 7
+    assert len(os.listdir("/proc/self/fd")) - opened < 70 * 5
+    assert pickle.loads(pickle.dumps(frames))[119] == molecules[119]
+    molecules[3].info["charge"] = "neutral"
+    with pytest.raises(DataError, match="found the charge 'neutral'"):
+        pack_frames(molecules, tmp_path / "other", {})
 
 
 def test_another_set_in_the_same_folder_has_only_its_own_labels(tmp_path: Path) -> None:

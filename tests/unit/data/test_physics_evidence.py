@@ -121,6 +121,7 @@ def test_close_frames_agree_with_comparing_all() -> None:
     everything = np.sqrt(np.mean((first[:, None] - second[None]) ** 2, axis=2))
     expected = np.flatnonzero((everything < 0.025).any(axis=0))
     assert close_frames(first, second, 0.025).tolist() == expected.tolist() and len(expected) >= 8
+    assert close_frames(first, first, 100.0, earlier=True).tolist() == list(range(1, 80))
     assert close_frames(first, second, 0.025, lambda a, b: a == 9).tolist() == np.flatnonzero(everything[9] < 0.025).tolist()
 
 

@@ -155,7 +155,8 @@ def test_virials_are_understood_in_archives_too(tmp_path: Path, key: str, scale:
 @pytest.mark.parametrize(("cell", "pbc", "expected"), [
     (6.0 * np.eye(3), [False, False, False], [False] * 3), (6.0 * np.eye(3), True, [True] * 3),
     (np.diag([6.0, 6.0, 0.0]), None, [True, True, False]), (np.zeros((3, 3)), False, [False] * 3),
-    (6.0 * np.eye(3), [[True, True, False]] * 300, [True, True, False]),
+    (6.0 * np.eye(3), [[True, True, False]] * 300, [True, True, False]), (6.0 * np.eye(3), [False] * 300, [False] * 3),
+    (6.0 * np.eye(3), "T T T", [True] * 3), (6.0 * np.eye(3), np.zeros(7, dtype=bool), [True] * 3),
 ])
 def test_archives_say_which_directions_repeat(npz_file, cell: np.ndarray, pbc: object, expected: list[bool]) -> None:
     more = {} if pbc is None else {"pbc": pbc}
@@ -167,7 +168,9 @@ def test_archives_keep_the_charge_of_each_frame_and_not_of_atoms(npz_file, ethan
     num_frames, num_atoms = ethanol_arrays["R"].shape[:2]
     charged = read_frames(str(npz_file(Q=np.arange(num_frames)))).frames
     assert [atoms.info["charge"] for atoms in charged] == list(range(num_frames))
-    assert "charge" not in read_frames(str(npz_file(Q=np.zeros((num_frames, num_atoms))))).frames[0].info
+    ragged = np.array([np.zeros(2), np.zeros(3)], dtype=object)
+    for other in (np.zeros((num_frames, num_atoms)), np.full(num_frames, np.nan), np.full(num_frames, 0.4), "neutral", ragged):
+        assert "charge" not in read_frames(str(npz_file(Q=other))).frames[0].info
 
 
 def test_names_with_an_at_sign(tmp_path: Path, xyz_file) -> None:

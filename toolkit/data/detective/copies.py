@@ -174,8 +174,8 @@ def _near_copies_within(frames: Sequence[Atoms]) -> list[int]:
     for group in comparable_groups(frames, range(len(frames))):
         if len(group) > 1 and len(frames[group[0]]) > 1:
             features, members = _features(frames, group), [frames[t] for t in group]
-            close = close_frames(features, features, SAME_A,
-                                 lambda a, b, members=members: a < b and _same(members[a], members[b]))
+            close = close_frames(features, features, SAME_A, earlier=True,
+                                 same=lambda a, b, members=members: _same(members[a], members[b]))
             later.extend(group[b] for b in close)
     return later
 
