@@ -63,8 +63,8 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
     name = "unknown"
     try:
         name = filetype(str(path))
-        frames = [] if name in REFUSED_FORMATS else ase.io.read(path, index=":", format=name,
-                                                                          do_not_split_by_at_sign=True)
+        frames = [] if name in REFUSED_FORMATS else ase.io.read(
+            path, index=":", format=name, do_not_split_by_at_sign=True)
     except UnknownFileTypeError:
         raise DataError(f"{path} is in no format that ASE recognises", "convert it to extended XYZ") from None
     except PARSER_ERRORS as error:
@@ -77,11 +77,10 @@ def read_with_ase(path: Path, config: DataConfig) -> RawFrames:
 def _read_text(path: Path) -> str:
     try:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
-            text = _limited(stream, path)
+            return _limited(stream, path)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"cannot read {path}: {one_line(error)}",
                         "the file is damaged or was cut short: fetch it again") from None
-    return text
 
 
 def _limited(stream: TextIO, path: Path) -> str:

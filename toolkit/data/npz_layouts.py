@@ -80,7 +80,8 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
 
     Raises DataError for truncated archives, object arrays, missing arrays and shapes that do not fit together.
     """
-    keys = _keys(array_names(path), path, config)
+    present = array_names(path)
+    keys = _keys(present, path, config)
     stored = load_arrays(path, {key for key in keys.values() if key is not None} | set(STATEMENTS))
     if "type" in stored and _text(stored["type"]) in ("m", "t"):
         raise DataError(f"{path} is an sGDML model or task, expected a data set", "give the data set it was made from")
@@ -100,8 +101,9 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
     forces = _per_frame(arrays.get("forces"), positions.shape[1:], positions, path, "forces")
     stresses = _per_frame(arrays.get("stress"), (3, 3), positions, path, "stress")
     dipoles = _per_frame(arrays.get("dipole"), (3,), positions, path, "dipole")
-    pbc = _periodicity(_hint(path, PERIODICITY), cells, len(positions))
-    charges = next((found for name in CHARGES if (found := _charges(_hint(path, name), len(positions))) is not None), None)
+    pbc = _periodicity(_hint(path, PERIODICITY) if PERIODICITY in present else None, cells, len(positions))
+    charges = next((found for name in CHARGES if name in present
+                    and (found := _charges(_hint(path, name), len(positions))) is not None), None)
     sizes = [np.count_nonzero(z) if arrays["numbers"].ndim == 2 else len(z) for z in numbers]
     structures = [Atoms(z[:n], r[:n], cell=None if cells is None else cells[t], pbc=pbc[t],
                         info={} if charges is None else {"charge": float(charges[t])})

@@ -66,6 +66,17 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
     return Relaxed(atoms, float(energy), largest, steps)
 
 
+def relax_unless_stopped(pot: Potential, atoms: Atoms, reporter: Reporter, *, fmax: float = FMAX_EV_PER_A,
+                         cell: bool = False) -> Relaxed | None:
+    """`relax`, or None when it did not end because the reporter asked to stop."""
+    try:
+        return relax(pot, atoms, fmax=fmax, cell=cell, reporter=reporter)
+    except DataError:
+        if reporter.should_stop():
+            return None
+        raise
+
+
 def vibrations(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> NormalModes:
     """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32)."""
     require_float64(pot)

@@ -110,9 +110,9 @@ class _Comparison:
         request = self._request
         device, dtype = resolve_device(request.device), resolve_dtype(request.dtype)
         machine = environment(device, dtype, request.backend)
-        return {"complete": complete, "data": judged_source(request.data.model_dump(), request.part), "part": request.part, "n_frames": len(self._frames),
-                "models": rows, "pairs": pairs, "caveats": caveats(rows, len(self._frames), machine),
-                "environment": machine}
+        return {"complete": complete, "data": judged_source(request.data.model_dump(), request.part),
+                "part": request.part, "n_frames": len(self._frames), "models": rows, "pairs": pairs,
+                "caveats": caveats(rows, len(self._frames), machine), "environment": machine}
 
     def _row(self, number: int, label: str) -> Result:
         row = {"model": self._models[label], **self.done.get(f"errors_{number}", {})}

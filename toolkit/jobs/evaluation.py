@@ -55,12 +55,11 @@ def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     request = parse_config(EvaluateRequest, config)
     frames = labelled_frames(request.data, request.part)
     potential = load_potential(request.model, device=request.device, dtype=request.dtype)
-    record = PredictionRecorder()
-    errors = evaluate_potential(potential, frames, reporter=reporter, each=record)
-    if not errors["n_frames"]:
+    errors, parity = evaluate_frames(potential, frames, reporter)
+    if parity is None:
         (run_dir / PREDICTIONS).unlink(missing_ok=True)
         return errors
-    save_parity(record.parity(), run_dir / PREDICTIONS)
+    save_parity(parity, run_dir / PREDICTIONS)
     check = evaluation_check(potential, frames, reporter)
     if check is not None:
         write_json(check, run_dir / CHECK)
@@ -76,11 +75,12 @@ def labelled_frames(data: DataConfig, part: Part = "all") -> list[Atoms]:
 
 
 def evaluate_frames(potential: Potential, frames: list[Atoms],
-                    reporter: Reporter | None = None) -> tuple[dict[str, Any], Parity]:
-    """The errors that `evaluate_potential` returns, and the predictions they were taken from."""
+                    reporter: Reporter | None = None) -> tuple[dict[str, Any], Parity | None]:
+    """The errors that `evaluate_potential` returns, and the predictions they were taken from: None when it was asked to
+    stop before the first."""
     record = PredictionRecorder()
     errors = evaluate_potential(potential, frames, reporter=reporter, each=record)
-    return errors, record.parity()
+    return errors, record.parity() if errors["n_frames"] else None
 
 
 def save_parity(parity: Parity, path: Path) -> None:

@@ -18,11 +18,11 @@ from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import StrictModel, parse_config
 from toolkit.data.graph import total_charge
 from toolkit.errors import DataError
-from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hessian, relax, vibrations
+from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hessian, relax_unless_stopped, vibrations
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
-from toolkit.progress import Reporter
+from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import replacing
 
 RELAXED_FILE, MODES_FILE = "relaxed.extxyz", "modes.npz"
@@ -69,12 +69,10 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
             raise DataError(f"found a crystal with a charge of {total_charge(atoms):g} e, whose supercells have none that is "
                             "sure", "phonons are for neutral crystals")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
-    try:
-        found = relax(potential, atoms, fmax=request.fmax_eV_per_A, cell=request.relax_cell, reporter=reporter)
-    except DataError:
-        if reporter is not None and reporter.should_stop():
-            return {}
-        raise
+    found = relax_unless_stopped(potential, atoms, reporter or SilentReporter(), fmax=request.fmax_eV_per_A,
+                                 cell=request.relax_cell)
+    if found is None:
+        return {}
     modes = vibrations(potential, found.atoms)
     save_modes(folder, found.atoms, modes)
     result = modes_result(folder, found, modes)

@@ -18,7 +18,7 @@ from ase.io import read, write
 from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import MDConfig, parse_config
 from toolkit.errors import DataError
-from toolkit.interfaces.relaxation import relax, vibrations
+from toolkit.interfaces.relaxation import relax_unless_stopped, vibrations
 from toolkit.jobs.analyses import trajectory_bonds, trajectory_rdf
 from toolkit.jobs.analyses_motion import trajectory_torsions
 from toolkit.jobs.analyses_spectra import trajectory_vdos
@@ -64,12 +64,9 @@ class Study:
 def find_modes(study: Study) -> Result | None:
     """Relax and compute normal modes and the free energy."""
     atoms, potential = starting_structure(study.request.structure, study.request.frame), study.potential("float64")
-    try:
-        found = relax(potential, atoms, reporter=study.reporter)
-    except DataError:
-        if study.reporter.should_stop():
-            return None
-        raise
+    found = relax_unless_stopped(potential, atoms, study.reporter)
+    if found is None:
+        return None
     modes = vibrations(potential, found.atoms)
     save_modes(study.folder, found.atoms, modes)
     result = modes_result(Path(), found, modes)
