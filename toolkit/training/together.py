@@ -18,6 +18,7 @@ from toolkit.errors import ConfigError, TrainingError
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.runner import BatchRunner
 from toolkit.training.trainer import Trainer, begin_or_resume
+from toolkit.training.turns import Turns
 
 
 MAX_RUNS = 12
@@ -28,13 +29,13 @@ class SideBySide:
     """What `num_runs` trainings share that begin together, each in a thread of its own.
 
     Data are read and steps recorded one run after the other, before the first of them begins: a recording tolerates no
-    other work on the device. Raises ConfigError for more runs than `MAX_RUNS`.
+    other work on the device. Validations and the test take turns (`turns.Turns`). Raises ConfigError for more runs than `MAX_RUNS`.
     """
 
     def __init__(self, num_runs: int) -> None:
         if not 1 <= num_runs <= MAX_RUNS:
             raise ConfigError(f"found {num_runs} runs, expected 1 to {MAX_RUNS} side by side", "start the others later")
-        self._turn = threading.Lock()
+        self._turns = Turns()
         self._all_ready = threading.Barrier(num_runs)
 
     def train(self, config: TrainConfig, run_dir: Path, *, resume: bool = False,
@@ -42,7 +43,7 @@ class SideBySide:
         """`trainer.train`, together with the others. Raises TrainingError when another of the runs could not begin."""
         begun = False
         try:
-            with self._turn:
+            with self._turns.alone():
                 trainer, run_batch = _prepare(config, run_dir, resume, reporter or SilentReporter())
             self._all_ready.wait()
             begun = True
@@ -52,6 +53,7 @@ class SideBySide:
         finally:
             if not begun:
                 self._all_ready.abort()
+        trainer.turns = self._turns
         trainer.skip_time()
         on_cuda = trainer.device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(trainer.device)) if on_cuda else nullcontext():

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from toolkit.training.schedule import choose_batch_size, learning_rate
 from toolkit.training.start import adopt_weights
 from toolkit.training.state import Progress, find_state, load_state, save_state
 from toolkit.training.step import TrainStep
+from toolkit.training.turns import Turns
 
 READ_EVERY_S = 0.3
 """On a GPU losses are fetched this often: a look at each step would make the host and the device wait for each other."""
@@ -77,6 +78,7 @@ class Trainer:
         if config.start_from is not None:
             adopt_weights(self.model, config.start_from)
         self.step = TrainStep(self.model, config.loss, config.optimizer)
+        self.turns = Turns()
         self.progress = Progress()
         self.batch_size = choose_batch_size(config.batch_size, len(data.train))
         self.steps_per_epoch = math.ceil(len(data.train) / self.batch_size)
@@ -109,10 +111,12 @@ class Trainer:
             self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
             last = self._is_over()
             look = last or self.progress.epoch % self.config.validate_every_epochs == 0
-            record = self._validate() if look else None
-            self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0.0, 0, 0.0
+            with self.turns.alone() if look else nullcontext():
+                record = self._validate() if look else None
+                self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0.0, 0, 0.0
+                if record is not None:
+                    self.save()
             if record is not None:
-                self.save()
                 self.reporter.metrics(record)
                 last = last or self._early_stop()
         return True
@@ -155,6 +159,7 @@ class Trainer:
                 return False
             if self.progress.step and self._is_out_of_time():
                 break
+            self.turns.wait()
             started = time.perf_counter()
             self.step.prepare(self._learning_rate(), self.progress.global_step)
             self._unread.append((run_batch(indices), len(indices)))
@@ -260,7 +265,8 @@ class Trainer:
         if self.data.test:
             model, _ = load_model(self.model_dir, resolve_dtype(self.config.dtype), self.backend)
             model.to(self.device).requires_grad_(False)
-            test = evaluate_errors(model, self.evaluation_batches(self.data.test))
+            with self.turns.alone():
+                test = evaluate_errors(model, self.evaluation_batches(self.data.test))
             result["test"] = test
             result.update({f"test.{key}": value for key, value in test.items() if key != "per_species"})
         write_card(self.model_dir, self.config, self.data, result, self.device)

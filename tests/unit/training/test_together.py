@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,8 +13,11 @@ from toolkit.config import TrainConfig, parse_config
 from toolkit.errors import ConfigError, DataError, TrainingError
 from toolkit.jobs.run_dir import open_run
 from toolkit.jobs.together import train_together
+from toolkit.training import together, trainer
+from toolkit.training.metrics import evaluate_errors
 from toolkit.training.together import SideBySide
 from toolkit.training.trainer import train
+from toolkit.training.turns import Turns
 
 
 def test_together_as_alone(copper_config, tmp_path):
@@ -56,13 +60,43 @@ def test_stopped_runs_go_on_and_new_ones_begin(copper_config, tmp_path):
 
 
 def test_the_others_hear_of_a_run_that_cannot_begin(copper_config, tmp_path):
-    together = SideBySide(2)
+    runs = SideBySide(2)
     wrong = changed(copper_config, data={"split": {"num_train": 1000}})
     with ThreadPoolExecutor(2) as pool:
-        good = pool.submit(together.train, copper_config, tmp_path / "good")
-        bad = pool.submit(together.train, wrong, tmp_path / "bad")
+        good = pool.submit(runs.train, copper_config, tmp_path / "good")
+        bad = pool.submit(runs.train, wrong, tmp_path / "bad")
         with pytest.raises(DataError, match="too few"):
             bad.result(timeout=60)
         with pytest.raises(TrainingError, match="could not"):
             good.result(timeout=60)
     assert not (tmp_path / "good" / "model").exists() and threading.active_count() < 20
+
+
+def test_steps_wait_while_another_run_is_alone():
+    turns, stepped = Turns(), threading.Event()
+    with turns.alone():
+        threading.Thread(target=lambda: (turns.wait(), stepped.set())).start()
+        assert not stepped.wait(0.2)
+    assert stepped.wait(10.0)
+
+
+def test_validations_and_tests_are_done_alone(copper_config, tmp_path, monkeypatch):
+    inside, looks = threading.local(), []
+
+    class Watched(Turns):
+        @contextmanager
+        def alone(self):
+            with super().alone():
+                inside.alone = True
+                yield
+                inside.alone = False
+
+    def look(*args, **kwargs):
+        looks.append(inside.alone)
+        return evaluate_errors(*args, **kwargs)
+
+    monkeypatch.setattr(together, "Turns", Watched)
+    monkeypatch.setattr(trainer, "evaluate_errors", look)
+    configs = {tmp_path / name: changed(copper_config, max_epochs=3) for name in "ab"}
+    train_together(configs, {folder: Recorder() for folder in configs})
+    assert looks == [True] * 8  # of each run three validations and the test
