@@ -16,7 +16,7 @@ from toolkit.jobs import shipping
 from toolkit.jobs.shipping import CARD, METRICS, SAMPLE, ShippedAs, check_shipped, ship_model, write_sample
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
-from toolkit.models.folders import find_model, shipped_models
+from toolkit.models.folders import WEIGHTS, find_model, shipped_models
 from toolkit.models.potential import build_potential, load_potential
 
 SMALLEST = "aspirin_xtb"
@@ -86,6 +86,17 @@ def test_a_run_becomes_a_shipped_model_once(tmp_path: Path, monkeypatch: pytest.
         ship_model(tmp_path / "run", TOLD)
     ship_model("tiny", TOLD.model_copy(update={"about": "Renewed."}), replace=True)
     assert "Renewed." in (folder / CARD).read_text()
+
+
+def test_a_compact_model_is_the_same_potential_without_the_old_records(tmp_path, monkeypatch):
+    good = find_model(SMALLEST)
+    monkeypatch.setenv("TOOLKIT_MODELS", str(tmp_path / "models"))
+    folder = ship_model(good, TOLD, compact=True)
+    assert (folder / WEIGHTS).stat().st_size < 0.9 * (good / WEIGHTS).stat().st_size
+    assert (good / "passport.json").exists() and not (folder / "passport.json").exists()
+    sample, before = (json.loads((f / METRICS).read_text())["sample"]["forces_mae_meV_per_A"] for f in (folder, good))
+    assert sample == pytest.approx(before, rel=1e-6)
+    assert "\n## " not in (folder / CARD).read_text()
 
 
 def test_a_model_that_cannot_be_shipped_leaves_nothing_and_the_old_one_as_it_was(

@@ -22,6 +22,8 @@ def ship(
     licence: Annotated[str, typer.Option(help="of the training data, e.g. CC0-1.0")],
     command: Annotated[str, typer.Option(help="the command that trains it again")],
     replace: Annotated[bool, typer.Option("--replace", help="take the place of the model of this name")] = False,
+    compact: Annotated[bool, typer.Option("--compact", help="the same potential in fewer weights; passport and stability "
+                                          "record are then to be made anew")] = False,
     json_file: JsonFile = None,
 ) -> int:
     """Make trained_models/NAME with a sample of test frames, and check that its card says what its weights do."""
@@ -29,7 +31,7 @@ def ship(
     from toolkit.jobs.shipping import METRICS, ShippedAs, ship_model
 
     told = parse_config(ShippedAs, {"name": name, "about": about, "licence": licence, "command": command})
-    folder = ship_model(model, told, replace=replace)
+    folder = ship_model(model, told, replace=replace, compact=compact)
     metrics = read_json(folder / METRICS) or {}
     result = {"folder": str(folder), "test": metrics["test"], "sample": metrics["sample"]}
     show_result(f"Shipped {folder}", result, json_file)

@@ -26,7 +26,8 @@ from toolkit.data.datasets import load_splits
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, ModelError, StorageError
 from toolkit.jobs.run_dir import make_folder, read_json
-from toolkit.models.checkpoint import read_model_config
+from toolkit.models.checkpoint import load_tensors, read_model_config, save_tensors
+from toolkit.models.compact import compact_weights
 from toolkit.models.folders import WEIGHTS, find_model, models_folder, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
@@ -53,11 +54,14 @@ class ShippedAs(StrictModel):
     command: str
 
 
-def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> Path:
+def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False, compact: bool = False) -> Path:
     """Make `trained_models/NAME` from a training run (or renew a shipped model), check it, return the folder.
 
     Passport, stability record and uncertainty of the run come along when they are there. Made and checked elsewhere, it
     is put in place at the end: whatever goes wrong, what was shipped before stays.
+
+    compact : store the same potential in fewer weights (`models.compact`). What is known of the old ones, passport,
+        stability record and uncertainty, stays behind: make it anew
     Raises ModelError for a folder without metrics or a name that is taken (unless `replace`), DataError when the test
     frames cannot be read, StorageError above 20 MB for all shipped models together.
     """
@@ -71,6 +75,8 @@ def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False) -> 
     with _workshop() as workshop:
         fresh = workshop / "new"
         _copy(source, fresh, everything=source.resolve() == folder.resolve())
+        if compact:
+            _compact(fresh)
         _add_evidence(fresh, frames, metrics, told)
         check_shipped(fresh)
         _check_total(leave_out=folder)
@@ -155,6 +161,16 @@ def _copy(source: Path, folder: Path, *, everything: bool) -> None:
     for path in source.iterdir():
         if path.is_file() and (everything or path.name in belongs):
             shutil.copyfile(path, folder / path.name)
+
+
+def _compact(folder: Path) -> None:
+    """Write the weights in fewer numbers, and remove what was found out about the old ones."""
+    save_tensors(compact_weights(load_tensors(folder / WEIGHTS)), folder / WEIGHTS)
+    for name in (PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
+        (folder / name).unlink(missing_ok=True)
+    card = folder / CARD
+    if card.is_file():
+        write_text_atomic(card, card.read_text(encoding="utf-8").partition("\n## ")[0])
 
 
 def _add_evidence(folder: Path, frames: Sequence[Atoms], metrics: dict[str, Any], told: ShippedAs) -> None:

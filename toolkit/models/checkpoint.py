@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from toolkit.config import ModelConfig, parse_config
 from toolkit.errors import ConfigError, ModelError, StorageError
 from toolkit.models.base import AtomisticModel
+from toolkit.models.compact import expand_weights, expanded_shapes
 from toolkit.models.folders import WEIGHTS
 from toolkit.models.registry import build_model, cast_model
 from toolkit.storage import replacing, write_text_atomic
@@ -79,14 +80,15 @@ def load_model(folder: str | Path, dtype: torch.dtype, backend: str = "reference
     path = folder / WEIGHTS
     try:
         with safe_open(path, framework="pt") as file:
-            _check_shapes(path, {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, expected)
+            found = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
+            _check_shapes(path, expanded_shapes(found), expected)
             weights = {key: file.get_tensor(key) for key in file.keys()}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"cannot read {path}: {error}", "the file is absent, truncated or not safetensors") from None
     damaged = [key for key, value in weights.items() if not (value.is_floating_point() and value.isfinite().all())]
     if damaged:
         raise ModelError(f"{path}: found weights that are not finite numbers in {damaged[:3]}", "train the model again")
-    model.load_state_dict(weights)
+    model.load_state_dict(expand_weights(weights))
     return cast_model(model, dtype), config
 
 

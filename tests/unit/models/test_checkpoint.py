@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ConfigError, DataError, DeviceError, ModelError, StorageError
-from toolkit.models.checkpoint import save_model
+from toolkit.models.checkpoint import load_tensors, save_model, save_tensors
+from toolkit.models.compact import compact_weights, expand_weights
 from toolkit.models.potential import Potential, build_potential, load_potential
 
 
@@ -109,3 +110,27 @@ def test_saving_into_a_file_is_refused(potential, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         save_model(potential.model, potential.config, tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize("additions", [{}, {"zbl": True}])
+def test_compact_weights_are_the_same_potential_in_a_smaller_file(small_config, additions, ethanol, tmp_path):
+    config = small_config.model_copy(update={"type_embed_num_features": 12, **additions})
+    potential = build_potential(config, dtype="float64")
+    save_model(potential.model, config, tmp_path)
+    before = (tmp_path / "weights.safetensors").stat().st_size
+    save_tensors(compact_weights(load_tensors(tmp_path / "weights.safetensors")), tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_size < 0.8 * before
+    again = load_potential(tmp_path, device="cpu", dtype="float64")
+    expected, found = potential.predict(ethanol), again.predict(ethanol)
+    assert abs(found["energy"] - expected["energy"]) < 1e-11
+    assert np.abs(found["forces"] - expected["forces"]).max() < 1e-11
+    _change_weights(tmp_path, lambda w: w.update({key: value[:2].clone() for key, value in w.items() if "self_connection" in key}))
+    with pytest.raises(ModelError, match="wrong shapes"):
+        load_potential(tmp_path, device="cpu")
+
+
+def test_weights_that_cannot_shrink_stay_as_they_are(potential, folder):
+    weights = load_tensors(folder / "weights.safetensors")
+    narrow = {**weights, "species_embedding": weights["species_embedding"][:, :2].contiguous()}
+    assert all(torch.equal(value, weights[key]) for key, value in expand_weights(weights).items())
+    assert all(torch.equal(value, narrow[key]) for key, value in compact_weights(narrow).items())
