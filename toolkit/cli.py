@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import (analyze, bench, compare, data, imports, learning_curve, modes, ship, stability, study,
-                              trajectory, uncertainty, workflow)
+from toolkit.commands import (analyze, bench, compare, data, distill, imports, learning_curve, modes, ship, stability,
+                              study, trajectory, uncertainty, workflow)
 from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_data_config,
                                      read_options)
 from toolkit.config import MDConfig, TrainConfig, load_config, parse_config
@@ -32,6 +32,7 @@ app.add_typer(compare.app)
 app.add_typer(learning_curve.app)
 app.add_typer(ship.app)
 app.add_typer(stability.app)
+app.add_typer(distill.app)
 app.add_typer(trajectory.app, name="trajectory")
 app.add_typer(uncertainty.app, name="uncertainty")
 

@@ -12,6 +12,7 @@ from toolkit.checks.passport import passport
 from toolkit.config import TrainConfig, parse_config
 from toolkit.errors import JobError
 from toolkit.jobs.compare import compare_task
+from toolkit.jobs.distillation import distill_task
 from toolkit.jobs.environment import recorded
 from toolkit.jobs.evaluation import evaluate_task
 from toolkit.jobs.learning_curve import learning_curve_task
@@ -81,7 +82,7 @@ def budget_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: R
 TASKS: dict[str, Task] = {name: recorded(task) for name, task in {
     "train": train_task, "md": md_task, "passport": passport_task, "modes": modes_task, "study": study_task,
     "evaluate": evaluate_task, "budget": budget_task, "compare": compare_task, "learningcurve": learning_curve_task,
-    "stability": stability_task, "workflow": workflow_task}.items()}
+    "stability": stability_task, "workflow": workflow_task, "distill": distill_task}.items()}
 
 
 def uses_gpu(config: dict[str, Any]) -> bool:

@@ -1,0 +1,42 @@
+"""`toolkit distill`: frames for a student, from the dynamics and the mean of trained models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, check_resume, guarded, read_options, split_words
+from toolkit.config import parse_config
+from toolkit.console import ConsoleReporter, show_result
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("distill", context_settings=EXTRA_OPTIONS)
+@guarded
+def distill(
+    context: typer.Context,
+    teachers: Annotated[list[str], typer.Argument(help="names under trained_models/, model folders or run folders")],
+    output: OutputFolder = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on in DIR")] = False,
+    json_file: JsonFile = None,
+) -> int:
+    """Sample frames by molecular dynamics and label them with the mean of trained models: train.extxyz, val.extxyz.
+
+    Options: --sampler MODEL --data FILE --temperature-K 500 --trajectories 64 --ps 5 --every-fs 40 --timestep-fs
+    --friction-per-fs --copies --seed --device --dtype --backend
+    """
+    from toolkit.jobs.distillation_config import DistillRequest
+    from toolkit.jobs.run_dir import create_run_dir
+    from toolkit.jobs.tasks import run_task
+
+    check_resume(resume, output)
+    names, words = split_words([*teachers, *context.args])
+    fields, = read_options(words, DistillRequest, without=("teachers",))
+    request = parse_config(DistillRequest, {"teachers": names, **fields})
+    folder = output or create_run_dir("distill")
+    with ConsoleReporter() as reporter:
+        result = run_task("distill", request.model_dump(mode="json"), folder, resume=resume, reporter=reporter)
+    show_result(f"Frames for a student in {folder}", result, json_file)
+    return 130 if reporter.interrupted else 0
