@@ -4,6 +4,7 @@
     python scripts/train_rmd17.py aspirin ethanol --set max_train_s=500  two of them, in less than ten minutes
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
+    python scripts/train_rmd17.py aspirin --frames DIR                   a student, on `toolkit distill … -o DIR/aspirin`
 
 A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.
 """
@@ -79,12 +80,22 @@ def source(folder: Path, molecule: str, part: str) -> str:
     return str(path) if path.is_file() else f"catalog:rmd17_{molecule}" + ("_test" if part == "test" else "")
 
 
+def sources(folder: Path, molecule: str, frames: Path | None) -> list[str]:
+    """What to change in the recipe so that it reads a molecule; with `frames`, as a student of its teachers."""
+    test = f"data.test={source(folder, molecule, 'test')}"
+    if frames is None:
+        return [f"data.train={source(folder, molecule, 'train')}", test]
+    own = frames / molecule
+    return [f"data.train={own / 'train.extxyz'}", f"data.val={own / 'val.extxyz'}", test, "data.split={}"]
+
+
 @guarded
 def main(
     molecules: Annotated[list[str] | None, typer.Argument(help=f"default: {' '.join(MOLECULES)}")] = None,
     recipe: Annotated[Path, typer.Option("--recipe")] = ROOT / "configs" / "rmd17_h200.yaml",
     data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = Path("../shared/data/rmd17"),
     runs: Annotated[Path, typer.Option("--runs", help="where the run folders go")] = Path("runs/rmd17"),
+    frames: Annotated[Path | None, typer.Option("--frames", help="holds NAME/train.extxyz, NAME/val.extxyz")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     stop_after: Annotated[float | None, typer.Option("--stop-after", help="save and stop after so many seconds")] = None,
@@ -93,9 +104,8 @@ def main(
     """Train, and print the test errors of those that came to their end."""
     names = molecules or list(MOLECULES)
     stop_at = None if stop_after is None else time.monotonic() + stop_after
-    configs = {runs / name: load_config(TrainConfig, recipe, [
-        f"data.train={source(data, name, 'train')}", f"data.test={source(data, name, 'test')}", *(overrides or [])])
-        for name in names}
+    configs = {runs / name: load_config(TrainConfig, recipe, [*sources(data, name, frames), *(overrides or [])])
+               for name in names}
     watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:
         listeners = {folder: Listener(folder.name, console, stop_at, watchdog) for folder in configs}

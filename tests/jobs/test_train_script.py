@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ase.io import write
 
 from toolkit.data.formats import read_frames
 from toolkit.jobs.run_dir import open_run, read_json
@@ -51,3 +52,17 @@ def test_a_run_that_does_not_get_on_is_given_up(data: Path) -> None:
     slow = ("--set", "model.num_features=256", "--set", "model.l_max=5", "--set", "model.num_layers=8")
     done = script(data, *slow, "--give-up-after", 0.5)
     assert done.returncode == 4 and "no run has got on for 0.5 s" in done.stdout, done.stderr
+
+
+def test_students_read_the_frames_of_their_teachers(data: Path) -> None:
+    for name, molecule in (("ethanol", "ethanol"), ("toluene", "aspirin")):
+        (data / "frames" / name).mkdir(parents=True)
+        chosen = read_frames(f"embedded:{molecule}").frames[:40]
+        write(data / "frames" / name / "train.extxyz", chosen[:34])
+        write(data / "frames" / name / "val.extxyz", chosen[34:])
+        (data / f"rmd17_{name}_train_01.npz").unlink()
+    done = script(data, "--frames", data / "frames", "--set", "max_epochs=2")
+    assert done.returncode == 0 and done.stdout.count("after 2 epochs") == 2, done.stderr
+    summary = read_json(data / "runs" / "toluene" / "model" / "metrics.json")["data"]
+    assert summary["sources"] == ["train.extxyz", "val.extxyz", "rmd17_toluene_test_01.npz"]
+    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (30, 6, 6)
