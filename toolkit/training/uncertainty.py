@@ -28,7 +28,7 @@ def fit_uncertainty(potential: Potential, train: Sequence[Atoms], val: Sequence[
     num_directions : K, so many backward passes each prediction takes; as many as features (or more) are exact
     seed : of the random mixture of the directions when there are fewer
     Raises DataError when frames without forces or energies leave nothing to fit or to calibrate, ModelError when the
-    energy is linear in no weights.
+    energy is linear in no weights, KeyboardInterrupt when the reporter asks to stop: half a fit is none.
     """
     weight = last_weight(potential.model)
     root = posterior_root(potential, weight, train, reporter or SilentReporter())
@@ -106,5 +106,7 @@ class _PrecisionSums:
 
 def _batches(potential: Potential, frames: Sequence[Atoms], what: str, reporter: Reporter) -> Iterator[AtomicGraph]:
     for first in range(0, len(frames), BATCH_SIZE):
+        if reporter.should_stop():
+            raise KeyboardInterrupt
         yield potential.graph(frames[first:first + BATCH_SIZE])
         reporter.update(min(first + BATCH_SIZE, len(frames)), len(frames), what)

@@ -89,5 +89,5 @@ def _is_inside(path: str, folders: tuple[str, ...]) -> bool:
 
 def _label(path: str, folders: tuple[str, ...], taken: dict[str, str]) -> str:
     """The path within the first of the folders it is in, in full where another file has the same."""
-    short = next(os.path.relpath(path, folder) for folder in folders if path.startswith(folder + os.sep))
+    short = next(os.path.relpath(path, folder) for folder in folders if Path(path).is_relative_to(folder))
     return path if short in taken else short

@@ -196,6 +196,15 @@ def test_saved_and_loaded_it_says_the_same_and_belongs_to_its_weights(potential,
         load_potential(tmp_path, device="cpu").predict(frames[0], uncertainty=True)
 
 
+def test_a_fit_that_is_asked_to_stop_ends_at_once(potential, frames):
+    class Impatient(SilentReporter):
+        def should_stop(self) -> bool:
+            return True
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_uncertainty(potential, frames, frames, reporter=Impatient())
+
+
 def test_models_without_a_linear_last_layer_are_refused(frames):
     argon = pair_potential(LennardJones(("Ar",), 0.0104, 3.4, 7.5))
     with pytest.raises(ModelError, match="without a linear last layer"):

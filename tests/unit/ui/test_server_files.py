@@ -58,3 +58,9 @@ def test_a_large_disk_is_not_searched_to_its_end(limit: str, value: int, listed:
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_files, limit, value)
     assert len(found(data)) == listed
+
+
+def test_the_whole_disk_may_be_allowed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_files, "MAX_VISITED", 3)
+    assert all(Path("/", name) == Path(path) for name, path in found(Path("/")).items())
+    assert server_files._label(str(data / "a.xyz"), ("/",), {}) == str(data / "a.xyz").lstrip("/")
