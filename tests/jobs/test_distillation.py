@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from tests.stopping import run_until
@@ -20,13 +21,14 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.jobs import distillation
 from toolkit.jobs.distillation import distill
 from toolkit.jobs.distillation_config import DistillRequest
-from toolkit.jobs.run_dir import open_run
+from toolkit.jobs.run_dir import list_runs, open_run
 from toolkit.jobs.summary import key_result
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.models.potential import build_potential
 from toolkit.progress import SilentReporter
+from toolkit.ui.run_table import table_key
 from toolkit.units import KB_EV_PER_K
 
 LENGTH, TEMPERATURE_K = 1.10, 400.0
@@ -110,7 +112,8 @@ def test_what_cannot_teach_is_refused(request_of, tmp_path, monkeypatch):
                                  "energy_unit": "eV", "length_unit": "Å"}), tmp_path / "bare")
 
 
-def test_the_command(tmp_path):
+def test_the_command_and_the_runs_page(tmp_path, monkeypatch, root):
+    monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
     config = ModelConfig(species=("H", "C", "O"), num_layers=1, l_max=0, num_features=4, r_max=3.0,
                          per_species_energy_scales={"H": 1e-3, "C": 1e-3, "O": 1e-3})
     for name in ("a", "b"):
@@ -118,8 +121,13 @@ def test_the_command(tmp_path):
         save_model(build_potential(other).model, other, tmp_path / name)
     options = ["--data", "embedded:aspirin", "--trajectories", "2", "--ps", "0.01", "--every-fs", "5", "--temperature-K", "10"]
     runner, report = CliRunner(), tmp_path / "r.json"
-    done = runner.invoke(app, ["distill", str(tmp_path / "a"), str(tmp_path / "b"), *options, "-o", str(tmp_path / "out"),
-                               "--json", str(report)])
+    done = runner.invoke(app, ["distill", str(tmp_path / "a"), str(tmp_path / "b"), *options, "--json", str(report)])
     assert done.exit_code == 0 and json.loads(report.read_text())["n_sampled"] == 4
+    run, = list_runs("distill")
+    at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
+    at.session_state[table_key([run.run_id])] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.run()
+    assert not at.exception and any(text.value.startswith("4 frames with the labels of") for text in at.markdown)
+    assert {button.label for button in at.get("download_button")} >= {"Frames for a student", "Validation frames"}
     again = runner.invoke(app, ["distill", str(tmp_path / "a"), "--nonsense", "1"])
     assert again.exit_code == 2 and "unknown options ['nonsense']" in again.stderr

@@ -83,7 +83,7 @@ def test_wrong_configurations_and_tasks_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="temperature"):
         run_task("md", {"model": "x", "structure": "embedded:ethanol", "md": {"temperature": 3}}, tmp_path / "a")
     assert open_run(tmp_path / "a").state == "failed"
-    with pytest.raises(JobError, match=r"expected one of \['budget', 'compare', 'evaluate',"):
+    with pytest.raises(JobError, match=r"expected one of \['budget', 'compare', 'distill', 'evaluate',"):
         run_task("dance", {}, tmp_path / "b")
 
 

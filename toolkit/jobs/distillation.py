@@ -22,7 +22,7 @@ from ase.io import write
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
-from toolkit.jobs.distillation_config import DistillRequest
+from toolkit.jobs.distillation_config import TRAIN, VAL, DistillRequest
 from toolkit.jobs.stages import Result, keep_request, keep_weights
 from toolkit.jobs.uncertainty import own_data
 from toolkit.md.simulation import simulate
@@ -31,7 +31,6 @@ from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import replacing
 
-TRAIN, VAL = "train.extxyz", "val.extxyz"
 STARTS = 16
 """Training frames that simulations start from, spread evenly; several trajectories share one where there are more."""
 FRAMES_AT_ONCE = 50
@@ -113,7 +112,7 @@ def _label(request: DistillRequest, frames: list[Atoms], reporter: Reporter) -> 
 
 
 def _load(request: DistillRequest, name: str) -> Potential:
-    return load_potential(name, device=request.device, dtype=request.dtype, backend=request.backend)
+    return load_potential(name, **request.computing())
 
 
 def _with_labels(atoms: Atoms, labels: dict[str, Any]) -> Atoms:

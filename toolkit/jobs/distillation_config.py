@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.config import DataConfig, MDConfig
+from toolkit.config_base import Computing
 from toolkit.config_md import steps_in
 from toolkit.units import FS_PER_PS
 
+TRAIN, VAL = "train.extxyz", "val.extxyz"
+"""Files that a student reads."""
 
-class DistillRequest(StrictModel):
+
+class DistillRequest(Computing):
     """Frames that the sampler visits at a temperature, labelled by the mean of the teachers.
 
     teachers : trained models;  sampler : a model, by default the first teacher; a small and fast one does
@@ -33,9 +37,6 @@ class DistillRequest(StrictModel):
     friction_per_fs: float = Field(0.01, gt=0.0, le=1.0)
     copies: int = Field(3, ge=0, le=1000)
     seed: int = Field(0, ge=0)
-    device: str = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
-    backend: str = "auto"
 
     @field_validator("data", mode="before")
     @classmethod

@@ -7,11 +7,12 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.config_base import Computing
 
 Part = Literal["all", "train", "val", "test"]
 
 
-class MDRequest(StrictModel):
+class MDRequest(Computing):
     """One molecular dynamics run.
 
     model : a name under trained_models/, or the path of a model or training run folder
@@ -26,9 +27,6 @@ class MDRequest(StrictModel):
     frame: int = 0
     frames: tuple[int, ...] | None = Field(None, min_length=1)
     md: MDConfig = MDConfig()
-    device: str = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
-    backend: str = "auto"
 
     @field_validator("frames", mode="before")
     @classmethod

@@ -86,7 +86,7 @@ def record_stability(result: Result, model: str) -> Path:
 
 
 def _conditions(request: StabilityRequest) -> Result:
-    potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
+    potential = load_potential(request.model, **request.computing())
     config = request.md(request.temperatures_K[0])
     return {"weights_sha256": weights_sha256(find_model(request.model)),
             "structure": Path(request.structure).name, "frame": request.frame,
@@ -102,7 +102,7 @@ def _simulation(request: StabilityRequest, temperature_K: float, atoms: Atoms, r
     """The stage of one temperature."""
     def stage(reporter: Reporter) -> Result | None:
         path = folder / f"{temperature_K:g}K.h5"
-        potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
+        potential = load_potential(request.model, **request.computing())
         config = request.md(temperature_K)
         with simulate(potential, atoms, config, path, resume=True, reporter=reporter) as trajectory:
             if trajectory.stopped:

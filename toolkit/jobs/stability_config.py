@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
-from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.config import DataConfig, MDConfig
+from toolkit.config_base import Computing
 from toolkit.config_md import steps_in
 from toolkit.units import FS_PER_PS
 
 
-class StabilityRequest(StrictModel):
+class StabilityRequest(Computing):
     """Langevin dynamics of many replicas at several temperatures.
 
     model, structure, frame : as for molecular dynamics; a molecule
@@ -31,9 +32,6 @@ class StabilityRequest(StrictModel):
     friction_per_fs: float = Field(0.01, gt=0.0, le=1.0)
     save_every_fs: float = Field(50.0, gt=0.0)
     seed: int = Field(0, ge=0)
-    device: str = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
-    backend: str = "auto"
 
     @field_validator("temperatures_K", mode="before")
     @classmethod

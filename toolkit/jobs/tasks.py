@@ -48,7 +48,7 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
     With several `frames` the trajectories are numbered (`run_files.trajectory_paths`), and `systems` holds a summary of
     each by its number.
     """
-    potential = load_potential(request.model, device=request.device, dtype=request.dtype, backend=request.backend)
+    potential = load_potential(request.model, **request.computing())
     if request.frames is None:
         atoms = starting_structure(request.structure, request.frame)
         with simulate(potential, atoms, request.md, path, resume=resume, reporter=reporter) as trajectory:

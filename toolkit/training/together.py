@@ -29,7 +29,8 @@ class SideBySide:
     """What `num_runs` trainings share that begin together, each in a thread of its own.
 
     Data are read and steps recorded one run after the other, before the first of them begins: a recording tolerates no
-    other work on the device. Validations and the test take turns (`turns.Turns`). Raises ConfigError for more runs than `MAX_RUNS`.
+    other work on the device. Validations and the test take turns (`turns.Turns`).
+    Raises ConfigError for more runs than `MAX_RUNS`.
     """
 
     def __init__(self, num_runs: int) -> None:

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
+from toolkit.jobs.distillation_config import TRAIN, VAL
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, report_sections
 from toolkit.jobs.run_dir import Run, read_json
 from toolkit.training.stability_card import STABILITY, stability_section
+from toolkit.ui.page import plain
 from toolkit.ui.study import download_files, show_section
 
-LABELS = {"learningcurve": "Learning curves", "stability": "Stability", "workflow": "Alloy"}
+LABELS = {"learningcurve": "Learning curves", "stability": "Stability", "workflow": "Alloy", "distill": "Frames for a student"}
 """Task -> its name on the page."""
 FILES = {
     "learningcurve": {"report.html": ("Report", "text/html"), RESULTS: ("All numbers", "application/json"),
                       TABLE: ("Every run (CSV)", "text/csv")},
     "stability": {STABILITY: ("All numbers", "application/json")},
+    "distill": {TRAIN: ("Frames for a student", "chemical/x-xyz"), VAL: ("Validation frames", "chemical/x-xyz")},
 }
+FOUND = {"learningcurve": RESULTS, "stability": STABILITY, "distill": "result.json"}
+"""Task -> the file with what it has found so far."""
 
 
 def show_report(run: Run) -> None:
-    """What a learning curve or a stability record has found so far; nothing for other runs."""
-    files = FILES.get(run.status.task, {})
-    result = read_json(run.path / (RESULTS if run.status.task == "learningcurve" else STABILITY))
-    if not files or result is None:
+    """What a learning curve, a stability record or a search for frames has found so far; nothing for other runs."""
+    task = run.status.task
+    result = read_json(run.path / FOUND[task]) if task in FOUND else None
+    if result is None:
         return
-    download_files(run, files)
-    if run.status.task == "learningcurve":
+    download_files(run, FILES[task])
+    if task == "learningcurve":
         for section in report_sections(result):
             show_section(section, f"{run.run_id}.{section.title}")
-    else:
+    elif task == "stability":
         _, _, text = stability_section(result).partition("\n")
         st.markdown(text)
+    elif not result["stopped"]:
+        st.markdown(plain(_frames_for_a_student(result)))
+
+
+def _frames_for_a_student(result: dict[str, Any]) -> str:
+    spread = result["forces_disagreement_meV_per_A"]
+    between = "" if spread is None else f", who differ by {spread:.1f} meV/Å (standard deviation of a force component)"
+    return (f"{result['n_sampled']} frames with the labels of {', '.join(result['teachers'])}{between}; and "
+            f"{result['copies']} times {result['n_train_frames']} training frames with their own.")
