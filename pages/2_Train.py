@@ -15,6 +15,7 @@ from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
 from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
+from toolkit.ui.students import teach_section
 from toolkit.ui.training import (
     checked,
     choose_data,
@@ -142,6 +143,7 @@ def _test_errors(run: Run, result: dict[str, Any]) -> None:
                   "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
     st.caption("MAE: mean absolute error of a force component, and of the energy per atom. " + equation("errors"))
     go_on_with_model(run)
+    teach_section(run)
 
 
 main()

@@ -5,7 +5,7 @@ there, and their mean is nearer to the truth than each of them. A student that l
 that dynamics visits cannot learn by heart; nothing but the few frames was ever computed by quantum chemistry
 (Hinton, Vinyals and Dean, arXiv:1503.02531 (2015): knowledge distillation).
 
-A run folder holds the trajectories of the sampler, `train.extxyz` and `val.extxyz` in eV and Å.
+A run folder holds the trajectories of the sampler, and `train.extxyz`, `val.extxyz` and `test.extxyz` in eV and Å.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ase.io import write
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
-from toolkit.jobs.distillation_config import TRAIN, VAL, DistillRequest
+from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
 from toolkit.jobs.stages import Result, keep_request, keep_weights
 from toolkit.jobs.uncertainty import own_data
 from toolkit.md.simulation import simulate
@@ -60,7 +60,7 @@ def distill(request: DistillRequest, folder: str | Path, reporter: Reporter | No
     frames, disagreement = labels
     _write(splits, frames, request, folder)
     return {"folder": str(folder), "stopped": False, "n_sampled": len(frames), "n_train_frames": len(splits.train),
-            "n_val": len(splits.val), "copies": request.copies, "teachers": list(request.teachers),
+            "n_val": len(splits.val), "n_test": len(splits.test), "copies": request.copies, "teachers": list(request.teachers),
             "forces_disagreement_meV_per_A": disagreement}
 
 
@@ -129,10 +129,12 @@ def _check_labels(frames: Sequence[Atoms]) -> None:
 
 
 def _write(splits: Splits, frames: list[Atoms], request: DistillRequest, folder: Path) -> None:
-    """Training frames in random order, so that any part of the file holds both kinds."""
-    together = frames + [_with_labels(atoms, atoms.calc.results) for atoms in splits.train] * request.copies
+    """Training frames in random order, so that any part of the file holds both kinds; the other sets as they are."""
+    own, val, test = ([_with_labels(atoms, atoms.calc.results) for atoms in part if atoms.calc is not None]
+                      for part in (splits.train, splits.val, splits.test))
+    together = frames + own * request.copies
     order = np.random.default_rng(request.seed).permutation(len(together))
-    for name, chosen in ((TRAIN, [together[k] for k in order]),
-                         (VAL, [_with_labels(atoms, atoms.calc.results) for atoms in splits.val])):
-        with replacing(folder / name) as temporary:
-            write(temporary, chosen, format="extxyz")
+    for name, chosen in ((TRAIN, [together[k] for k in order]), (VAL, val), (TEST, test)):
+        if chosen:
+            with replacing(folder / name) as temporary:
+                write(temporary, chosen, format="extxyz")

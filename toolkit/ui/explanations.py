@@ -40,6 +40,12 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "train.data.split.gap": ("blocks: frames dropped between the sets, because neighbours in time are nearly the "
                              "same.", "splits"),
     "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
+    "student.teachers": ("Models of the same elements and the same level of theory. Errors in which they differ cancel in "
+                         "the mean of what they say.", "transfer"),
+    "student.temperature_K": ("Of the simulation that finds the frames: about that of your data.", "transfer"),
+    "student.trajectories": ("Simulations from frames of your training set, side by side.", "replicas"),
+    "student.ps": ("Each takes this long; with 40 fs between frames, 10 ps give 250.", "timestep"),
+    "student.timestep_fs": ("0.5 fs is safe where there is hydrogen, 1 fs does for drawing frames.", "timestep"),
     "train.start_from": ("Go on with the network and the weights of a model: fewer new frames then teach as much. The "
                          "learning rate may be smaller.", "transfer"),
     "train.model.architecture": ("nequip: the reference. allegro: strictly local, for very large systems. atom_gnn and "

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
-from toolkit.jobs.distillation_config import TRAIN, VAL
+from toolkit.jobs.distillation_config import TEST, TRAIN, VAL
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, report_sections
 from toolkit.jobs.run_dir import Run, read_json
 from toolkit.training.stability_card import STABILITY, stability_section
-from toolkit.ui.page import plain
+from toolkit.ui.students import show_frames
 from toolkit.ui.study import download_files, show_section
 
 LABELS = {"learningcurve": "Learning curves", "stability": "Stability", "workflow": "Alloy", "distill": "Frames for a student"}
@@ -19,7 +17,8 @@ FILES = {
     "learningcurve": {"report.html": ("Report", "text/html"), RESULTS: ("All numbers", "application/json"),
                       TABLE: ("Every run (CSV)", "text/csv")},
     "stability": {STABILITY: ("All numbers", "application/json")},
-    "distill": {TRAIN: ("Frames for a student", "chemical/x-xyz"), VAL: ("Validation frames", "chemical/x-xyz")},
+    "distill": {TRAIN: ("Frames for a student", "chemical/x-xyz"), VAL: ("Validation frames", "chemical/x-xyz"),
+                TEST: ("Test frames", "chemical/x-xyz")},
 }
 FOUND = {"learningcurve": RESULTS, "stability": STABILITY, "distill": "result.json"}
 """Task -> the file with what it has found so far."""
@@ -39,11 +38,4 @@ def show_report(run: Run) -> None:
         _, _, text = stability_section(result).partition("\n")
         st.markdown(text)
     elif not result["stopped"]:
-        st.markdown(plain(_frames_for_a_student(result)))
-
-
-def _frames_for_a_student(result: dict[str, Any]) -> str:
-    spread = result["forces_disagreement_meV_per_A"]
-    between = "" if spread is None else f", who differ by {spread:.1f} meV/Å (standard deviation of a force component)"
-    return (f"{result['n_sampled']} frames with the labels of {', '.join(result['teachers'])}{between}; and "
-            f"{result['copies']} times {result['n_train_frames']} training frames with their own.")
+        show_frames(run, result)

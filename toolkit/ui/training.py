@@ -24,6 +24,7 @@ from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
 from toolkit.ui.runs import start_job, watch
 from toolkit.ui.server_files import allowed_path
+from toolkit.ui.students import student_config
 
 PAGE = "train"
 BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
@@ -47,7 +48,7 @@ def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
         st.session_state[CLONED] = clone
         if clone:
             with shown_errors():
-                _start_from(parse_config(TrainConfig, read_config(find_run(clone))), fields)
+                _start_from(_configuration_of(open_run(find_run(clone))), fields)
                 st.session_state[PRESET] = None
 
     def take_preset() -> None:
@@ -231,6 +232,11 @@ def _take_yaml(fields: Sequence[FormField]) -> None:
     else:
         _start_from(config, fields)
         st.session_state[PRESET] = None
+
+
+def _configuration_of(run: Run) -> TrainConfig:
+    """That of a training; of frames for a student, one that trains a small model on them. Raises ConfigError."""
+    return student_config(run) if run.status.task == "distill" else parse_config(TrainConfig, read_config(run.path))
 
 
 def _parsed(text: str) -> TrainConfig:

@@ -1,0 +1,69 @@
+"""Students: a small model that learns from a trained one, from the button under its errors to the form that trains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from toolkit.config import TrainConfig, load_config, parse_config
+from toolkit.errors import ToolkitError
+from toolkit.jobs import launcher
+from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
+from toolkit.jobs.run_dir import Run
+from toolkit.ui.choices import model_choices
+from toolkit.ui.explanations import equation, explained
+from toolkit.ui.forms import FormField, draw_form
+from toolkit.ui.page import error_box, plain, shown_errors
+from toolkit.ui.server_files import REPOSITORY
+
+RECIPE = REPOSITORY / "configs" / "student.yaml"
+FIELDS = (
+    FormField("temperature_K", "Temperature, K"),
+    FormField("trajectories", "Trajectories"),
+    FormField("ps", "Length of each, ps"),
+    FormField("timestep_fs", "Time step, fs"),
+)
+
+
+def teach_section(run: Run) -> None:
+    """A form under a finished training: frames where its model's dynamics goes, labelled by it and by others."""
+    own = str(run.path / "model")
+    with st.expander("Teach a small and fast model", icon=":material/school:"), shown_errors():
+        st.caption("A small network cannot learn much from few frames. From a large one that has learned them it gets as many "
+                   "as it likes: where a simulation goes, labelled by the large one. No more quantum chemistry. "
+                   + equation("transfer"))
+        others = {label: path for label, path in model_choices().items() if path != own}
+        more = st.multiselect("Further teachers", list(others), key=f"{run.run_id}.teachers", help=explained("student.teachers"))
+        with st.container(horizontal=True):
+            values = draw_form("student", DistillRequest, FIELDS, {})
+        if st.button("Make its frames", icon=":material/play_arrow:", key=f"{run.run_id}.teach"):
+            request = parse_config(DistillRequest, {**values, "teachers": [own, *(others[label] for label in more)]})
+            _start(request)
+
+
+def show_frames(run: Run, result: dict[str, Any]) -> None:
+    """What a search for frames has found, and the way to a student."""
+    spread = result["forces_disagreement_meV_per_A"]
+    between = "" if spread is None else f", who differ by {spread:.1f} meV/Å (standard deviation of a force component)"
+    st.markdown(plain(f"{result['n_sampled']} frames with the labels of {', '.join(result['teachers'])}{between}; and "
+                      f"{result['copies']} times {result['n_train_frames']} training frames with their own."))
+    if st.button("Train a student on them", key=f"{run.run_id}.student", icon=":material/school:"):
+        st.switch_page("pages/2_Train.py", query_params={"clone": run.run_id})
+
+
+def student_config(run: Run) -> TrainConfig:
+    """A training of a small model on the frames of a run. Raises ConfigError."""
+    data = {name: str(run.path / file) for name, file in (("train", TRAIN), ("val", VAL), ("test", TEST))
+            if (run.path / file).is_file()}
+    changes = [f"data.{name}={path!r}" for name, path in data.items()]
+    return load_config(TrainConfig, RECIPE, [*changes, *([] if "test" in data else ["data.test=null", "data.split.num_test=0"])])
+
+
+def _start(request: DistillRequest) -> None:
+    try:
+        launcher.start("distill", request.model_dump(mode="json"))
+    except ToolkitError as error:
+        error_box(error)
+        return
+    st.switch_page("pages/8_Runs.py")
