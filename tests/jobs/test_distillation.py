@@ -22,7 +22,7 @@ from toolkit.jobs import distillation
 from toolkit.jobs.distillation import distill
 from toolkit.jobs.distillation_config import DistillRequest
 from toolkit.jobs.run_dir import list_runs, open_run
-from toolkit.jobs.summary import key_result
+from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.pair import HarmonicSprings, pair_potential
@@ -124,6 +124,7 @@ def test_the_command_and_the_runs_page(tmp_path, monkeypatch, root):
     done = runner.invoke(app, ["distill", str(tmp_path / "a"), str(tmp_path / "b"), *options, "--json", str(report)])
     assert done.exit_code == 0 and json.loads(report.read_text())["n_sampled"] == 4
     run, = list_runs("distill")
+    assert subject(run) == "a · b · embedded:aspirin"
     at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
     at.session_state[table_key([run.run_id])] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     at.run()
