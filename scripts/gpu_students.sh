@@ -3,7 +3,8 @@
 # (toolkit distill), then a network of the same size that learns from them, one for each molecule, side by side.
 #   BUDGET_S=560 OUT=results bash scripts/gpu_students.sh [aspirin ethanol]
 # Everything ends in BUDGET_S; finished models are under $OUT as they come. RUNS: where runs go (they can go on: --resume of
-# scripts/train_rmd17.py). TEACHERS_aspirin, TEACHERS_ethanol: other teachers, several make a better one.
+# scripts/train_rmd17.py). TEACHERS_aspirin, TEACHERS_ethanol: the teachers of each; alone one is worth little, see
+# docs/training.md.
 set -u
 cd "$(dirname "$0")/.."
 begin=$(date +%s)
@@ -11,7 +12,7 @@ PYTHON=${PYTHON:-python3} OUT=${OUT:-gpu_students} RUNS=${RUNS:-/tmp/students} B
 DEVICE=${DEVICE:-cuda} DATA=${DATA:-../shared/data/rmd17}
 SAMPLING=${SAMPLING:---trajectories 64 --ps 12.5 --every-fs 40 --timestep-fs 1.0 --copies 3}
 TRAINING=${TRAINING:---set batch_size=20}
-TEACHERS_aspirin=${TEACHERS_aspirin:-aspirin_accurate} TEACHERS_ethanol=${TEACHERS_ethanol:-ethanol}
+TEACHERS_aspirin=${TEACHERS_aspirin:-aspirin_accurate aspirin_xtb_dft} TEACHERS_ethanol=${TEACHERS_ethanol:-ethanol}
 SAMPLER_aspirin=${SAMPLER_aspirin:-aspirin} SAMPLER_ethanol=${SAMPLER_ethanol:-ethanol_s}
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1
 mkdir -p "$OUT" "$RUNS"
