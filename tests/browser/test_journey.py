@@ -113,7 +113,7 @@ def test_training_survives_a_reload_stops_and_resumes(browser: Browser) -> None:
                          ("Channels", 4), ("Largest degree l", 1), ("Layers", 2)):
         tab.get_by_role("spinbutton", name=label, exact=True).fill(str(value))
         tab.keyboard.press("Enter")
-    tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
+        tab.get_by_test_id("stStatusWidget").wait_for(state="detached")  # while it redraws, widgets may be there twice
     tab.get_by_role("button", name="Start training").click()
     tab.wait_for_url("**/Train?run=*")
     tab.get_by_text("Force error (validation)").first.wait_for(timeout=90_000)
