@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from toolkit.config import MDConfig, ModelConfig
+from toolkit.jobs import launcher
 from toolkit.jobs.requests import MDRequest
 from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.tasks import run_task
@@ -49,6 +50,14 @@ def open_page(root: Path) -> Open:
         return at.run()
 
     return open_
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Jobs that a page starts get their folder, but no process."""
+    run_dirs: list[Path] = []
+    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_dirs.append(run_dir))
+    return run_dirs
 
 
 def choose_on_server(at: AppTest, page: str, name: str) -> AppTest:

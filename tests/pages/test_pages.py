@@ -45,14 +45,6 @@ def test_every_page_opens_on_an_empty_installation(page: str, open_page) -> None
     assert len(at.sidebar.get("page_link")) == len(PAGES)
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Jobs that a page starts get their folder, but no process."""
-    run_dirs: list[Path] = []
-    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_dirs.append(run_dir))
-    return run_dirs
-
-
 # --- Home -----------------------------------------------------------------------------------------------------------
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from toolkit.config import TrainConfig, parse_config
-from toolkit.jobs import launcher
 from toolkit.jobs.distillation_config import TEST
 from toolkit.jobs.run_dir import create_run_dir, list_runs
 from toolkit.jobs.tasks import run_task
@@ -20,13 +18,6 @@ TINY = {"data": {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val
                   "per_species_energy_scales": {"H": 0.01, "C": 0.01, "O": 0.01}},
         "max_epochs": 1, "device": "cpu", "threads": 1}
 SHORT = {"trajectories": 2, "ps": 0.02, "every_fs": 10.0, "timestep_fs": 0.5, "temperature_K": 20.0, "device": "cpu"}
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    run_dirs: list[Path] = []
-    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_dirs.append(run_dir))
-    return run_dirs
 
 
 def select_on_runs_page(at: AppTest, run_id: str) -> AppTest:

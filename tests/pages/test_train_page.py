@@ -17,7 +17,6 @@ from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import EPOCH, fake_run, metrics, texts
 from toolkit.config import TrainConfig, parse_config
 from toolkit.data.formats import read_frames
-from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import create_run_dir, open_run, write_status
 from toolkit.jobs.scripts import training_script
 from toolkit.jobs.tasks import run_task
@@ -26,13 +25,6 @@ PAGE = "pages/2_Train.py"
 TINY = {"data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 3, "num_test": 3}},
         "model": {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8},
         "max_epochs": 1, "device": "cpu", "threads": 1}
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    run_dirs: list[Path] = []
-    monkeypatch.setattr(launcher, "_spawn", lambda run_dir, resume: run_dirs.append(run_dir))
-    return run_dirs
 
 
 def write_yaml(at: AppTest, text: str) -> AppTest:
