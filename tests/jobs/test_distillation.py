@@ -21,7 +21,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.jobs import distillation
 from toolkit.jobs.distillation import distill
 from toolkit.jobs.distillation_config import DistillRequest
-from toolkit.jobs.run_dir import list_runs, open_run
+from toolkit.jobs.run_dir import list_runs, open_run, read_json
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
@@ -125,6 +125,7 @@ def test_the_command_and_the_runs_page(tmp_path, monkeypatch, root):
     assert done.exit_code == 0 and json.loads(report.read_text())["n_sampled"] == 4
     run, = list_runs("distill")
     assert subject(run) == "a · b · embedded:aspirin"
+    assert {str(tmp_path / "a"), str(tmp_path / "b")} <= read_json(run.path / "environment.json")["inputs_sha256"].keys()
     at = AppTest.from_file(str(root / "app.py"), default_timeout=60).switch_page("pages/8_Runs.py").run()
     at.session_state[table_key([run.run_id])] = {"selection": {"rows": [0], "columns": [], "cells": []}}
     at.run()

@@ -23,7 +23,7 @@ from toolkit.storage import file_sha256, write_json
 from toolkit.training.card import device_name, software_versions
 
 FILE = "environment.json"
-SOURCES = ("train", "val", "test", "index_file", "structure", "model", "models", "start_from")
+SOURCES = ("train", "val", "test", "index_file", "structure", "model", "models", "start_from", "teachers", "sampler")
 """Fields of a configuration that name data or a model."""
 
 
