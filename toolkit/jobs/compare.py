@@ -124,9 +124,7 @@ class _Comparison:
 
     def _potential(self, label: str) -> Potential:
         if label not in self._loaded:
-            request = self._request
-            self._loaded[label] = load_potential(self._models[label], device=request.device, dtype=request.dtype,
-                                                 backend=request.backend)
+            self._loaded[label] = load_potential(self._models[label], **self._request.computing())
         return self._loaded[label]
 
     def _judge(self, label: str, reporter: Reporter) -> Result | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from toolkit.config import DataConfig, MDConfig, StrictModel
+from toolkit.config import DataConfig, MDConfig
+from toolkit.config_base import Computing
 from toolkit.config_md import steps_in
 from toolkit.jobs.requests import Part
 from toolkit.units import FS_PER_PS
@@ -14,7 +13,7 @@ from toolkit.units import FS_PER_PS
 SAVE_EVERY_FS = 5.0
 
 
-class CompareRequest(StrictModel):
+class CompareRequest(Computing):
     """Several models on the same frames.
 
     models : names under trained_models/, or paths of model or training run folders
@@ -34,9 +33,6 @@ class CompareRequest(StrictModel):
     temperature_K: float = Field(300.0, gt=0.0)
     timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
     seed: int = Field(0, ge=0)
-    device: str = "auto"
-    dtype: Literal["float32", "float64"] = "float32"
-    backend: str = "auto"
 
     def md(self) -> MDConfig:
         """The simulation that every model has to survive."""

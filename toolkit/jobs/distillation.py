@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
@@ -34,7 +35,6 @@ from toolkit.storage import replacing
 STARTS = 16
 """Training frames that simulations start from, spread evenly; several trajectories share one where there are more."""
 FRAMES_AT_ONCE = 50
-MEV_PER_EV = 1e3
 
 
 def distill_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> Result:
