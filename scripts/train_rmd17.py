@@ -1,7 +1,7 @@
 """Trains one recipe on rMD17 molecules, all at once on one GPU, and stops in time:
 
     python scripts/train_rmd17.py                                        all eight, configs/rmd17_h200.yaml
-    python scripts/train_rmd17.py aspirin ethanol --set max_train_s=500  two of them, in less than ten minutes
+    python scripts/train_rmd17.py aspirin ethanol --within 560           two of them, tested, in less than ten minutes
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
     python scripts/train_rmd17.py aspirin --frames DIR                   a student, on `toolkit distill … -o DIR/aspirin`
@@ -98,6 +98,7 @@ def main(
     frames: Annotated[Path | None, typer.Option("--frames", help="holds NAME/train.extxyz, NAME/val.extxyz")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
+    within: Annotated[float | None, typer.Option("--within", help="all end, tested, in so many seconds")] = None,
     stop_after: Annotated[float | None, typer.Option("--stop-after", help="save and stop after so many seconds")] = None,
     give_up_after: Annotated[float | None, typer.Option("--give-up-after", help="end when nothing moved for so many seconds")] = None,
 ) -> int:
@@ -109,7 +110,7 @@ def main(
     watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:
         listeners = {folder: Listener(folder.name, console, stop_at, watchdog) for folder in configs}
-        results = train_together(configs, listeners, resume=resume)
+        results = train_together(configs, listeners, resume=resume, within_s=within)
     for folder, result in results.items():
         test = result.get("test")
         shown = "stopped" if test is None else (f"{test['forces_mae_meV_per_A']:.2f} meV/Å  {test['energy_mae_meV']:.2f} meV")

@@ -16,14 +16,15 @@ from toolkit.training.trainer import cpu_threads
 
 
 def train_together(configs: Mapping[Path, TrainConfig], listeners: Mapping[Path, Reporter],
-                   *, resume: bool = False) -> dict[Path, dict[str, Any]]:
+                   *, resume: bool = False, within_s: float | None = None) -> dict[Path, dict[str, Any]]:
     """Train all at once; run folder -> result, as of the job "train".
 
     configs : run folder -> what is trained there;  listeners : run folder -> who hears of it and may stop it
     resume : go on in folders that hold a run, begin in the others
+    within_s : all are to have ended and been tested so many seconds from now
     Raises what the runs raise, when all have ended.
     """
-    together = SideBySide(len(configs))
+    together = SideBySide(len(configs), within_s)
 
     def task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
         return together.train(parse_config(TrainConfig, config), run_dir, resume=resume, reporter=reporter)

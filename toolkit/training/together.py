@@ -7,6 +7,7 @@ steps of several runs, each replayed on a stream of its own by a thread of its o
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from toolkit.training.turns import Turns
 
 MAX_RUNS = 12
 """Each needs two streams, and PyTorch has 32 before it hands them out again."""
+TEST_S = 4.0
+"""Set aside for the last validation and the test of each run, one after the other, where all are to end in time."""
 
 
 class SideBySide:
@@ -30,12 +33,14 @@ class SideBySide:
 
     Data are read and steps recorded one run after the other, before the first of them begins: a recording tolerates no
     other work on the device. Validations and the test take turns (`turns.Turns`).
+    within_s : all are to have ended and been tested so many seconds from now; what they took to begin is taken off
     Raises ConfigError for more runs than `MAX_RUNS`.
     """
 
-    def __init__(self, num_runs: int) -> None:
+    def __init__(self, num_runs: int, within_s: float | None = None) -> None:
         if not 1 <= num_runs <= MAX_RUNS:
             raise ConfigError(f"found {num_runs} runs, expected 1 to {MAX_RUNS} side by side", "start the others later")
+        self._last_step_at = None if within_s is None else time.monotonic() + within_s - num_runs * TEST_S
         self._turns = Turns()
         self._all_ready = threading.Barrier(num_runs)
 
@@ -56,6 +61,8 @@ class SideBySide:
                 self._all_ready.abort()
         trainer.turns = self._turns
         trainer.skip_time()
+        if self._last_step_at is not None:
+            trainer.end_in(self._last_step_at - time.monotonic())
         on_cuda = trainer.device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(trainer.device)) if on_cuda else nullcontext():
             return trainer.conclude(trainer.fit(run_batch))

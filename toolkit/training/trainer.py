@@ -80,6 +80,7 @@ class Trainer:
         self.step = TrainStep(self.model, config.loss, config.optimizer)
         self.turns = Turns()
         self.progress = Progress()
+        self._end_at_wall_s = math.inf
         self.batch_size = choose_batch_size(config.batch_size, len(data.train))
         self.steps_per_epoch = math.ceil(len(data.train) / self.batch_size)
         self._unread: list[tuple[Tensor, int]] = []
@@ -131,7 +132,11 @@ class Trainer:
 
     def _time_share(self) -> float:
         """The part of the time for this run that has passed."""
-        return 0.0 if self.config.max_train_s is None else self.wall_s() / self.config.max_train_s
+        return self.wall_s() / min(self._end_at_wall_s, self.config.max_train_s or math.inf)
+
+    def end_in(self, seconds: float) -> None:
+        """Let the run end so many seconds from now, and its cosine with it; at `max_train_s` if that is earlier."""
+        self._end_at_wall_s = self.wall_s() + max(seconds, 0.0)
 
     def make_runner(self) -> BatchRunner:
         """What computes the steps: within the free memory, and recorded on CUDA. Says so when batches are split.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -44,6 +45,20 @@ def test_together_as_alone_on_a_gpu(tmp_path):
         alone = train(config, tmp_path / f"{folder.name}-alone")["test"]["forces_mae_meV_per_A"]
         assert results[folder]["test"]["forces_mae_meV_per_A"] == pytest.approx(alone, rel=1e-3)
         assert alone < 0.5 * results[folder]["test"]["forces_label_rms_meV_per_A"]
+
+
+def test_all_end_within_a_time_with_their_schedule(copper_config, tmp_path, monkeypatch):
+    """Also a run that was stopped before: its schedule goes from where it was to the end of the time."""
+    monkeypatch.setattr(together, "TEST_S", 0.5)
+    config = changed(copper_config, max_epochs=100_000, validate_every_epochs=1000)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    train_together({folders[0]: config}, {folders[0]: Recorder(stop_at=400)})
+    recorders, begun = {folder: Recorder() for folder in folders}, time.monotonic()
+    results = train_together(dict.fromkeys(folders, config), recorders, resume=True, within_s=5.0)
+    assert 3.5 < time.monotonic() - begun < 20.0
+    for folder in folders:
+        assert not results[folder]["stopped"] and results[folder]["test"]["n_frames"] == 6
+        assert recorders[folder].epochs[-1]["learning_rate"] < 1.1 * config.optimizer.min_learning_rate
 
 
 def test_more_runs_than_streams_are_refused():
