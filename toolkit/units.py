@@ -17,6 +17,7 @@ RYDBERG_EV = _ase.Rydberg
 BOHR_A = _ase.Bohr
 NM_A = 10.0
 FS_PER_PS = 1000.0
+MEV_PER_EV = 1000.0
 EV_PER_A3_GPA = 1.0 / _ase.GPa
 """One eV/Å³ in GPa."""
 

@@ -8,9 +8,8 @@ import numpy as np
 
 from toolkit.analysis.blocks import check_series, statistical_inefficiency
 from toolkit.errors import DataError
-from toolkit.units import FS_PER_PS
+from toolkit.units import FS_PER_PS, MEV_PER_EV
 
-MEV_PER_EV = 1000.0
 MIN_BLOCKS = 64
 """Blocks are not made longer than leaves so many."""
 

@@ -14,9 +14,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from toolkit.analysis.blocks import MIN_SAMPLES, correlated_mean
-from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.analysis.parity import Parity
 from toolkit.errors import DataError
+from toolkit.units import MEV_PER_EV
 
 FRAMES_PER_OFFSET = 2
 """So many labelled frames are needed for each fitted offset; else nothing of the error is left by construction."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from toolkit.analysis.energy_drift import MEV_PER_EV
+from toolkit.units import MEV_PER_EV
 
 FORCE_BINS = 10
 

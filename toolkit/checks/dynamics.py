@@ -12,13 +12,12 @@ from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import Potential
 from toolkit.progress import Reporter
-from toolkit.units import FS_PER_PS
+from toolkit.units import FS_PER_PS, MEV_PER_EV
 
 TIMESTEP_FS = 0.5
 TEMPERATURE_K = 300.0
 SAVE_EVERY = 10
 MIN_PS = 0.1
-MEV_PER_EV = 1000.0
 
 
 def nve(potential: Potential, atoms: Atoms, length_ps: float, reporter: Reporter | None = None) -> CheckResult:

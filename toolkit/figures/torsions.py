@@ -9,12 +9,12 @@ import plotly.graph_objects as go
 
 from toolkit.figures.bands import banded_curves
 from toolkit.figures.plots import HEIGHT, MARKERS, PALETTE
+from toolkit.units import MEV_PER_EV
 
 HALF_TURN_DEG = 180.0
 TICKS_DEG = 60.0
 ANGLE_LABEL = "torsion angle, °"
 FREE_ENERGY_LABEL = "free energy, meV"
-MEV_PER_EV = 1e3
 
 
 def free_energy_profiles(angle_deg: np.ndarray, profiles: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> go.Figure:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.jobs.compare_numbers import has_other_zero
+from toolkit.units import MEV_PER_EV
 
 Models = Mapping[str, dict[str, Any]]
 

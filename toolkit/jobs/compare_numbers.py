@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from torch import Tensor
 
-from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.analysis.paired import FrameStatistic, composition_offset_eV, frame_statistics, mean_of
 from toolkit.analysis.parity import Parity
 from toolkit.bench.measure import Timing, time_calls
@@ -22,6 +21,7 @@ from toolkit.models.base import ModelOutput
 from toolkit.models.potential import Potential
 from toolkit.progress import Reporter
 from toolkit.training.metrics import evaluate_potential
+from toolkit.units import MEV_PER_EV
 
 Numbers = dict[str, Any]
 ROUNDS = 5

@@ -19,7 +19,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
@@ -31,6 +30,7 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import replacing
+from toolkit.units import MEV_PER_EV
 
 STARTS = 16
 """Training frames that simulations start from, spread evenly; several trajectories share one where there are more."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.analysis.energy_drift import MEV_PER_EV, energy_drift
+from toolkit.analysis.energy_drift import energy_drift
 from toolkit.analysis.peaks import spectrum_peaks
 from toolkit.md.trajectory import Trajectory
+from toolkit.units import MEV_PER_EV
 
 LONGEST_BOND_A = 2.0
 MIN_BOND_PEAK = 0.05

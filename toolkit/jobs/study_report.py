@@ -18,10 +18,10 @@ from toolkit.figures.report import Section, Table, html_page, markdown_page, plu
 from toolkit.jobs.requests import unusual
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.storage import write_text_atomic
+from toolkit.units import MEV_PER_EV
 
 Results = Mapping[str, dict[str, Any]]
 LIBRARIES = ("torch", "e3nn", "ase", "numpy", "scipy")
-MEV_PER_EV = 1000.0
 ENERGY = (
     "Total energy at constant energy (velocity Verlet), with a straight line fitted by least squares through all "
     "frames; the standard error allows for correlated fluctuations. The slope between the first and the last frame "

@@ -11,7 +11,6 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.analysis.calibration import Calibration, calibration
-from toolkit.analysis.energy_drift import MEV_PER_EV
 from toolkit.config import DataConfig, TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.errors import DataError, ModelError
@@ -21,6 +20,7 @@ from toolkit.models.potential import Potential, load_potential
 from toolkit.models.uncertainty import has_uncertainty, save_uncertainty
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.uncertainty import fit_uncertainty
+from toolkit.units import MEV_PER_EV
 
 CHECK = "uncertainty.json"
 MAX_TRAIN_FRAMES = 300
