@@ -4,7 +4,8 @@
     python scripts/train_rmd17.py aspirin ethanol --within 560           two of them, tested, in less than ten minutes
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
-    python scripts/train_rmd17.py aspirin --frames DIR                   a student, on `toolkit distill … -o DIR/aspirin`
+    python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --recipe configs/rmd17_student.yaml
+        a student, on `toolkit distill … -o DIR/aspirin`, which begins with the weights of RUNS/aspirin
 
 A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.
 """
@@ -80,13 +81,14 @@ def source(folder: Path, molecule: str, part: str) -> str:
     return str(path) if path.is_file() else f"catalog:rmd17_{molecule}" + ("_test" if part == "test" else "")
 
 
-def sources(folder: Path, molecule: str, frames: Path | None) -> list[str]:
+def changes(folder: Path, molecule: str, frames: Path | None, start_from: Path | None) -> list[str]:
     """What to change in the recipe so that it reads a molecule; with `frames`, as a student of its teachers."""
+    start = [] if start_from is None else [f"start_from={start_from / molecule}"]
     test = f"data.test={source(folder, molecule, 'test')}"
     if frames is None:
-        return [f"data.train={source(folder, molecule, 'train')}", test]
+        return [f"data.train={source(folder, molecule, 'train')}", test, *start]
     own = frames / molecule
-    return [f"data.train={own / 'train.extxyz'}", f"data.val={own / 'val.extxyz'}", test, "data.split={}"]
+    return [f"data.train={own / 'train.extxyz'}", f"data.val={own / 'val.extxyz'}", test, "data.split={}", *start]
 
 
 @guarded
@@ -96,6 +98,7 @@ def main(
     data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = Path("../shared/data/rmd17"),
     runs: Annotated[Path, typer.Option("--runs", help="where the run folders go")] = Path("runs/rmd17"),
     frames: Annotated[Path | None, typer.Option("--frames", help="holds NAME/train.extxyz, NAME/val.extxyz")] = None,
+    start_from: Annotated[Path | None, typer.Option("--start-from", help="holds models or runs of the same names")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     within: Annotated[float | None, typer.Option("--within", help="all end, tested, in so many seconds")] = None,
@@ -105,7 +108,7 @@ def main(
     """Train, and print the test errors of those that came to their end."""
     names = molecules or list(MOLECULES)
     stop_at = None if stop_after is None else time.monotonic() + stop_after
-    configs = {runs / name: load_config(TrainConfig, recipe, [*sources(data, name, frames), *(overrides or [])])
+    configs = {runs / name: load_config(TrainConfig, recipe, [*changes(data, name, frames, start_from), *(overrides or [])])
                for name in names}
     watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:

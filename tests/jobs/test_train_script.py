@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def script(data: Path, *words: object) -> subprocess.CompletedProcess[str]:
+def script(data: Path, *words: object, recipe: str = "coffee_break", settings: Sequence[str] = SETTINGS,
+           ) -> subprocess.CompletedProcess[str]:
     """Run it as a user would."""
     root = Path(__file__).resolve().parents[2]
-    sets = [word for setting in SETTINGS for word in ("--set", setting)]
+    sets = [word for setting in settings for word in ("--set", setting)]
     command = [sys.executable, root / "scripts" / "train_rmd17.py", "ethanol", "toluene", "--recipe",
-               root / "configs" / "coffee_break.yaml", "--data", data, "--runs", data / "runs", *sets, *words]
+               root / "configs" / f"{recipe}.yaml", "--data", data, "--runs", data / "runs", *sets, *words]
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
 
 
@@ -61,8 +63,11 @@ def test_students_read_the_frames_of_their_teachers(data: Path) -> None:
         write(data / "frames" / name / "train.extxyz", chosen[:34])
         write(data / "frames" / name / "val.extxyz", chosen[34:])
         (data / f"rmd17_{name}_train_01.npz").unlink()
-    done = script(data, "--frames", data / "frames", "--set", "max_epochs=2")
+    assert script(data, "--frames", data / "frames", "--set", "max_epochs=1", "--runs", data / "teachers").returncode == 0
+    done = script(data, "--frames", data / "frames", "--start-from", data / "teachers", recipe="rmd17_student",
+                  settings=("max_epochs=2", "device=cpu"))
     assert done.returncode == 0 and done.stdout.count("after 2 epochs") == 2, done.stderr
     summary = read_json(data / "runs" / "toluene" / "model" / "metrics.json")["data"]
     assert summary["sources"] == ["train.extxyz", "val.extxyz", "rmd17_toluene_test_01.npz"]
-    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (30, 6, 6)
+    assert (summary["n_train"], summary["n_val"], summary["n_test"]) == (34, 6, 6)
+    assert summary["start_from"]["model"].endswith("toluene")
