@@ -4,7 +4,7 @@
     python scripts/train_rmd17.py aspirin ethanol --within 560           two of them, tested, in less than ten minutes
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
-    python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --recipe configs/rmd17_student.yaml
+    python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --recipe configs/student_large.yaml
         a student, on `toolkit distill … -o DIR/aspirin`, which begins with the weights of RUNS/aspirin
 
 A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.

@@ -64,7 +64,7 @@ def test_students_read_the_frames_of_their_teachers(data: Path) -> None:
         write(data / "frames" / name / "val.extxyz", chosen[34:])
         (data / f"rmd17_{name}_train_01.npz").unlink()
     assert script(data, "--frames", data / "frames", "--set", "max_epochs=1", "--runs", data / "teachers").returncode == 0
-    done = script(data, "--frames", data / "frames", "--start-from", data / "teachers", recipe="rmd17_student",
+    done = script(data, "--frames", data / "frames", "--start-from", data / "teachers", recipe="student_large",
                   settings=("max_epochs=2", "device=cpu"))
     assert done.returncode == 0 and done.stdout.count("after 2 epochs") == 2, done.stderr
     summary = read_json(data / "runs" / "toluene" / "model" / "metrics.json")["data"]

@@ -41,7 +41,7 @@ def test_from_a_training_to_its_student(open_page, started: list[Path]) -> None:
     run_task("distill", {**asked, **SHORT}, frames)
     at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
     assert not at.exception and any(text.value.startswith("4 frames with the labels of") for text in at.markdown)
-    at.button(key=f"{frames.name}.student").click().run()
+    at.button(key=f"{frames.name}.student.speed").click().run()
     assert not at.exception and not at.error
     assert f"train: {frames / 'train.extxyz'}" in at.text_area(key="train.yaml").value
     at = open_page("pages/2_Train.py", clone=frames.name)
@@ -53,6 +53,28 @@ def test_from_a_training_to_its_student(open_page, started: list[Path]) -> None:
     small = {**config, "model": TINY["model"], "max_epochs": 1, "device": "cpu"}
     result = run_task("train", small, create_run_dir("train"))
     assert result["test"]["n_frames"] == 3
+
+
+def test_the_first_teacher_learns_what_all_say(open_page, started: list[Path]) -> None:
+    data = {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val": 3, "num_test": 2}}
+    frames = create_run_dir("distill")
+    run_task("distill", {"teachers": ["aspirin", "aspirin"], "data": data, **SHORT}, frames)
+    at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
+    at.button(key=f"{frames.name}.student.accuracy").click().run()
+    assert not at.exception and not at.error
+    at = open_page("pages/2_Train.py", clone=frames.name, aim="accuracy")
+    at.button(key="train.start").click().run()
+    config = json.loads((started[0] / "config.json").read_text())
+    assert config["start_from"] == "aspirin" and config["data"]["train"] == str(frames / "train.extxyz")
+    assert config["data"]["test"] == str(frames / TEST) and config["optimizer"]["name"] == "muon"
+
+
+def test_one_teacher_has_nothing_to_learn_from_itself(open_page, started: list[Path]) -> None:
+    data = {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val": 3, "num_test": 0}}
+    frames = create_run_dir("distill")
+    run_task("distill", {"teachers": ["aspirin"], "data": data, **SHORT}, frames)
+    at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
+    assert [button.key for button in at.button if ".student." in (button.key or "")] == [f"{frames.name}.student.speed"]
 
 
 def test_without_test_frames_a_student_has_none_either(open_page, started: list[Path]) -> None:

@@ -42,6 +42,9 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "train.data.split.seed": ("Of a random split. The same seed gives the same split.", "splits"),
     "student.teachers": ("Models of the same elements and the same level of theory. Errors in which they differ cancel in "
                          "the mean of what they say.", "transfer"),
+    "student.small": ("Preset S, from random weights: for speed.", "transfer"),
+    "student.large": ("Goes on with the weights of the first teacher and learns the mean of all: as fast as that one, and more "
+                      "accurate. Worth a GPU.", "transfer"),
     "student.temperature_K": ("Of the simulation that finds the frames: about that of your data.", "transfer"),
     "student.trajectories": ("Simulations from frames of your training set, side by side.", "replicas"),
     "student.ps": ("Each takes this long; with 40 fs between frames, 10 ps give 250.", "timestep"),

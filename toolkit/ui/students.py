@@ -10,14 +10,14 @@ from toolkit.config import TrainConfig, load_config, parse_config
 from toolkit.errors import ToolkitError
 from toolkit.jobs import launcher
 from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
-from toolkit.jobs.run_dir import Run
+from toolkit.jobs.run_dir import Run, read_config
 from toolkit.ui.choices import model_choices
 from toolkit.ui.explanations import equation, explained
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import error_box, plain, shown_errors
 from toolkit.ui.server_files import REPOSITORY
 
-RECIPE = REPOSITORY / "configs" / "student.yaml"
+SMALL, LARGE = (REPOSITORY / "configs" / f"{name}.yaml" for name in ("student", "student_large"))
 FIELDS = (
     FormField("temperature_K", "Temperature, K"),
     FormField("trajectories", "Trajectories"),
@@ -48,16 +48,28 @@ def show_frames(run: Run, result: dict[str, Any]) -> None:
     between = "" if spread is None else f", who differ by {spread:.1f} meV/Å (standard deviation of a force component)"
     st.markdown(plain(f"{result['n_sampled']} frames with the labels of {', '.join(result['teachers'])}{between}; and "
                       f"{result['copies']} times {result['n_train_frames']} training frames with their own."))
-    if st.button("Train a student on them", key=f"{run.run_id}.student", icon=":material/school:"):
-        st.switch_page("pages/2_Train.py", query_params={"clone": run.run_id})
+    with st.container(horizontal=True):
+        _student_button(run, "Train a small student on them", "speed", explained("student.small"))
+        if len(result["teachers"]) > 1:
+            _student_button(run, "Teach the first teacher what they all say", "accuracy", explained("student.large"))
 
 
-def student_config(run: Run) -> TrainConfig:
-    """A training of a small model on the frames of a run. Raises ConfigError."""
+def _student_button(run: Run, label: str, aim: str, help_text: str) -> None:
+    if st.button(label, key=f"{run.run_id}.student.{aim}", icon=":material/school:", help=help_text):
+        st.switch_page("pages/2_Train.py", query_params={"clone": run.run_id, "aim": aim})
+
+
+def student_config(run: Run, aim: str) -> TrainConfig:
+    """A training on the frames of a run. aim : "speed" for a small model, "accuracy" for one that goes on with the weights
+    of the first teacher. Raises ConfigError."""
     data = {name: str(run.path / file) for name, file in (("train", TRAIN), ("val", VAL), ("test", TEST))
             if (run.path / file).is_file()}
     changes = [f"data.{name}={path!r}" for name, path in data.items()]
-    return load_config(TrainConfig, RECIPE, [*changes, *([] if "test" in data else ["data.test=null", "data.split.num_test=0"])])
+    changes += [] if "test" in data else ["data.test=null", "data.split.num_test=0"]
+    if aim != "accuracy":
+        return load_config(TrainConfig, SMALL, changes)
+    first = parse_config(DistillRequest, read_config(run.path)).teachers[0]
+    return load_config(TrainConfig, LARGE, [*changes, f"start_from={first!r}"])
 
 
 def _start(request: DistillRequest) -> None:

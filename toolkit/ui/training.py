@@ -43,12 +43,12 @@ NEXT = {"evaluate": ("pages/9_Evaluate.py", "Look at every prediction"),
 def pick_start(fields: Sequence[FormField]) -> dict[str, Any]:
     """What the form starts from: a preset, a copy of the run in `?clone=`, or YAML that the user wrote."""
     known = presets()
-    clone = st.query_params.get("clone", "")
-    if clone != st.session_state.get(CLONED, ""):
-        st.session_state[CLONED] = clone
+    clone, aim = st.query_params.get("clone", ""), st.query_params.get("aim", "speed")
+    if (clone, aim) != st.session_state.get(CLONED, ("", "speed")):
+        st.session_state[CLONED] = (clone, aim)
         if clone:
             with shown_errors():
-                _start_from(_configuration_of(open_run(find_run(clone))), fields)
+                _start_from(_configuration_of(open_run(find_run(clone)), aim), fields)
                 st.session_state[PRESET] = None
 
     def take_preset() -> None:
@@ -234,9 +234,10 @@ def _take_yaml(fields: Sequence[FormField]) -> None:
         st.session_state[PRESET] = None
 
 
-def _configuration_of(run: Run) -> TrainConfig:
-    """That of a training; of frames for a student, one that trains a small model on them. Raises ConfigError."""
-    return student_config(run) if run.status.task == "distill" else parse_config(TrainConfig, read_config(run.path))
+def _configuration_of(run: Run, aim: str) -> TrainConfig:
+    """That of a training; of frames for a student, one that trains it on them (`students.student_config`). Raises
+    ConfigError."""
+    return student_config(run, aim) if run.status.task == "distill" else parse_config(TrainConfig, read_config(run.path))
 
 
 def _parsed(text: str) -> TrainConfig:
