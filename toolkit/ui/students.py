@@ -46,7 +46,7 @@ def show_frames(run: Run, result: dict[str, Any]) -> None:
     """What a search for frames has found, and the way to a student."""
     spread = result["forces_disagreement_meV_per_A"]
     between = "" if spread is None else f", who differ by {spread:.1f} meV/Å (standard deviation of a force component)"
-    st.markdown(plain(f"{result['n_sampled']} frames with the labels of {', '.join(result['teachers'])}{between}; and "
+    st.markdown(plain(f"{result['n_sampled']:,} frames with the labels of {', '.join(result['teachers'])}{between}; and "
                       f"{result['copies']} times {result['n_train_frames']} training frames with their own."))
     with st.container(horizontal=True):
         _student_button(run, "Train a small student on them", "speed", explained("student.small"))
