@@ -58,6 +58,18 @@ def test_the_first_run_starts_molecular_dynamics_and_leads_to_the_trajectory(ope
     assert "Trajectory" in at.title[0].value and at.query_params["run"] == started[0].name
 
 
+def test_a_newer_run_does_not_take_the_place_of_the_one_that_is_shown(open_page) -> None:
+    first = fake_run("md", "failed", {})
+    at = open_page("pages/4_Trajectory.py")
+    newer = fake_run("md", "failed", {})
+    assert at.run().selectbox(key="trajectory.run").value == first.name and at.query_params["run"] == first.name
+    at.selectbox(key="trajectory.run").set_value(newer.name).run()
+    assert at.query_params["run"] == newer.name
+    absent = open_page("pages/4_Trajectory.py", run="42")
+    assert "found no md run named '42'" in absent.error[0].value
+    assert absent.selectbox(key="trajectory.run").value in (first.name, newer.name)
+
+
 def test_home_leads_to_every_page_and_goes_on_after_the_first_run(open_page) -> None:
     at = open_page("app.py")
     assert {link.proto.page for link in at.main.get("page_link")} >= {link.proto.page for link in
