@@ -19,8 +19,9 @@ record() {
     timeout -k 10 $((left - 10)) "$PYTHON" -m toolkit stability "$1" "$frames" --data "$frames" \
         --reference-temperature-K 500 --temperatures-K "$TEMPERATURES" --replicas 64 --ps "$PS" --timestep-fs 1.0 \
         --device "$DEVICE" -o "$RUNS/$1" "${resume[@]}" --record > "$OUT/$1.log" 2>&1
-    echo "$1: exit $?, $(($(date +%s) - END + ${BUDGET_S:-560})) s from the beginning"; tail -n 3 "$OUT/$1.log"
-    tar czf "$OUT/$1.tgz" -C trained_models "$1/stability.json" "$1/CARD.md"
+    code=$?
+    echo "$1: exit $code, $(($(date +%s) - END + ${BUDGET_S:-560})) s from the beginning"; tail -n 3 "$OUT/$1.log"
+    [ $code -ne 0 ] || tar czf "$OUT/$1.tgz" -C trained_models "$1/stability.json" "$1/CARD.md"
 }
 export -f record
 models=("$@"); [ $# -gt 0 ] || models=(ethanol aspirin_accurate ethanol_m aspirin aspirin_xtb_dft)

@@ -108,7 +108,9 @@ def main(
     """Train, and print the test errors of those that came to their end."""
     names = molecules or list(MOLECULES)
     stop_at = None if stop_after is None else time.monotonic() + stop_after
-    configs = {runs / name: load_config(TrainConfig, recipe, [*changes(data, name, frames, start_from), *(overrides or [])])
+    limit = [] if within is None else ["max_train_s=null"]  # that of the recipe gives way, not one that is --set
+    more = [*limit, *(overrides or [])]
+    configs = {runs / name: load_config(TrainConfig, recipe, [*changes(data, name, frames, start_from), *more])
                for name in names}
     watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:

@@ -49,6 +49,14 @@ def test_both_are_stopped_resumed_and_tested(data: Path) -> None:
         assert test["n_frames"] == 6 and f"{test['forces_mae_meV_per_A']:.2f} meV/Å" in done.stdout
 
 
+def test_a_time_for_all_takes_the_place_of_that_of_the_recipe(data: Path) -> None:
+    recipe = Path(__file__).resolve().parents[2] / "configs" / "coffee_break.yaml"
+    (data / "short.yaml").write_text(recipe.read_text() + "\nmax_train_s: 0.001\n")
+    done = script(data, "--recipe", data / "short.yaml", "--within", 11, "--set", "max_epochs=100000")
+    assert done.returncode == 0, done.stderr
+    assert all(read_json(data / "runs" / name / "result.json")["epochs"] > 1 for name in ("ethanol", "toluene"))
+
+
 def test_a_run_that_does_not_get_on_is_given_up(data: Path) -> None:
     """Its first step takes many times as long as the patience, on any machine."""
     slow = ("--set", "model.num_features=256", "--set", "model.l_max=5", "--set", "model.num_layers=8")
