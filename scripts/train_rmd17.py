@@ -82,8 +82,11 @@ def source(folder: Path, molecule: str, part: str) -> str:
 
 
 def changes(folder: Path, molecule: str, frames: Path | None, start_from: Path | None) -> list[str]:
-    """What to change in the recipe so that it reads a molecule; with `frames`, as a student of its teachers."""
-    start = [] if start_from is None else [f"start_from={start_from / molecule}"]
+    """What to change in the recipe so that it reads a molecule; with `frames`, as a student of its teachers.
+
+    What begins with the weights of another network has its layers, and not those of the recipe.
+    """
+    start = [] if start_from is None else [f"start_from={start_from / molecule}", "model={}"]
     test = f"data.test={source(folder, molecule, 'test')}"
     if frames is None:
         return [f"data.train={source(folder, molecule, 'train')}", test, *start]

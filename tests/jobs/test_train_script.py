@@ -47,6 +47,13 @@ def test_both_are_stopped_resumed_and_tested(data: Path) -> None:
     for name in ("ethanol", "toluene"):
         test = read_json(data / "runs" / name / "result.json")["test"]
         assert test["n_frames"] == 6 and f"{test['forces_mae_meV_per_A']:.2f} meV/Å" in done.stdout
+    longer = script(data, "--start-from", data / "runs", "--runs", data / "longer", "--set", "max_epochs=1",
+                    settings=[setting for setting in SETTINGS if not setting.startswith("model.")])
+    assert longer.returncode == 0, longer.stderr
+    config = read_json(data / "longer" / "toluene" / "config.json")
+    assert config["start_from"] == str(data / "runs" / "toluene")
+    network = read_json(data / "longer" / "toluene" / "model" / "config.json")["model"]
+    assert network["num_features"] == 8  # of the first run; the recipe has another
 
 
 def test_a_time_for_all_takes_the_place_of_that_of_the_recipe(data: Path) -> None:

@@ -7,6 +7,7 @@ Adam as in Liu et al., "Muon is scalable for LLM training", arXiv:2502.16982 (20
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -83,15 +84,28 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: Tensor) -> Tensor:
-    """Matrices (B, m, n) with their singular values brought near 1 by Newton–Schulz iteration; zero stays zero."""
+    """Matrices (B, m, n) with their singular values brought near 1 by Newton–Schulz iteration; zero stays zero.
+
+    Iterated in bfloat16, as Jordan et al. do, where the CPU multiplies that several times as fast as float32: its errors of
+    1 % are small beside the 30 % by which the iteration itself leaves the singular values.
+    """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.transpose(1, 2) if tall else matrices
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    if x.dtype == torch.float32 and x.device.type == "cpu" and _cpu_multiplies_bfloat16():
+        x = x.to(torch.bfloat16)
     for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.transpose(1, 2) if tall else x
+    return (x.transpose(1, 2) if tall else x).to(matrices.dtype)
+
+
+@cache
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether it has instructions for it; without them bfloat16 is slower than float32."""
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _is_matrix(parameter: Tensor) -> bool:

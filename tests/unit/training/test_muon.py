@@ -23,6 +23,18 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
     assert (seen - torch.diag_embed(sizes)).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("shape", [(3, 64, 24), (2, 128, 256)])
+def test_single_precision_errs_by_less_than_the_iteration(shape, monkeypatch):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    exact, errors = orthogonalize(matrices), []
+    for native in (False, True):
+        monkeypatch.setattr("toolkit.training.muon._cpu_multiplies_bfloat16", lambda native=native: native)
+        found = orthogonalize(matrices.float())
+        assert found.dtype == torch.float32
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert errors[0] < 1e-4 < errors[1] < 0.02
+
+
 def test_zero_has_no_direction():
     assert torch.equal(orthogonalize(torch.zeros(2, 8, 9)), torch.zeros(2, 8, 9))
 
