@@ -39,7 +39,7 @@ def test_from_a_training_to_its_student(open_page, started: list[Path]) -> None:
 
     frames = create_run_dir("distill")
     run_task("distill", {**asked, **SHORT}, frames)
-    at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
+    at = open_page("pages/8_Runs.py", run=frames.name)  # where the button has led
     assert not at.exception and any(text.value.startswith("4 frames with the labels of") for text in at.markdown)
     at.button(key=f"{frames.name}.student.speed").click().run()
     assert not at.exception and not at.error

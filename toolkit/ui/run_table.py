@@ -24,10 +24,12 @@ LOG_BYTES = 20_000
 
 
 def pick_runs(runs: Sequence[Run]) -> list[Run]:
-    """A table of runs in which a click chooses some."""
+    """A table of runs in which a click chooses some; at first it is that of the address, `?run=`."""
     rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
-    event = st.dataframe(rows, key=table_key([run.run_id for run in runs]), on_select="rerun", selection_mode="multi-row", hide_index=True,
+    asked = [row for row, run in enumerate(runs) if run.run_id == st.query_params.get("run")]
+    event = st.dataframe(rows, key=table_key([run.run_id for run in runs]), on_select="rerun", selection_mode="multi-row",
+                         selection_default={"selection": {"rows": asked}}, hide_index=True,
                          height=min(38 + 35 * len(rows), 400))
     st.caption("Tick the box at the left of a row for everything about that run; tick several training runs to see "
                "their curves over each other.")

@@ -108,13 +108,15 @@ def link_to(run: Run) -> None:
         st.page_link(page, label=run_label(run), icon=PAGES[page][1], query_params={"run": run.run_id})
 
 
-def start_job(task: str, config: dict[str, Any]) -> None:
-    """Start a job and go to its run on the same page; an error is shown in a red box."""
+def start_job(task: str, config: dict[str, Any], page: str | None = None) -> None:
+    """Start a job and go to its run, on the same page unless told; an error is shown in a red box."""
     try:
         run_dir = launcher.start(task, config)
     except ToolkitError as error:
         error_box(error)
         return
+    if page is not None:
+        st.switch_page(page, query_params={"run": run_dir.name})
     st.query_params.from_dict({"run": run_dir.name})
     st.rerun()
 

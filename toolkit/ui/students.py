@@ -7,14 +7,13 @@ from typing import Any
 import streamlit as st
 
 from toolkit.config import TrainConfig, load_config, parse_config
-from toolkit.errors import ToolkitError
-from toolkit.jobs import launcher
 from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.ui.choices import model_choices
 from toolkit.ui.explanations import equation, explained
 from toolkit.ui.forms import FormField, draw_form
-from toolkit.ui.page import error_box, plain, shown_errors
+from toolkit.ui.page import plain, shown_errors
+from toolkit.ui.runs import start_job
 from toolkit.ui.server_files import REPOSITORY
 
 SMALL, LARGE = (REPOSITORY / "configs" / f"{name}.yaml" for name in ("student", "student_large"))
@@ -39,7 +38,7 @@ def teach_section(run: Run) -> None:
             values = draw_form("student", DistillRequest, FIELDS, {})
         if st.button("Make its frames", icon=":material/play_arrow:", key=f"{run.run_id}.teach"):
             request = parse_config(DistillRequest, {**values, "teachers": [own, *(others[label] for label in more)]})
-            _start(request)
+            start_job("distill", request.model_dump(mode="json"), page="pages/8_Runs.py")
 
 
 def show_frames(run: Run, result: dict[str, Any]) -> None:
@@ -70,12 +69,3 @@ def student_config(run: Run, aim: str) -> TrainConfig:
         return load_config(TrainConfig, SMALL, changes)
     first = parse_config(DistillRequest, read_config(run.path)).teachers[0]
     return load_config(TrainConfig, LARGE, [*changes, f"start_from={first!r}"])
-
-
-def _start(request: DistillRequest) -> None:
-    try:
-        launcher.start("distill", request.model_dump(mode="json"))
-    except ToolkitError as error:
-        error_box(error)
-        return
-    st.switch_page("pages/8_Runs.py")
