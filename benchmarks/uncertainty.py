@@ -1,7 +1,7 @@
 """Fit the uncertainty of a model and measure it: in its domain, out of it, its cost. Renews docs/uncertainty.md and .svg.
 
-`PYTHONPATH=. nice -n 10 python benchmarks/uncertainty.py [MODEL]`, by default `aspirin`; the model must have been trained on a molecule
-of rMD17, whose other molecules of the same elements are what it has never seen. Needs matplotlib.
+`PYTHONPATH=. nice -n 10 python benchmarks/uncertainty.py [MODEL]`, by default `aspirin`; its training data must be there, and of a
+molecule of rMD17, whose other molecules of the same elements are what it has never seen. Needs matplotlib.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from toolkit.storage import write_json, write_text_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs" / "uncertainty.md"
+RMD17 = ROOT.parent / "shared" / "data" / "rmd17"
 OTHERS = ("benzene", "toluene", "salicylic", "ethanol", "malonaldehyde")
 NUM_OTHER, NUM_MOVED, NUM_TIMED = 60, 100, 20
 DISPLACEMENTS_A = (0.0, 0.02, 0.05, 0.1, 0.2)
@@ -40,7 +41,7 @@ def main(model: str = "aspirin") -> None:
     frames = labelled_frames(data, "test")
     sets = {"its test frames": frames}
     for name in OTHERS:
-        sets[name] = read_frames(str(Path(data.train).with_name(f"rmd17_{name}_test_01.npz"))).frames[:NUM_OTHER]
+        sets[name] = read_frames(str(RMD17 / f"rmd17_{name}_test_01.npz")).frames[:NUM_OTHER]
     checks = {name: headline(check_uncertainty(potential, part)["forces"], "forces") for name, part in sets.items()}
     result = {"model": model, "fit": fitted, "checks": checks, "displaced": _displaced(potential, frames[:NUM_MOVED]),
               "cost": _cost(potential, frames[:NUM_TIMED]), "environment": environment(
