@@ -85,6 +85,6 @@ _RESULTS: dict[str, Callable[[Values], str]] = {
     "compare": lambda result: f"{len(result.get('models', {}))} models compared",
     "workflow": lambda result: _number("glass transition", result.get("transition", {}), "temperature_K", ".0f", "K"),
     "learningcurve": _learning_curve, "stability": _stability,
-    "distill": lambda result: f"{result['n_sampled']} frames" if "n_sampled" in result else "",
+    "distill": lambda result: f"{result['n_sampled']:,} frames" if "n_sampled" in result else "",
     "modes": lambda result: _number("zero-point energy", result, "zero_point_energy_eV", ".3f", "eV"),
 }
