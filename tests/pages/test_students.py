@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from streamlit.testing.v1 import AppTest
-
 from toolkit.config import TrainConfig, parse_config
 from toolkit.jobs.distillation_config import TEST
-from toolkit.jobs.run_dir import create_run_dir, list_runs
+from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.tasks import run_task
-from toolkit.ui.run_table import table_key
 
 TINY = {"data": {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val": 3, "num_test": 3}},
         "model": {"r_max": 3.0, "num_layers": 1, "l_max": 0, "num_features": 4, "radial_mlp_width": 8, "species": ["H", "C", "O"],
                   "per_species_energy_scales": {"H": 0.01, "C": 0.01, "O": 0.01}},
         "max_epochs": 1, "device": "cpu", "threads": 1}
 SHORT = {"trajectories": 2, "ps": 0.02, "every_fs": 10.0, "timestep_fs": 0.5, "temperature_K": 20.0, "device": "cpu"}
-
-
-def select_on_runs_page(at: AppTest, run_id: str) -> AppTest:
-    ids = [run.run_id for run in list_runs()]
-    at.session_state[table_key(ids)] = {"selection": {"rows": [ids.index(run_id)], "columns": [], "cells": []}}
-    return at.run()
 
 
 def test_from_a_training_to_its_student(open_page, started: list[Path]) -> None:
@@ -59,7 +50,7 @@ def test_the_first_teacher_learns_what_all_say(open_page, started: list[Path]) -
     data = {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val": 3, "num_test": 2}}
     frames = create_run_dir("distill")
     run_task("distill", {"teachers": ["aspirin", "aspirin"], "data": data, **SHORT}, frames)
-    at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
+    at = open_page("pages/8_Runs.py", run=frames.name)
     at.button(key=f"{frames.name}.student.accuracy").click().run()
     assert not at.exception and not at.error
     at = open_page("pages/2_Train.py", clone=frames.name, aim="accuracy")
@@ -73,7 +64,7 @@ def test_one_teacher_has_nothing_to_learn_from_itself(open_page, started: list[P
     data = {"train": "embedded:ethanol", "split": {"num_train": 8, "num_val": 3, "num_test": 0}}
     frames = create_run_dir("distill")
     run_task("distill", {"teachers": ["aspirin"], "data": data, **SHORT}, frames)
-    at = select_on_runs_page(open_page("pages/8_Runs.py"), frames.name)
+    at = open_page("pages/8_Runs.py", run=frames.name)
     assert [button.key for button in at.button if ".student." in (button.key or "")] == [f"{frames.name}.student.speed"]
 
 

@@ -104,7 +104,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 @cache
 def _cpu_multiplies_bfloat16() -> bool:
     """Whether it has instructions for it; without them bfloat16 is slower than float32."""
-    capabilities = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older torch has no such question: float32 then
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
