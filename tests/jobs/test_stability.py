@@ -123,6 +123,17 @@ def test_it_goes_on_where_it_stopped_and_is_recorded_when_complete(springs, tmp_
     assert card.count("## Stability") == 1 and "Shorter than" not in card
 
 
+def test_temperatures_of_the_same_conditions_are_recorded_side_by_side(springs, tmp_path):
+    def recorded(**changes) -> list[tuple[float, float]]:
+        result = run_stability(springs(replicas=2, data=None, **changes), tmp_path / str(changes))
+        return [(row["temperature_K"], row["ps"]) for row in
+                json.loads(record_stability(result, "springs").read_text())["runs"]]
+    assert recorded(temperatures_K="500", ps=0.03) == [(500.0, 0.03)]
+    assert recorded(temperatures_K="300", ps=0.03) == [(300.0, 0.03), (500.0, 0.03)]
+    assert recorded(temperatures_K="500", ps=0.06) == [(300.0, 0.03), (500.0, 0.06)]
+    assert recorded(temperatures_K="500", ps=0.03, timestep_fs=0.5) == [(500.0, 0.03)]
+
+
 def test_results_of_other_weights_are_not_taken_over(springs, tmp_path):
     request = springs(replicas=2, ps=0.03, data=None)
     run_stability(request, tmp_path / "run")

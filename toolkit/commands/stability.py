@@ -22,7 +22,8 @@ def stability(
     structure: Structure,
     output: OutputFolder = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on in DIR")] = False,
-    record: Annotated[bool, typer.Option("--record", help="keep the result beside the model and on its card")] = False,
+    record: Annotated[bool, typer.Option("--record", help="keep the result beside the model and on its card, with "
+                                         "other temperatures recorded there under the same conditions")] = False,
     json_file: JsonFile = None,
 ) -> int:
     """Langevin dynamics of many replicas: stable fraction, first failure, distances against reference frames.

@@ -20,7 +20,7 @@ from toolkit.config import parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
 from toolkit.jobs.frames import open_frames
-from toolkit.jobs.run_dir import make_folder
+from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stability_config import StabilityRequest
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
@@ -73,16 +73,27 @@ def run_stability(request: StabilityRequest, folder: str | Path, reporter: Repor
 def record_stability(result: Result, model: str) -> Path:
     """Keep a complete record in the model's folder and on its card; return the file.
 
+    Other temperatures recorded there under the same conditions stay; a record under others is replaced.
     Raises JobError for one that is not complete or was made with other weights.
     """
     folder = find_model(model)
     if not result["complete"] or result["weights_sha256"] != weights_sha256(folder):
         raise JobError(f"found a record that is not complete, or not of the weights in {folder}", "resume it first")
+    result = _beside_recorded(result, folder / STABILITY)
     write_json(result, folder / STABILITY)
     card = folder / "CARD.md"
     if card.is_file():
         write_text_atomic(card, with_section(card.read_text(encoding="utf-8"), stability_section(result)))
     return folder / STABILITY
+
+
+def _beside_recorded(result: Result, path: Path) -> Result:
+    """A record with the other temperatures of the one in `path`, when all else was the same."""
+    recorded = read_json(path)
+    if recorded is None or {**recorded, "runs": []} != {**result, "runs": []}:
+        return result
+    rows = {row["temperature_K"]: row for row in (*recorded["runs"], *result["runs"])}
+    return {**result, "runs": [rows[temperature] for temperature in sorted(rows)]}
 
 
 def _conditions(request: StabilityRequest) -> Result:
