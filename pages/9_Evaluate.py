@@ -17,7 +17,6 @@ from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
 
-TESTED = "its own test frames"
 READING = (
     FormField("energy_unit", "Energy unit"),
     FormField("length_unit", "Length unit"),
@@ -46,11 +45,12 @@ def _form() -> None:
             return
         own = tested_on(model)
         with right:
-            first = {TESTED.capitalize(): TESTED} if own else None
+            first = {f"Its own {own.name}": own.name} if own else None
             source = pick_source("evaluate.own" if own else "evaluate", "Labelled frames", first)
-        if own and source == TESTED:
-            st.caption("The frames that were set aside when it was trained: the honest error.")
-            data, part = own, "test"
+        if own and source == own.name:
+            data, part, _ = own
+            st.caption("The frames that were set aside when it was trained: the honest error." if part == "test" else
+                       "A few of the frames that were set aside when it was trained, shipped with it.")
         elif source is None:
             st.info("Choose a file with energies and forces: extended XYZ, npz, or anything that ASE reads.")
             return

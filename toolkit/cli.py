@@ -76,15 +76,17 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> int:
     """Errors of a potential on labelled frames. Reading options: --energy-unit --length-unit --energy-key --forces-key …"""
-    from toolkit.data.formats import read_frames
+    from toolkit.analysis.energy_zero import describe_other_zero, has_other_zero
+    from toolkit.jobs.evaluation import evaluate_frames, labelled_frames
     from toolkit.models.potential import load_potential
-    from toolkit.training.metrics import evaluate_potential
 
     reading = read_data_config(data, context.args)
     potential = load_potential(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
-        result = evaluate_potential(potential, read_frames(data, reading).frames, reporter=reporter)
+        result, _ = evaluate_frames(potential, labelled_frames(reading), reporter)
     show_result(f"{model} on {data}", result, json_file)
+    if has_other_zero(result):
+        typer.echo(f"note: {describe_other_zero(result, model)}", err=True)
     return 130 if reporter.interrupted else 0
 
 

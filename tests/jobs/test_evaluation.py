@@ -46,7 +46,7 @@ def evaluated(model: Path, **changes: object) -> tuple[Path, dict]:
 def test_the_job_gives_the_numbers_of_the_function_and_keeps_what_is_behind_them(model: Path) -> None:
     run_dir, result = evaluated(model)
     frames = read_frames("embedded:ethanol").frames[-60:]
-    assert result == evaluate_potential(load_potential(model, device="cpu"), frames)
+    assert result.items() >= evaluate_potential(load_potential(model, device="cpu"), frames).items()
     parity = load_parity(run_dir / PREDICTIONS)
     table = frame_errors(parity)
     assert result["n_frames"] == 60 == len(table["frame"]) and not result["stopped"]

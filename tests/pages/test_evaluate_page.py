@@ -22,6 +22,7 @@ from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir, read_json
 from toolkit.jobs.scripts import evaluation_script
 from toolkit.jobs.tasks import run_task
+from toolkit.models.folders import find_model
 
 PAGE = "pages/9_Evaluate.py"
 
@@ -79,6 +80,34 @@ def test_command_line_page_and_script_agree(evaluated: Path, request_: EvaluateR
     runpy.run_path(str(tmp_path / "evaluate.py"))
     printed, rest = json.JSONDecoder().raw_decode(capsys.readouterr().out)
     assert printed == result and rest > 0
+
+
+@pytest.fixture
+def shipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLKIT_MODELS", str(root / "trained_models"))
+
+
+def test_a_shipped_model_brings_a_few_of_its_test_frames(open_page, shipped: None, started: list[Path]) -> None:
+    at = open_page(PAGE)
+    at.selectbox(key="evaluate.model").select("ethanol_s (shipped)").run()
+    assert at.selectbox(key="evaluate.own.source").value == "Its own stored test frames"
+    at.button(key="evaluate.start").click().run()
+    assert not at.exception and not at.error
+    result = run_task("evaluate", json.loads((started[0] / "config.json").read_text()), started[0].with_name("done"))
+    told = read_json(find_model("ethanol_s") / "metrics.json")["sample"]
+    assert result["n_frames"] == told["n_frames"] == 16
+    assert result["forces_mae_meV_per_A"] == pytest.approx(told["forces_mae_meV_per_A"], rel=1e-4)
+    assert abs(result["energy_offset_meV_per_atom"]) < 1.0
+
+
+def test_another_level_of_theory_is_said_to_be_one(open_page, shipped: None, evaluated: Path, frames_file: Path) -> None:
+    at = open_page(PAGE, run=evaluated.name)  # aspirin knows PBE, the embedded frames are of GFN2-xTB
+    assert "Energies of this potential lie" in at.warning[0].value and "Energy MAE" not in metrics(at)
+    assert 1.0 < float(metrics(at)["Energy MAE without offset"].split()[0]) < 50.0
+    words = [str(frames_file), "--device", "cpu"]
+    assert "note: Energies of aspirin lie" in CliRunner().invoke(app, ["evaluate", "aspirin", *words]).output
+    same = CliRunner().invoke(app, ["evaluate", "aspirin_xtb", *words])
+    assert same.exit_code == 0 and "note:" not in same.output
 
 
 def test_the_form_starts_what_it_says(open_page, frames_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

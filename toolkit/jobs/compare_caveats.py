@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from toolkit.jobs.compare_numbers import has_other_zero
-from toolkit.units import MEV_PER_EV
+from toolkit.analysis.energy_zero import describe_other_zero, has_other_zero
 
 Models = Mapping[str, dict[str, Any]]
 
@@ -50,11 +49,8 @@ def _other_data(models: Models) -> Iterator[str]:
 def _other_zero(models: Models) -> Iterator[str]:
     for label, row in models.items():
         if "errors" in row and has_other_zero(row["errors"]):
-            offset = row["errors"]["energy_offset_meV_per_atom"] / MEV_PER_EV
-            yield (f"Energies of {label} lie {offset:+.3f} eV/atom away from the labels, by the composition alone: "
-                   "another level of theory or another zero of energy. Compare the column without offset: one constant "
-                   "for each element is removed there. If the level of theory differs, its force errors hold the "
-                   "difference of the two theories too.")
+            yield (f"{describe_other_zero(row['errors'], label)} Compare the column without offset: one constant for each "
+                   "element is removed there.")
 
 
 def _passports(models: Models) -> Iterator[str]:

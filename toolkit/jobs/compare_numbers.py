@@ -10,8 +10,8 @@ import numpy as np
 from ase import Atoms
 from torch import Tensor
 
-from toolkit.analysis.paired import FrameStatistic, composition_offset_eV, frame_statistics, mean_of
-from toolkit.analysis.parity import Parity
+from toolkit.analysis.energy_zero import REST, energy_zero, has_other_zero
+from toolkit.analysis.paired import FrameStatistic, frame_statistics, mean_of
 from toolkit.bench.measure import Timing, time_calls
 from toolkit.bench.memory import peak_tensor_bytes
 from toolkit.bench.rows import recorded_call
@@ -28,11 +28,8 @@ ROUNDS = 5
 """Each model is timed in turn so many times; a neighbour that disturbs one round disturbs all models alike."""
 BATCH_ATOMS, MAX_BATCH = 1000, 64
 WITH_OFFSET = "energy_mae_meV_per_atom"
-PAIRED = ("forces_mae_meV_per_A", "forces_rmse_meV_per_A", WITH_OFFSET,
-          "energy_mae_meV_per_atom_without_offset", "stress_mae_meV_per_A3")
+PAIRED = ("forces_mae_meV_per_A", "forces_rmse_meV_per_A", WITH_OFFSET, REST, "stress_mae_meV_per_A3")
 """Errors that are compared model by model."""
-OFFSET_RATIO, OFFSET_MEV_PER_ATOM = 5.0, 10.0
-"""An energy offset this much larger than what is left of the error, and than this, is another zero of energy."""
 
 
 class StressRecorder:
@@ -73,7 +70,7 @@ def judged(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) ->
     statistics = frame_statistics(parity)
     if stress_statistic := stress.statistic():
         statistics["stress_mae_meV_per_A3"] = stress_statistic
-    result = {**errors, **_offset(parity)}
+    result = {**errors, **energy_zero(parity)}
     for name, found in statistics.items():
         group, _, symbol = name.partition(".")
         place = result["per_species"][symbol] if symbol else result
@@ -104,12 +101,6 @@ def paired_differences(models: Mapping[str, Numbers]) -> list[Numbers]:
                 rows.append({"first": first, "second": second, "quantity": name, "difference": difference.value,
                              "stderr": stderr, "sigmas": difference.value / stderr if stderr else None})
     return rows
-
-
-def has_other_zero(errors: Numbers) -> bool:
-    """Whether the energy error is mostly an offset by composition: another level of theory or zero of energy."""
-    offset, rest = errors["energy_offset_meV_per_atom"], errors.get("energy_mae_meV_per_atom_without_offset")
-    return offset is not None and rest is not None and abs(offset) > max(OFFSET_MEV_PER_ATOM, OFFSET_RATIO * rest)
 
 
 def median_frame(frames: Sequence[Atoms]) -> Atoms:
@@ -160,8 +151,3 @@ def _statistic(errors: Numbers, name: str) -> FrameStatistic:
     stored = errors["influences"][name]
     return FrameStatistic(stored["value"], np.array(stored["influence"]))
 
-
-def _offset(parity: Parity) -> Numbers:
-    """Mean over the frames of the offset by composition, meV/atom."""
-    mean = float((composition_offset_eV(parity) / parity.num_atoms).mean())
-    return {"energy_offset_meV_per_atom": MEV_PER_EV * mean if np.isfinite(mean) else None}

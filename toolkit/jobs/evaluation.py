@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from ase import Atoms
 
+from toolkit.analysis.energy_zero import energy_zero
 from toolkit.analysis.parity import Parity
 from toolkit.config import DataConfig, parse_config
 from toolkit.data.datasets import load_splits
@@ -76,11 +77,14 @@ def labelled_frames(data: DataConfig, part: Part = "all") -> list[Atoms]:
 
 def evaluate_frames(potential: Potential, frames: list[Atoms],
                     reporter: Reporter | None = None) -> tuple[dict[str, Any], Parity | None]:
-    """The errors that `evaluate_potential` returns, and the predictions they were taken from: None when it was asked to
-    stop before the first."""
+    """The errors that `evaluate_potential` returns with what `energy_zero` adds, and the predictions they were taken from:
+    None when it was asked to stop before the first."""
     record = PredictionRecorder()
     errors = evaluate_potential(potential, frames, reporter=reporter, each=record)
-    return errors, record.parity() if errors["n_frames"] else None
+    if not errors["n_frames"]:
+        return errors, None
+    parity = record.parity()
+    return errors | energy_zero(parity), parity
 
 
 def save_parity(parity: Parity, path: Path) -> None:

@@ -40,14 +40,15 @@ def pick_frames(models: Sequence[str]) -> tuple[DataConfig, Part] | None:
 
     Raises what `pick_source` does.
     """
-    tested = {model: data for model in models if (data := tested_on(model)) is not None}
-    first = {f"Test frames of {label}": TEST_PREFIX + model
+    tested = {model: found for model in models if (found := tested_on(model)) is not None}
+    first = {f"{tested[model].name.capitalize()} of {label}": TEST_PREFIX + model
              for label, model in zip(model_labels(list(tested)), tested, strict=True)}
     source = pick_source(PAGE, "Labelled frames", first)
     if source is None:
         return None
     if source.startswith(TEST_PREFIX):
-        return tested[source.removeprefix(TEST_PREFIX)], "test"
+        data, part, _ = tested[source.removeprefix(TEST_PREFIX)]
+        return data, part
     return parse_config(DataConfig, {"train": source}), "all"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,16 +12,19 @@ import streamlit as st
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from toolkit.analysis.energy_zero import REST, describe_other_zero, has_other_zero
 from toolkit.analysis.parity import Parity, element_errors, frame_errors, magnitude_errors, worst_frames
 from toolkit.config import DataConfig, parse_config
 from toolkit.errors import ToolkitError
 from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
 from toolkit.figures.plots import bar_chart
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
-from toolkit.jobs.requests import EvaluateRequest
+from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.shipping import SAMPLE
 from toolkit.jobs.summary import judged_source, subject
 from toolkit.jobs.uncertainty import own_data
+from toolkit.models.folders import find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import equation, explained
@@ -35,15 +39,26 @@ JUDGED = {"largest_force_error_meV_per_A": "largest force error", "forces_mae_me
 """Columns by which frames are called the worst."""
 
 
-def tested_on(model: str) -> DataConfig | None:
-    """The data that a model was trained and tested on, when they are here and have test frames."""
+class Tested(NamedTuple):
+    """Frames that a model was tested on. name : "test frames", or "stored test frames" for the few of its sample"""
+
+    data: DataConfig
+    part: Part
+    name: str
+
+
+def tested_on(model: str) -> Tested | None:
+    """The test frames of a model's own data when they are here, else those few that are shipped with it."""
     try:
         data = own_data(model)
         check_sources(data)
+        files = [Path(source) for source in (data.train, data.test) if source and ":" not in source]
+        if data.split.num_test != 0 and all(path.is_file() for path in files):
+            return Tested(data, "test", "test frames")
     except ToolkitError:
-        return None
-    files = [Path(source) for source in (data.train, data.test) if source and ":" not in source]
-    return data if data.split.num_test != 0 and all(path.is_file() for path in files) else None
+        pass
+    sample = find_model(model) / SAMPLE
+    return Tested(DataConfig(train=str(sample)), "all", "stored test frames") if sample.is_file() else None
 
 
 def show_evaluation(run: Run) -> None:
@@ -51,10 +66,14 @@ def show_evaluation(run: Run) -> None:
     errors = read_json(run.path / "result.json")
     if errors is None or not (run.path / PREDICTIONS).exists():
         return
+    offset = has_other_zero(errors)
+    energy = ("Energy MAE without offset", REST) if offset else ("Energy MAE", "energy_mae_meV_per_atom")
     show_numbers({"Force MAE": quantity(errors["forces_mae_meV_per_A"], 1, "meV/Å"),
                   "Force RMSE": quantity(errors["forces_rmse_meV_per_A"], 1, "meV/Å"),
-                  "Energy MAE": quantity(errors["energy_mae_meV_per_atom"], 2, "meV/atom"),
+                  energy[0]: quantity(errors[energy[1]], 2, "meV/atom"),
                   "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
+    if offset:
+        st.warning(describe_other_zero(errors, "this potential"), icon=":material/warning:")
     config = read_config(run.path)
     source = judged_source(config["data"], config.get("part", "all"))
     st.caption(f"{errors['n_frames']:,} frames of {plain(source)}. Model and data: "

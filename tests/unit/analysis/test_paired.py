@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from toolkit.analysis.energy_zero import OFFSET, REST, describe_other_zero, energy_zero, has_other_zero
 from toolkit.analysis.paired import FrameStatistic, composition_offset_eV, frame_statistics, mean_of
 from toolkit.analysis.parity import Parity
 from toolkit.errors import DataError
@@ -100,5 +101,9 @@ def test_another_zero_of_energy_is_taken_off_and_nothing_else() -> None:
     free = found[f"{ENERGY}_without_offset"]
     expected = 1e3 * np.abs(noise / parity.num_atoms).mean()
     assert free.value == pytest.approx(expected, rel=0.1) and free.value > 1.0
+    said = energy_zero(replace(parity, energy_eV=parity.energy_eV + offset + noise))
+    assert said[REST] == pytest.approx(free.value) and has_other_zero(said) and "mine lie -" in describe_other_zero(said, "mine")
+    assert not has_other_zero(energy_zero(replace(parity, energy_eV=parity.energy_eV + noise)))
     few = replace(labels(3), energy_eV=labels(3).energy_eV + 1.0)
+    assert energy_zero(few) == {OFFSET: None, REST: None} and not has_other_zero(energy_zero(few)) and not has_other_zero({})
     assert np.isnan(composition_offset_eV(few)).all() and f"{ENERGY}_without_offset" not in frame_statistics(few)
