@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.kernels.compiled import compile_loops, in_parallel
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.flat import flatten
+from toolkit.kernels.loops import compile_loops, in_parallel
 from toolkit.kernels.paths import PathTable
 
 ENVIRONMENT = 2

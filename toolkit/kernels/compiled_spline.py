@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from toolkit.kernels.compiled import compile_loops
+from toolkit.kernels.loops import compile_loops
 from toolkit.kernels.spline import pieces
 
 

@@ -8,12 +8,15 @@ import torch
 from e3nn import o3
 
 from toolkit.errors import ConfigError
-from toolkit.kernels.compiled import MIN_EDGES_PER_THREAD, CompiledConvolution
+from toolkit.kernels.compiled import CompiledConvolution
 from toolkit.kernels.dispatch import available, convolution, select_backend
 from toolkit.kernels.edges import EdgeList
+from toolkit.kernels.loops import MIN_EDGES_PER_THREAD
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.reference import ReferenceConvolution
 
+WIDE = ["16x0e+17x1o", "40x0e+32x1o", "5x0e+18x2e", "1x3o+16x4e"]
+"""Whole vectors of channels, and some with a remainder."""
 CASES = ["5x0e", "3x0e+4x1o", "5x0e+3x1o+1x2e", "2x0e+3x0o+3x1o+1x1e+2x2e+1x2o", "7x0e+5x1o+3x2e+2x3o"]
 
 
@@ -57,7 +60,7 @@ def largest_error(found: dict[str, list[torch.Tensor]], expected: dict[str, list
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-4)])
-@pytest.mark.parametrize("irreps", CASES)
+@pytest.mark.parametrize("irreps", [*CASES, *WIDE])
 def test_compiled_equals_reference(irreps, dtype, tolerance):
     irreps = o3.Irreps(irreps)
     table = PathTable(irreps, max(irreps.ls), irreps)
@@ -66,6 +69,12 @@ def test_compiled_equals_reference(irreps, dtype, tolerance):
     assert min(float(t.detach().abs().max()) for tensors in expected.values() for t in tensors) > 0.1
     leaves = [x.detach().to(dtype).requires_grad_(True) for x in leaves]
     assert largest_error(responses(CompiledConvolution(table), leaves, edges), expected) < tolerance
+
+
+def test_compiled_refuses_degrees_it_has_no_code_for():
+    CompiledConvolution(PathTable(o3.Irreps("1x6e"), 1, o3.Irreps("1x6e")))
+    with pytest.raises(ConfigError, match="knows l ≤ 6"):
+        CompiledConvolution(PathTable(o3.Irreps("2x0e+1x7o"), 1, o3.Irreps("1x7o")))
 
 
 def test_a_wrong_second_derivative_is_noticed(monkeypatch):
