@@ -26,7 +26,8 @@ from numba.extending import intrinsic
 from toolkit.kernels.loops import Range, compile_loops
 
 LANES = 16
-"""Channels side by side. Of the last block of a path some lanes may be empty: loaded as zero, not stored."""
+"""Channels side by side. In the last blocks of a path some lanes may be empty: loaded as zero, not stored."""
+HALF = LANES // 2
 DIMS = tuple(range(1, 14, 2))
 """Numbers of components d1 that there is code for: l ≤ 6."""
 _FAST = ("contract", "reassoc", "nsz", "arcp")
@@ -37,27 +38,36 @@ _COUNT = ir.VectorType(ir.IntType(32), LANES)
 class _Block:
     """Writes instructions on LANES numbers side by side.
 
-    first : their first channel;  mask : which lanes have one, (LANES,) bits, or None: all
+    first : their first channel;  used : so many lanes have one, LANES or HALF;  mask : which do, (LANES,) bits, when it is
+    another number (processors take long to read again what they stored with a mask)
     """
 
-    def __init__(self, builder: ir.IRBuilder, number: ir.Type, first: ir.Value, mask: ir.Value | None = None) -> None:
-        self.builder, self.number, self.first, self._mask = builder, number, first, mask
+    def __init__(self, builder: ir.IRBuilder, number: ir.Type, first: ir.Value, used: int = LANES,
+                 mask: ir.Value | None = None) -> None:
+        self.builder, self.number, self.first, self._used, self._mask = builder, number, first, used, mask
         self.kind = ir.VectorType(number, LANES)
         self.zero = ir.Constant(self.kind, None)
         self._bytes = 4 if isinstance(number, ir.FloatType) else 8
 
     def load(self, array: ir.Value, index: ir.Value) -> ir.Value:
         """Channels of an array; zero on empty lanes."""
-        if self._mask is None:
+        if self._mask is not None:
+            return self._masked("load", self.kind, [self._at(array, index), *self._alignment, self._mask, self.zero])
+        if self._used == LANES:
             return self.load_all(array, index)
-        return self._masked("load", self.kind, [self._at(array, index), *self._alignment, self._mask, self.zero])
+        half = self.builder.load(self._half(array, index), align=self._bytes)
+        return self.builder.shuffle_vector(half, ir.Constant(half.type, None), ir.Constant(_COUNT, list(range(LANES))))
 
     def store(self, array: ir.Value, index: ir.Value, value: ir.Value) -> None:
         """Put channels into an array, except from empty lanes."""
-        if self._mask is None:
+        if self._mask is not None:
+            self._masked("store", ir.VoidType(), [value, self._at(array, index), *self._alignment, self._mask])
+        elif self._used == LANES:
             self.store_all(array, index, value)
         else:
-            self._masked("store", ir.VoidType(), [value, self._at(array, index), *self._alignment, self._mask])
+            lanes = ir.Constant(ir.VectorType(ir.IntType(32), HALF), list(range(HALF)))
+            half = self.builder.shuffle_vector(value, self.zero, lanes)
+            self.builder.store(half, self._half(array, index), align=self._bytes)
 
     def load_all(self, array: ir.Value, index: ir.Value) -> ir.Value:
         """LANES numbers of an array."""
@@ -98,6 +108,9 @@ class _Block:
         name = f"llvm.masked.{what}.v{LANES}f{8 * self._bytes}.p0"
         kind = ir.FunctionType(returned, [argument.type for argument in arguments])
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
+
+    def _half(self, array: ir.Value, index: ir.Value) -> ir.Value:
+        return self.builder.bitcast(self.builder.gep(array, [index]), ir.VectorType(self.number, HALF).as_pointer())
 
     def _at(self, array: ir.Value, index: ir.Value) -> ir.Value:
         return self.builder.bitcast(self.builder.gep(array, [index]), self.kind.as_pointer())
@@ -273,16 +286,24 @@ def _branches(builder: ir.IRBuilder, numbers: ir.Value) -> Iterator[tuple[_Path,
 
 
 def _blocks(builder: ir.IRBuilder, like: ir.Value, place: _Path) -> Iterator[_Block]:
-    """Opens a loop over whole blocks of channels, and a branch for what is left; what is written comes into both."""
+    """Opens a loop over whole blocks of channels, and branches for what is left; what is written comes into each."""
     number, lanes = like.type.pointee, ir.Constant(_INDEX, LANES)
     whole = builder.udiv(place.channels, lanes)
     with cgutils.for_range(builder, whole, intp=_INDEX) as loop:
         yield _Block(builder, number, builder.mul(loop.index, lanes))
     first = builder.mul(whole, lanes)
-    left = builder.trunc(builder.sub(place.channels, first), ir.IntType(32))
-    with builder.if_then(builder.icmp_unsigned(">", left, ir.Constant(ir.IntType(32), 0))):
-        mask = builder.icmp_unsigned("<", ir.Constant(_COUNT, list(range(LANES))), _spread(builder, left, _COUNT))
-        yield _Block(builder, number, first, mask)
+    left = builder.sub(place.channels, first)
+    with builder.if_then(_is_set(builder, left, HALF)):
+        yield _Block(builder, number, first, HALF)
+    first = builder.add(first, builder.and_(left, ir.Constant(_INDEX, HALF)))
+    with builder.if_then(_is_set(builder, left, HALF - 1)):
+        count = builder.trunc(builder.and_(left, ir.Constant(_INDEX, HALF - 1)), ir.IntType(32))
+        mask = builder.icmp_unsigned("<", ir.Constant(_COUNT, list(range(LANES))), _spread(builder, count, _COUNT))
+        yield _Block(builder, number, first, mask=mask)
+
+
+def _is_set(builder: ir.IRBuilder, number: ir.Value, bits: int) -> ir.Value:
+    return builder.icmp_unsigned("!=", builder.and_(number, ir.Constant(_INDEX, bits)), ir.Constant(_INDEX, 0))
 
 
 def _index(builder: ir.IRBuilder, start: ir.Value, *offsets: ir.Value | int) -> ir.Value:
