@@ -1,7 +1,7 @@
 """The convolution compiled for the CPU with Numba: one pass over the edges, no message kept in memory.
 
 Features are packed into one array, irrep after irrep, (N, 2l+1, C) each; channels, the contiguous axis, go through vector
-registers (`convolution_loops`). All indices are unsigned: Numba then leaves out the test for negative ones.
+registers (`compiled_loops`). All indices are unsigned: Numba then leaves out the test for negative ones.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from e3nn import o3
 from torch import Tensor
 
 from toolkit.errors import ConfigError
-from toolkit.kernels.convolution_loops import DIMS, Arrays, Table, Walk, gradients, messages
+from toolkit.kernels.compiled_loops import DIMS, Arrays, Radial, Table, Walk, gradients, messages
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.flat import flatten, shapes, size_per_atom, unflatten
 from toolkit.kernels.loops import in_parallel
 from toolkit.kernels.paths import PathTable
+from toolkit.kernels.spline import pieces
 from toolkit.kernels.trilinear import Operands, convolve
 
 
@@ -45,18 +46,37 @@ class NumbaKernels:
 
     def messages(self, operands: Operands, edges: EdgeList, tangent: Operands | None = None) -> tuple[Tensor, ...]:
         """See `TrilinearKernels`."""
-        out = operands.weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_out))
-        arguments = (_arrays(operands), None if tangent is None else _arrays(tangent), out.numpy())
-        walk = Walk(edges.center_start.numpy(), _unsigned(edges.neighbor))
-        in_parallel(messages, (self._tables[out.dtype], walk), arguments)
-        return unflatten(out, edges.num_atoms, self._shapes_out)
+        return self._messages(operands, None, edges, tangent)
 
     def gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, edges: EdgeList,
                   tangent: Operands | None = None) -> Operands:
         """See `TrilinearKernels`."""
-        harmonics, weights = torch.empty_like(operands.harmonics), torch.empty_like(operands.weights)
+        return self._gradients(cotangent, operands, None, edges, torch.empty_like(operands.weights), tangent)
+
+    def messages_from_table(self, operands: Operands, p: Tensor, edges: EdgeList) -> tuple[Tensor, ...]:
+        """See `tabulated.TableKernels`."""
+        return self._messages(operands, p, edges)
+
+    def gradients_from_table(self, cotangent: tuple[Tensor, ...], operands: Operands, p: Tensor,
+                             edges: EdgeList) -> Operands:
+        """See `tabulated.TableKernels`."""
+        found = self._gradients(cotangent, operands, p, edges, torch.empty_like(p)[None])
+        return found._replace(weights=found.weights[0])
+
+    def _messages(self, operands: Operands, p: Tensor | None, edges: EdgeList,
+                  tangent: Operands | None = None) -> tuple[Tensor, ...]:
+        out = operands.weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_out))
+        arguments = (_arrays(operands), _radial(p), None if tangent is None else _arrays(tangent), out.numpy())
+        walk = Walk(edges.center_start.numpy(), _unsigned(edges.neighbor))
+        in_parallel(messages, (self._tables[out.dtype], walk), arguments)
+        return unflatten(out, edges.num_atoms, self._shapes_out)
+
+    def _gradients(self, cotangent: tuple[Tensor, ...], operands: Operands, p: Tensor | None, edges: EdgeList,
+                   weights: Tensor, tangent: Operands | None = None) -> Operands:
+        """weights : takes the derivatives by the weights, or by p"""
+        harmonics = torch.empty_like(operands.harmonics)
         features = weights.new_zeros(edges.num_atoms * size_per_atom(self._shapes_in))
-        arguments = (_unsigned(edges.by_neighbor), flatten(cotangent).numpy(), _arrays(operands),
+        arguments = (_unsigned(edges.by_neighbor), flatten(cotangent).numpy(), _arrays(operands), _radial(p),
                      None if tangent is None else _arrays(tangent),
                      (harmonics.numpy(), weights.numpy(), features.numpy()))
         walk = Walk(edges.neighbor_start.numpy(), _unsigned(edges.center))
@@ -91,6 +111,10 @@ def _starts(irreps: o3.Irreps) -> list[int]:
 
 def _unsigned(indices: Tensor) -> np.ndarray:
     return indices.numpy().view(np.uint64)
+
+
+def _radial(p: Tensor | None) -> Radial | None:
+    return None if p is None else Radial(p.numpy(), pieces(0), pieces(1))
 
 
 def _arrays(operands: Operands) -> Arrays:

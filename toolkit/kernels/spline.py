@@ -64,7 +64,12 @@ class RadialTable(torch.nn.Module):
 
     def forward(self, lengths: Tensor) -> Tensor:
         """Distances (E,), Å -> values (E, W)."""
-        return _Evaluate.apply(self.kernels, self.coefficients, self.position(lengths), 0)
+        return evaluate_spline(self.kernels, self.coefficients, self.position(lengths))
+
+
+def evaluate_spline(kernels: SplineKernels, coefficients: Tensor, p: Tensor) -> Tensor:
+    """The splines at p, (E, W), as often differentiable by p as they are."""
+    return _Evaluate.apply(kernels, coefficients, p, 0)
 
 
 def pieces(order: int) -> np.ndarray:

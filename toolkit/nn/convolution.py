@@ -14,7 +14,7 @@ from toolkit.kernels.dispatch import BACKENDS, convolution, spline_kernels
 from toolkit.kernels.edges import EdgeList
 from toolkit.kernels.paths import PathTable
 from toolkit.kernels.spline import RadialTable
-from toolkit.kernels.tabulated import convolve_from_table, worth_rereading
+from toolkit.kernels.tabulated import convolve_from_table, should_read_edgewise
 from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
@@ -88,7 +88,7 @@ class NeighborConvolution(torch.nn.Module):
     def convolve(self, x: list[Tensor], edges: EdgeFeatures) -> list[Tensor]:
         """One (N, 2l+1, C) per irrep of table.irreps_in -> one per irrep of table.irreps_out."""
         table = self.radial_table
-        if table is not None and worth_rereading(table, edges.lengths):
+        if table is not None and should_read_edgewise(self.convolution.kernels, table, edges.lengths):
             return convolve_from_table(self.convolution.kernels, table, x, edges.edge_attrs, edges.lengths, edges.edges)
         # radial weights: (E, num_bessels) -> (E, num_weights)
         weights = self.radial_mlp(edges.edge_embedding) if table is None else table(edges.lengths)

@@ -2,13 +2,19 @@
 
 from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
+from e3nn import o3
 
 from toolkit.config import ModelConfig
 from toolkit.kernels import tabulated
+from toolkit.kernels.compiled import CompiledConvolution
 from toolkit.kernels.compiled_spline import NumbaSpline
+from toolkit.kernels.edges import EdgeList
+from toolkit.kernels.paths import PathTable
 from toolkit.kernels.spline import RadialTable
+from toolkit.kernels.trilinear import Operands, convolve
 from toolkit.models.potential import build_potential
 from toolkit.nn import convolution
 from toolkit.nn.mlp import ScalarMLP
@@ -77,13 +83,47 @@ def test_cutoffs_by_pair_of_species_are_computed_not_tabulated(ethanol):
     assert not build_potential(config, dtype="float32", backend="compiled")._prepared.tabulated
 
 
-def test_rereading_the_table_changes_memory_but_no_bit(ethanol, monkeypatch):
+def test_weights_kept_read_twice_or_edge_by_edge_give_the_same(ethanol, monkeypatch):
     config = ModelConfig(species=("H", "C", "O"), num_features=8, l_max=2, num_layers=3, r_max=4.0)
     potential = build_potential(config, dtype="float32", backend="compiled")
+    edgewise = potential.predict(ethanol)
+    monkeypatch.setattr(convolution, "convolve_from_table", None)
+    with pytest.raises(TypeError):
+        potential.predict(ethanol)  # so that was the way it went
+    monkeypatch.setattr(convolution, "should_read_edgewise", lambda *a: False)
     kept = potential.predict(ethanol)
-    monkeypatch.setattr(tabulated, "KEEP_BYTES", 0)
-    calls = []
-    monkeypatch.setattr(convolution, "convolve_from_table", lambda *a: calls.append(a) or tabulated.convolve_from_table(*a))
-    reread = potential.predict(ethanol)
-    assert len(calls) == 3
-    assert kept["energy"] == reread["energy"] and (kept["forces"] == reread["forces"]).all()
+    monkeypatch.undo()
+    monkeypatch.setattr(tabulated, "_reading", lambda kernels, table: tabulated.WeightsInMemory(kernels, table.kernels))
+    twice = potential.predict(ethanol)
+    for other in (edgewise, twice):
+        assert other["energy"] == pytest.approx(kept["energy"], rel=1e-7)
+        np.testing.assert_allclose(other["forces"], kept["forces"], atol=2e-6 * abs(kept["forces"]).max())
+
+
+def test_reading_edge_by_edge_has_exact_derivatives_of_both_orders():
+    irreps = o3.Irreps("5x0e+17x1o")
+    paths, generator = PathTable(irreps, 1, irreps), torch.Generator().manual_seed(3)
+    pairs = torch.randint(0, 6, (2, 40), generator=generator)
+    edges = EdgeList(pairs[:, torch.argsort(pairs[0], stable=True)].contiguous(), 6)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator).requires_grad_(True)
+
+    table = RadialTable(lambda r: torch.cos(r[:, None] * torch.linspace(1.0, 3.0, paths.num_weights)).double()
+                        * (1 - r[:, None] / 4.0) ** 3, 4.0, NumbaSpline(), half_waves=4).double()
+    lengths = (4.0 * torch.rand(40, dtype=torch.float64, generator=generator)).requires_grad_(True)
+    harmonics, features = draw(40, 4), [draw(6, m.ir.dim, m.mul) for m in irreps]
+    kernels = CompiledConvolution(paths).kernels
+
+    def responses(outputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        leaves = [lengths, harmonics, *features]
+        loss = sum(out.pow(2).sum() for out in outputs)
+        once = torch.autograd.grad(loss, leaves, retain_graph=True)
+        first = torch.autograd.grad(loss, leaves, create_graph=True)
+        second = torch.autograd.grad(sum(g.pow(2).sum() for g in first), leaves)
+        return [*outputs, *once, *first, *second]
+
+    found = responses(tabulated.convolve_from_table(kernels, table, features, harmonics, lengths, edges))
+    expected = responses(convolve(kernels, Operands(harmonics, table(lengths), tuple(features)), edges))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10 * float(theirs.detach().abs().max()))

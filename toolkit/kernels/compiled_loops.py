@@ -1,4 +1,4 @@
-"""The loops of the compiled convolution; in them the arithmetic of a path on an edge, written as vector instructions.
+"""The loops of the compiled backend; in them the arithmetic of a path on an edge, written as vector instructions.
 
 A path multiplies d1 components of a neighbour's features by a small matrix A, (d3, d1), of harmonics and Wigner entries, and
 each channel by its weight w. With channels side by side in registers
@@ -10,6 +10,7 @@ and along a tangent each product in turn has one of its factors exchanged. LLVM 
 sums over anything else than channels then go through memory; so the instructions are written here, for Numba to call.
 
 All of it lies in this one file, because Numba takes a loop from its cache for as long as the loop's own file is the same.
+Weights are given, or read from splines (`spline`) edge by edge: then they are never in memory all at once.
 """
 
 from __future__ import annotations
@@ -332,6 +333,66 @@ def _output(builder: ir.IRBuilder, place: _Path, row: ir.Value, channel: ir.Valu
 
 
 @compile_loops
+def _locate(p: float, num_rows: int, polynomials: np.ndarray, basis: np.ndarray) -> np.uint64:
+    """The six B-splines (or derivatives) at p; returns the first of the six rows that they multiply."""
+    row = min(int(p), num_rows - 6)
+    t = min(p - row, 1.0)
+    for q in range(6):
+        value = polynomials[q, 5]
+        for power in range(4, -1, -1):
+            value = value * t + polynomials[q, power]
+        basis[q] = value
+    return np.uint64(row)
+
+
+@compile_loops
+def _combine(table: np.ndarray, start: np.uint64, width: np.uint64, basis: np.ndarray, row: np.ndarray) -> None:
+    """row[c] = Σ_q basis[q] · table[start + q · width + c]."""
+    b0, b1, b2, b3, b4, b5 = basis[0], basis[1], basis[2], basis[3], basis[4], basis[5]
+    s1, s2 = start + width, start + width + width
+    s3, s4 = s2 + width, s2 + width + width
+    s5 = s4 + width
+    for c in range(width):
+        row[c] = (b0 * table[start + c] + b1 * table[s1 + c] + b2 * table[s2 + c] + b3 * table[s3 + c]
+                  + b4 * table[s4 + c] + b5 * table[s5 + c])
+
+
+@compile_loops
+def evaluate_rows(coefficients: np.ndarray, p: np.ndarray, polynomials: np.ndarray, out: np.ndarray) -> None:
+    """See `SplineKernels.evaluate`; polynomials : `pieces` of the order."""
+    width, basis = np.uint64(out.shape[1]), np.empty(6, out.dtype)
+    for e in range(len(p)):
+        start = _locate(p[e], len(coefficients), polynomials, basis) * width
+        _combine(coefficients.ravel(), start, width, basis, out[e])
+
+
+@compile_loops
+def contract_rows(coefficients: np.ndarray, p: np.ndarray, polynomials: np.ndarray, cotangent: np.ndarray,
+                  out: np.ndarray) -> None:
+    """See `SplineKernels.contract`; polynomials : `pieces` of the order."""
+    width, basis, row = np.uint64(cotangent.shape[1]), np.empty(6, out.dtype), np.empty(cotangent.shape[1], out.dtype)
+    flat = cotangent.ravel()
+    for e in range(np.uint64(len(p))):
+        start = _locate(p[e], len(coefficients), polynomials, basis) * width
+        _combine(coefficients.ravel(), start, width, basis, row)
+        total, source = row[0] * 0, e * width
+        for c in range(width):
+            total += flat[source + c] * row[c]
+        out[e] = total
+
+
+class Radial(NamedTuple):
+    """Weights as splines of p, (E,); the table itself stands in the place of the weights.
+
+    values, slopes : `spline.pieces` of order 0 and 1, (6, 6)
+    """
+
+    p: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+
+
+@compile_loops
 def _multiply_out(table: Table, harmonics: np.ndarray, matrices: np.ndarray) -> None:
     """The matrices of all paths on one edge."""
     matrices[:] = 0
@@ -348,40 +409,62 @@ def _places(path: np.ndarray, num_atoms: np.uint64, neighbor: np.uint64, center:
 
 
 @compile_loops
-def messages(table: Table, walk: Walk, atoms: Range, operands: Arrays, tangent: Arrays | None, out: np.ndarray) -> None:
+def messages(table: Table, walk: Walk, atoms: Range, operands: Arrays, radial: Radial | None, tangent: Arrays | None,
+             out: np.ndarray) -> None:
     """out: Σ over edges of weight · coupling · feature, or its derivative along the tangent, for a range of centres."""
     num_atoms, width = np.uint64(len(walk.start) - 1), np.uint64(operands[1].shape[1])
     matrices, matrices_t = np.empty(table.matrices_size, out.dtype), np.empty(table.matrices_size, out.dtype)
+    basis, weights, knots = np.empty(6, out.dtype), np.empty((1, width), out.dtype), operands[1].ravel()
+    factors = operands if radial is None else (operands[0], weights, operands[2])
     for atom in range(atoms[0], atoms[1]):
         for e in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
+            first = e * width
+            if radial is not None:
+                first = np.uint64(0)
+                row = _locate(radial.p[e], len(operands[1]), radial.values, basis)
+                _combine(knots, row * width, width, basis, weights[0])
             _multiply_out(table, operands[0][e], matrices)
             if tangent is not None:
                 _multiply_out(table, tangent[0][e], matrices_t)
             for p in range(np.uint64(len(table.paths))):
-                place = _places(table.paths[p], num_atoms, walk.other[e], atom, e * width)
-                message_path(out, operands, matrices, tangent, matrices_t, place)
+                place = _places(table.paths[p], num_atoms, walk.other[e], atom, first)
+                message_path(out, factors, matrices, tangent, matrices_t, place)
 
 
 @compile_loops
 def gradients(table: Table, walk: Walk, atoms: Range, by_neighbor: np.ndarray, g: np.ndarray, operands: Arrays,
-               tangent: Arrays | None, out: Arrays) -> None:
-    """out: derivatives of Σ g · messages by harmonics, weights and features, or theirs along the tangent, for a range
-    of neighbours; `by_neighbor` are the edges in their order."""
+              radial: Radial | None, tangent: Arrays | None, out: Arrays) -> None:
+    """out: derivatives of Σ g · messages by harmonics, weights (or, if these are splines, by p, (1, E)) and features, or
+    theirs along the tangent, for a range of neighbours; `by_neighbor` are the edges in their order."""
     num_atoms, width = np.uint64(len(walk.start) - 1), np.uint64(operands[1].shape[1])
     matrices, matrices_t = np.empty(table.matrices_size, g.dtype), np.empty(table.matrices_size, g.dtype)
     by_matrix = np.empty(table.matrices_size * np.uint64(LANES), g.dtype)
     by_harmonic = np.zeros(np.uint64(out[0].shape[1]) * np.uint64(LANES), g.dtype)
+    basis, weights, slopes, knots = np.empty(6, g.dtype), np.empty((1, width), g.dtype), np.empty(width, g.dtype), operands[1].ravel()
+    by_weight = np.empty((1, width), g.dtype)
+    factors = operands if radial is None else (operands[0], weights, operands[2])
+    found = out if radial is None else (out[0], by_weight, out[2])
     for atom in range(atoms[0], atoms[1]):
         for position in range(np.uint64(walk.start[atom]), np.uint64(walk.start[atom + np.uint64(1)])):
             e = by_neighbor[position]
+            first = e * width
+            if radial is not None:
+                first = np.uint64(0)
+                _combine(knots, _locate(radial.p[e], len(operands[1]), radial.slopes, basis) * width, width, basis, slopes)
+                _combine(knots, _locate(radial.p[e], len(operands[1]), radial.values, basis) * width, width, basis, weights[0])
             _multiply_out(table, operands[0][e], matrices)
             if tangent is not None:
                 _multiply_out(table, tangent[0][e], matrices_t)
             for p in range(np.uint64(len(table.paths))):
                 path = table.paths[p]
-                place = _places(path, num_atoms, atom, walk.other[e], e * width)
-                gradient_path(out, by_matrix, g, operands, matrices, tangent, matrices_t, place)
+                place = _places(path, num_atoms, atom, walk.other[e], first)
+                gradient_path(found, by_matrix, g, factors, matrices, tangent, matrices_t, place)
                 for n in range(path[11], path[12]):
                     collect(by_harmonic, by_matrix, table.entries[n, 1], table.entries[n, 0] - path[6], table.values[n])
             for harmonic in range(np.uint64(out[0].shape[1])):
                 out[0][e, harmonic] = drain(by_harmonic, harmonic)
+            if radial is not None:
+                total = by_harmonic[0]  # zero
+                for c in range(width):
+                    total += by_weight[0, c] * slopes[c]
+                out[1][0, e] = total
