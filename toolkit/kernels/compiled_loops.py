@@ -173,7 +173,7 @@ def message_path(context: Any, out: Any, operands: Any, matrices: Any, tangent: 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         (to,), (_, w, x), (a,), along, (a_t,), _ = _arrays(context, builder, signature, arguments)
         for place, dim in _branches(builder, arguments[-1]):
-            for block in _blocks(builder, to, place):
+            for block in _blocks(builder, context.get_value_type(out.dtype), place):
                 weights = [block.load(array, _index(builder, place.weights, block.first)) for array in (w, *along[1:2])]
                 features = [_components(block, array, place, dim) for array in (x, *along[2:])]
                 with cgutils.for_range(builder, place.dim_out, intp=_INDEX) as loop:
@@ -200,7 +200,7 @@ def gradient_path(context: Any, out: Any, by_matrix: Any, cotangent: Any, operan
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         (_, to_w, to_x), (to_a,), (g,), (_, w, x), (a,), along, (a_t,), _ = _arrays(context, builder, signature, arguments)
         for place, dim in _branches(builder, arguments[-1]):
-            for block in _blocks(builder, w, place):
+            for block in _blocks(builder, context.get_value_type(cotangent.dtype), place):
                 weights = [block.load(array, _index(builder, place.weights, block.first)) for array in (w, *along[1:2])]
                 features = [_components(block, array, place, dim) for array in (x, *along[2:])]
                 weighted = [block.dot(reversed(weights), [values[m] for values in features]) for m in range(dim)]
@@ -232,7 +232,7 @@ def collect(context: Any, by_harmonic: Any, by_matrix: Any, harmonic: Any, numbe
     """by_harmonic[harmonic] += value · by_matrix[number], for LANES partial sums side by side."""
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         (to,), (partial,), *_ = _arrays(context, builder, signature, arguments)
-        block = _Block(builder, to.type.pointee, ir.Constant(_INDEX, 0))
+        block = _Block(builder, context.get_value_type(by_harmonic.dtype), ir.Constant(_INDEX, 0))
         at, start = (builder.mul(index, ir.Constant(_INDEX, LANES)) for index in arguments[2:4])
         factor = _spread(builder, arguments[4], block.kind)
         block.store_all(to, at, block.dot([factor], [block.load_all(partial, start)], start=block.load_all(to, at)))
@@ -246,7 +246,7 @@ def drain(context: Any, by_harmonic: Any, harmonic: Any) -> Any:
     """The sum of by_harmonic[harmonic], LANES partial sums, which are zero then."""
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Sequence[ir.Value]) -> ir.Value:
         (partial,), _ = _arrays(context, builder, signature, arguments)
-        block = _Block(builder, partial.type.pointee, ir.Constant(_INDEX, 0))
+        block = _Block(builder, context.get_value_type(by_harmonic.dtype), ir.Constant(_INDEX, 0))
         at = builder.mul(arguments[1], ir.Constant(_INDEX, LANES))
         found = block.load_all(partial, at)
         block.store_all(partial, at, block.zero)
@@ -286,9 +286,9 @@ def _branches(builder: ir.IRBuilder, numbers: ir.Value) -> Iterator[tuple[_Path,
     builder.position_at_end(end)
 
 
-def _blocks(builder: ir.IRBuilder, like: ir.Value, place: _Path) -> Iterator[_Block]:
+def _blocks(builder: ir.IRBuilder, number: ir.Type, place: _Path) -> Iterator[_Block]:
     """Opens a loop over whole blocks of channels, and branches for what is left; what is written comes into each."""
-    number, lanes = like.type.pointee, ir.Constant(_INDEX, LANES)
+    lanes = ir.Constant(_INDEX, LANES)
     whole = builder.udiv(place.channels, lanes)
     with cgutils.for_range(builder, whole, intp=_INDEX) as loop:
         yield _Block(builder, number, builder.mul(loop.index, lanes))
@@ -440,8 +440,8 @@ def gradients(table: Table, walk: Walk, atoms: Range, by_neighbor: np.ndarray, g
     matrices, matrices_t = np.empty(table.matrices_size, g.dtype), np.empty(table.matrices_size, g.dtype)
     by_matrix = np.empty(table.matrices_size * np.uint64(LANES), g.dtype)
     by_harmonic = np.zeros(np.uint64(out[0].shape[1]) * np.uint64(LANES), g.dtype)
-    basis, weights, slopes, knots = np.empty(6, g.dtype), np.empty((1, width), g.dtype), np.empty(width, g.dtype), operands[1].ravel()
-    by_weight = np.empty((1, width), g.dtype)
+    basis, knots = np.empty(6, g.dtype), operands[1].ravel()
+    weights, slopes, by_weight = np.empty((1, width), g.dtype), np.empty(width, g.dtype), np.empty((1, width), g.dtype)
     factors = operands if radial is None else (operands[0], weights, operands[2])
     found = out if radial is None else (out[0], by_weight, out[2])
     for atom in range(atoms[0], atoms[1]):
