@@ -150,4 +150,3 @@ def _call(potential: Potential, graph: AtomicGraph) -> Callable[[], object]:
 def _statistic(errors: Numbers, name: str) -> FrameStatistic:
     stored = errors["influences"][name]
     return FrameStatistic(stored["value"], np.array(stored["influence"]))
-

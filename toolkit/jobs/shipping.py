@@ -28,7 +28,7 @@ from toolkit.errors import DataError, ModelError, StorageError
 from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.models.checkpoint import load_tensors, read_model_config, save_tensors
 from toolkit.models.compact import compact_weights
-from toolkit.models.folders import WEIGHTS, find_model, models_folder, weights_sha256
+from toolkit.models.folders import SAMPLE, WEIGHTS, find_model, models_folder, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
 from toolkit.models.uncertainty import TENSORS as UNCERTAINTY_TENSORS
@@ -37,7 +37,7 @@ from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.stability_card import STABILITY, stability_section
 
-SAMPLE, METRICS, CARD = "sample.npz", "metrics.json", "CARD.md"
+METRICS, CARD = "metrics.json", "CARD.md"
 SAMPLE_FRAMES = 16
 MAX_SAMPLE_BYTES = 40_000
 MAX_TOTAL_BYTES = 20_000_000

@@ -40,8 +40,8 @@ class NumbaKernels:
         if any(path.irrep_in.dim not in DIMS for path in table.paths):
             raise ConfigError(f"found features {table.irreps_in}, the compiled backend knows l ≤ {DIMS[-1] // 2}",
                               "choose backend 'reference'")
-        self._tables = {dtype: _build_table(table, np.dtype(name))
-                        for dtype, name in ((torch.float32, "float32"), (torch.float64, "float64"))}
+        double = _build_table(table)
+        self._tables = {torch.float64: double, torch.float32: double._replace(values=double.values.astype(np.float32))}
         self._shapes_in, self._shapes_out = shapes(table.irreps_in), shapes(table.irreps_out)
 
     def messages(self, operands: Operands, edges: EdgeList, tangent: Operands | None = None) -> tuple[Tensor, ...]:
@@ -84,7 +84,7 @@ class NumbaKernels:
         return Operands(harmonics, weights, unflatten(features, edges.num_atoms, self._shapes_in))
 
 
-def _build_table(table: PathTable, dtype: np.dtype) -> Table:
+def _build_table(table: PathTable) -> Table:
     starts_in = _starts(table.irreps_in)
     starts_out = {m.ir: start for m, start in zip(table.irreps_out, _starts(table.irreps_out), strict=True)}
     width = {m.ir: m.mul for m in table.irreps_out}
@@ -102,7 +102,7 @@ def _build_table(table: PathTable, dtype: np.dtype) -> Table:
         weight += path.channels
         matrix += dim_in * dim_out
     return Table(np.array(paths, np.uint64).reshape(-1, 13), np.array(entries, np.uint64).reshape(-1, 2),
-                  np.array(values, dtype), np.uint64(matrix))
+                  np.array(values, np.float64), np.uint64(matrix))
 
 
 def _starts(irreps: o3.Irreps) -> list[int]:

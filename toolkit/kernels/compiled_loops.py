@@ -56,7 +56,7 @@ class _Block:
             return self._masked("load", self.kind, [self._at(array, index), *self._alignment, self._mask, self.zero])
         if self._used == LANES:
             return self.load_all(array, index)
-        half = self.builder.load(self._half(array, index), align=self._bytes)
+        half = self.builder.load(self._at(array, index, HALF), align=self._bytes)
         return self.builder.shuffle_vector(half, ir.Constant(half.type, None), ir.Constant(_COUNT, list(range(LANES))))
 
     def store(self, array: ir.Value, index: ir.Value, value: ir.Value) -> None:
@@ -68,7 +68,7 @@ class _Block:
         else:
             lanes = ir.Constant(ir.VectorType(ir.IntType(32), HALF), list(range(HALF)))
             half = self.builder.shuffle_vector(value, self.zero, lanes)
-            self.builder.store(half, self._half(array, index), align=self._bytes)
+            self.builder.store(half, self._at(array, index, HALF), align=self._bytes)
 
     def load_all(self, array: ir.Value, index: ir.Value) -> ir.Value:
         """LANES numbers of an array."""
@@ -110,11 +110,8 @@ class _Block:
         kind = ir.FunctionType(returned, [argument.type for argument in arguments])
         return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, name), arguments)
 
-    def _half(self, array: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.bitcast(self.builder.gep(array, [index]), ir.VectorType(self.number, HALF).as_pointer())
-
-    def _at(self, array: ir.Value, index: ir.Value) -> ir.Value:
-        return self.builder.bitcast(self.builder.gep(array, [index]), self.kind.as_pointer())
+    def _at(self, array: ir.Value, index: ir.Value, lanes: int = LANES) -> ir.Value:
+        return self.builder.bitcast(self.builder.gep(array, [index]), ir.VectorType(self.number, lanes).as_pointer())
 
 
 def _spread(builder: ir.IRBuilder, number: ir.Value, kind: ir.VectorType) -> ir.Value:
@@ -403,7 +400,7 @@ def _multiply_out(table: Table, harmonics: np.ndarray, matrices: np.ndarray) -> 
 @compile_loops
 def _places(path: np.ndarray, num_atoms: np.uint64, neighbor: np.uint64, center: np.uint64,
             weights: np.uint64) -> tuple[np.uint64, ...]:
-    """What `channel_blocks` wants to know of a path on one edge, whose weights begin at `weights`."""
+    """What `_Path` holds of a path on one edge, whose weights begin at `weights`."""
     return (num_atoms * path[0] + neighbor * path[1], weights + path[5],
             num_atoms * path[2] + center * path[3] + path[4], path[6], path[7], path[8], path[9], path[10])
 
@@ -464,7 +461,7 @@ def gradients(table: Table, walk: Walk, atoms: Range, by_neighbor: np.ndarray, g
             for harmonic in range(np.uint64(out[0].shape[1])):
                 out[0][e, harmonic] = drain(by_harmonic, harmonic)
             if radial is not None:
-                total = by_harmonic[0]  # zero
+                total = slopes[0] * 0
                 for c in range(width):
                     total += by_weight[0, c] * slopes[c]
                 out[1][0, e] = total

@@ -8,6 +8,7 @@ r_max on, and forces are the exact derivatives of the splined energy.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,6 +73,7 @@ def evaluate_spline(kernels: SplineKernels, coefficients: Tensor, p: Tensor) -> 
     return _Evaluate.apply(kernels, coefficients, p, 0)
 
 
+@cache
 def pieces(order: int) -> np.ndarray:
     """The derivatives of this order of the six pieces, polynomials in t, (6, 6)."""
     result = PIECES

@@ -9,6 +9,8 @@ from toolkit.errors import ModelError
 from toolkit.storage import file_sha256
 
 WEIGHTS = "weights.safetensors"
+SAMPLE = "sample.npz"
+"""The few test frames that a shipped model brings along."""
 
 
 def models_folder() -> Path:

@@ -21,10 +21,9 @@ from toolkit.figures.plots import bar_chart
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.run_dir import Run, read_config, read_json
-from toolkit.jobs.shipping import SAMPLE
 from toolkit.jobs.summary import judged_source, subject
 from toolkit.jobs.uncertainty import own_data
-from toolkit.models.folders import find_model
+from toolkit.models.folders import SAMPLE, find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import equation, explained
