@@ -10,7 +10,7 @@ import streamlit as st
 from toolkit.config import MDConfig, parse_config
 from toolkit.jobs.requests import MDRequest, unusual
 from toolkit.jobs.run_dir import Run, read_config, read_json
-from toolkit.ui.choices import pick_frame, pick_model, pick_structure
+from toolkit.ui.choices import pick_frame, pick_inner_model, pick_model, pick_structure
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
@@ -43,13 +43,16 @@ def _form() -> None:
             frame = pick_frame("md", structure)
         values = simulation_form()
         config = parse_config(MDConfig, values)
+        inner_model = pick_inner_model("md") if config.inner_steps > 1 else None
         st.caption(f"{config.steps:,} steps are {config.steps * config.timestep_fs / 1000:,.3g} ps; "
                    f"{config.steps // config.save_every + 1:,} frames are stored.")
         if structure is None:
             st.info("Choose a structure to start from.")
+        elif config.inner_steps > 1 and inner_model is None:
+            st.info("Choose a model for the inner steps, or one inner step.")
         elif st.button("Start the simulation", type="primary", icon=":material/play_arrow:", key="md.start"):
             request = parse_config(MDRequest, {"model": model, "structure": structure, "frame": frame,
-                                               "md": config.model_dump(mode="json")})
+                                               "inner_model": inner_model, "md": config.model_dump(mode="json")})
             start_job("md", request.model_dump(mode="json"))
 
 
@@ -100,7 +103,8 @@ def _with_error(result: dict[str, Any], name: str, error: str, digits: int) -> s
 
 def _command(config: dict[str, Any]) -> str:
     defaults = MDConfig().model_dump(mode="json")
-    settings = {"frame": config["frame"], "frames": config.get("frames"), **config["md"], **unusual(config, MDRequest)}
+    settings = {"inner_model": config.get("inner_model"), "frame": config["frame"], "frames": config.get("frames"),
+                **config["md"], **unusual(config, MDRequest)}
     options = " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in settings.items()
                        if value is not None or defaults.get(name) is not None)
     return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"

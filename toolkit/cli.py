@@ -92,7 +92,7 @@ def evaluate(
 
 @app.command(context_settings=EXTRA_OPTIONS, epilog="Options: " + " ".join(
     f"--{name.replace('_', '-')} ({field.default})" for name, field in MDConfig.model_fields.items())
-    + " --frame --frames --device --dtype --backend")
+    + " --inner-model --frame --frames --device --dtype --backend")
 @guarded
 def md(
     context: typer.Context,

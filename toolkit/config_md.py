@@ -18,6 +18,8 @@ def steps_in(duration_fs: float, timestep_fs: float) -> int:
 class MDConfig(StrictModel):
     """A molecular dynamics run. Replicas start from one structure with independent velocities and noise.
 
+    inner_steps : above 1, a second, cheaper potential makes so many steps of timestep_fs/inner_steps, and the potential
+        itself corrects them once a step (r-RESPA); not for npt
     ensemble : "nve" (velocity Verlet), "langevin" (BAOAB), "csvr" (stochastic velocity rescaling), "nose-hoover"
         (chains) or "npt" (csvr and stochastic cell rescaling, for crystals)
     final_temperature_K : the target moves there from temperature_K, linearly over the run
@@ -36,6 +38,7 @@ class MDConfig(StrictModel):
     initial_temperature_K: float | None = Field(None, ge=0.0, description="default: that of the first step")
     rescale_initial_temperature: bool = Field(False, description="start at exactly that temperature, not on average")
     timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
+    inner_steps: int = Field(1, ge=1, le=100, description="of a cheaper potential in one step; 1: there is none")
     friction_per_fs: float = Field(0.01, ge=0.0, le=1.0, description="of langevin")
     thermostat_fs: float = Field(100.0, gt=0.0, le=1e6, description="relaxation time of csvr, nose-hoover and npt")
     chain_length: int = Field(3, ge=1, le=10, description="of nose-hoover")
@@ -78,6 +81,8 @@ class MDConfig(StrictModel):
         if stop is not None and harvest is not None and harvest > stop:
             raise ValueError(f"harvest_above_eV_per_A {harvest} is above uncertainty_stop_eV_per_A {stop}: "
                              "nothing is kept")
+        if self.ensemble == "npt" and self.inner_steps > 1:
+            raise ValueError(f"inner_steps is {self.inner_steps}, npt computes the stress at each step and takes 1")
         if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
             raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self

@@ -134,6 +134,19 @@ def test_temperatures_of_the_same_conditions_are_recorded_side_by_side(springs, 
     assert recorded(temperatures_K="500", ps=0.03, timestep_fs=0.5) == [(500.0, 0.03)]
 
 
+def test_inner_steps_are_recorded_with_the_model_that_made_them(springs, tmp_path):
+    request = springs(inner_model="springs", inner_steps=3, timestep_fs=3.0, save_every_fs=15.0)
+    row, = run_stability(request, tmp_path / "inner")["runs"]
+    plain, = run_stability(springs(), tmp_path / "plain")["runs"]  # the same potential with steps of 1 fs
+    assert row["temperature_mean_K"] == pytest.approx(plain["temperature_mean_K"], abs=1e-3)
+    assert row["ps"] == 0.9 and row["h_of_r_error"] == pytest.approx(plain["h_of_r_error"], abs=1e-6)
+    result = json.loads((tmp_path / "inner" / STABILITY).read_text())
+    assert (result["inner_model"], result["inner_steps"]) == ("springs", 3)
+    assert "inner_steps" not in json.loads((tmp_path / "plain" / STABILITY).read_text())
+    card = record_stability(result, "springs").with_name("CARD.md").read_text()
+    assert "time step 3 fs, each with 3 inner steps by `springs` that this model corrects" in card
+
+
 def test_results_of_other_weights_are_not_taken_over(springs, tmp_path):
     request = springs(replicas=2, ps=0.03, data=None)
     run_stability(request, tmp_path / "run")

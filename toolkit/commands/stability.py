@@ -29,7 +29,7 @@ def stability(
     """Langevin dynamics of many replicas: stable fraction, first failure, distances against reference frames.
 
     Options: --temperatures-K 300,500 --replicas 64 --ps 100 --data FILE --reference-temperature-K --frame --timestep-fs
-    --friction-per-fs --save-every-fs --seed --device --dtype --backend
+    --inner-model --inner-steps --friction-per-fs --save-every-fs --seed --device --dtype --backend
     """
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.stability import record_stability

@@ -47,7 +47,7 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
                 "temperature_K": density.temperature_K, "folded_fraction": sampling.folded_fraction,
                 "frequency_cm1": density.frequency_cm1[shown].tolist(), "curves": curves,
                 "peaks": _peak_table(density.frequency_cm1, density.values[0], density.stderr[0],
-                                     trajectory.timestep_fs, "modes")}
+                                     trajectory.inner_timestep_fs, "modes")}
 
 
 def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float = RESOLUTION_CM1, skip_ps: float = 0.0,
@@ -71,7 +71,7 @@ def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float =
                 "quantum_correction": "harmonic", "temperature_K": temperature,
                 "frequency_cm1": found.frequency_cm1[shown].tolist(), "values": found.values[shown].tolist(),
                 "stderr": found.stderr[shown].tolist(),
-                "peaks": _peak_table(found.frequency_cm1, found.values, found.stderr, trajectory.timestep_fs,
+                "peaks": _peak_table(found.frequency_cm1, found.values, found.stderr, trajectory.inner_timestep_fs,
                                      "intensity_km_per_mol")}
 
 
@@ -80,7 +80,7 @@ def _sampling(reader: FrameReader, length: int) -> SamplingCheck:
     trajectory = reader.trajectory
     pieces = (islice(_unstrained(reader, name, length), CHECKED_SEGMENTS) for name in ("positions", "velocities"))
     found = check_sampling(*pieces, trajectory.atomic_numbers, trajectory.masses, reader.interval_fs,
-                           timestep_fs=trajectory.timestep_fs)
+                           timestep_fs=trajectory.inner_timestep_fs)
     found.require(reader.interval_fs)
     return found
 

@@ -28,7 +28,7 @@ def spectra_of_modes(path: str | Path, modes: NormalModes, resolution_cm1: float
     with open_frames(path, skip_ps) as reader:
         _require_same_atoms(reader, modes)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
-        timestep = reader.trajectory.timestep_fs
+        timestep = reader.trajectory.inner_timestep_fs
         spectra = mode_spectra(_pairs(reader, length, overlap=0.5), modes, reader.interval_fs, timestep)
     return spectra, match_peaks(spectra, timestep)
 

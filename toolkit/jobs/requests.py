@@ -19,6 +19,7 @@ class MDRequest(Computing):
     structure : a source that `toolkit.data.formats.read_frames` takes, such as "embedded:aspirin" or a path, or
         "run:NAME", an earlier molecular dynamics run
     frame : which of its frames to start from; -1 is the last
+    inner_model : a cheaper model for the inner steps, when `md.inner_steps` is above 1
     frames : several of its frames instead, perhaps different molecules, each a system of its own in one run
     """
 
@@ -26,6 +27,7 @@ class MDRequest(Computing):
     structure: str
     frame: int = 0
     frames: tuple[int, ...] | None = Field(None, min_length=1)
+    inner_model: str | None = None
     md: MDConfig = MDConfig()
 
     @field_validator("frames", mode="before")

@@ -56,7 +56,7 @@ def run_stability(request: StabilityRequest, folder: str | Path, reporter: Repor
     folder, reporter = Path(folder), reporter or SilentReporter()
     make_folder(folder / "stages")
     keep_request(request, folder / "request.json")
-    keep_weights([request.model], folder)
+    keep_weights([model for model in (request.model, request.inner_model) if model is not None], folder)
     conditions, atoms = _conditions(request), starting_structure(request.structure, request.frame)
     if atoms.pbc.any():
         raise DataError(f"found a periodic structure in {request.structure}, stability is that of bonds in a molecule",
@@ -103,9 +103,17 @@ def _conditions(request: StabilityRequest) -> Result:
             "structure": Path(request.structure).name, "frame": request.frame,
             "reference": None if request.data is None else Path(request.data.train).name,
             "reference_temperature_K": request.reference_temperature_K, "bin_width_A": BIN_WIDTH_A,
-            "timestep_fs": config.timestep_fs, "friction_per_fs": config.friction_per_fs,
+            "timestep_fs": config.timestep_fs, **_inner(request), "friction_per_fs": config.friction_per_fs,
             "max_bond_change_A": config.max_bond_change_A, "seed": config.seed,
             "device": device_name(potential.device), "dtype": request.dtype, "backend": potential.backend}
+
+
+def _inner(request: StabilityRequest) -> Result:
+    """The inner steps, where there are any."""
+    if request.inner_model is None:
+        return {}
+    return {"inner_steps": request.inner_steps, "inner_model": Path(request.inner_model).name,
+            "inner_weights_sha256": weights_sha256(find_model(request.inner_model))}
 
 
 def _simulation(request: StabilityRequest, temperature_K: float, atoms: Atoms, reference: ReferenceDistances | None,
@@ -114,8 +122,9 @@ def _simulation(request: StabilityRequest, temperature_K: float, atoms: Atoms, r
     def stage(reporter: Reporter) -> Result | None:
         path = folder / f"{temperature_K:g}K.h5"
         potential = load_potential(request.model, **request.computing())
+        inner = None if request.inner_model is None else load_potential(request.inner_model, **request.computing())
         config = request.md(temperature_K)
-        with simulate(potential, atoms, config, path, resume=True, reporter=reporter) as trajectory:
+        with simulate(potential, atoms, config, path, inner=inner, resume=True, reporter=reporter) as trajectory:
             if trajectory.stopped:
                 return None
             summary = summarize(trajectory)

@@ -49,13 +49,14 @@ def run_md(request: MDRequest, path: Path, *, resume: bool = False, reporter: Re
     each by its number.
     """
     potential = load_potential(request.model, **request.computing())
+    inner = None if request.inner_model is None else load_potential(request.inner_model, **request.computing())
     if request.frames is None:
         atoms = starting_structure(request.structure, request.frame)
-        with simulate(potential, atoms, request.md, path, resume=resume, reporter=reporter) as trajectory:
+        with simulate(potential, atoms, request.md, path, inner=inner, resume=resume, reporter=reporter) as trajectory:
             return summarize(trajectory)
     systems = [starting_structure(request.structure, frame) for frame in request.frames]
     summaries = []
-    for trajectory in simulate(potential, systems, request.md, path, resume=resume, reporter=reporter):
+    for trajectory in simulate(potential, systems, request.md, path, inner=inner, resume=resume, reporter=reporter):
         with trajectory:
             summaries.append(summarize(trajectory))
     harvest = harvest_path(path)

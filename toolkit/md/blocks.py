@@ -21,7 +21,7 @@ from toolkit.kernels.capture import CapturedCall
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.frames import FrameBuffer
 from toolkit.md.guards import Guards
-from toolkit.md.integrators import ForceFunction, Step
+from toolkit.md.integrators import Step
 from toolkit.md.layout import Layout, frame_bytes
 from toolkit.md.noise import NoiseBuffers
 from toolkit.md.restart import RestartPoint
@@ -40,12 +40,12 @@ FAR_A = 1e3
 class BlockRunner:
     """Advances a run by whole blocks.
 
-    make_step : force function -> the time step of the ensemble
+    make_step : force function, and that of the inner steps when there is one -> the time step
     datasets : what a frame holds
     """
 
-    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[[ForceFunction], Step],
-                 guards: Guards, datasets: Layout) -> None:
+    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[..., Step], guards: Guards,
+                 datasets: Layout) -> None:
         self._config = config
         self._forces = forces
         self._make_step = make_step
@@ -93,45 +93,65 @@ class BlockRunner:
 
     def _prepare(self, state: MDState) -> _Recording:
         """The recorded step, at this state and with fresh lists; made anew when shapes have changed."""
-        graph = self._forces.candidates(state.positions, state.cell, FRESH_REACH)
         recording = self._recording
-        if recording is None or not recording.load(state, graph):
+        if recording is None or not recording.load(state):
             most = -(-MAX_STEPS // self._config.save_every)
             frames = FrameBuffer(state, self._datasets, min(self._max_frames(state), most))
-            recording = _Recording(state, graph, self._forces, self._make_step, self._guards, frames)
+            recording = _Recording(state, self._forces, self._make_step, self._guards, frames)
         self._recording = recording
         return recording
+
+
+class _FixedList:
+    """The forces of one potential on edges that stay where they are in memory."""
+
+    def __init__(self, forces: ReplicaForces, state: MDState) -> None:
+        self._forces = forces
+        graph = forces.candidates(state.positions, state.cell, FRESH_REACH)
+        self._room = None if forces.never_rebuilds else int(EDGE_RESERVE * graph.num_edges) + 1
+        self._graph = graph if self._room is None else fill_up(graph, self._room)
+
+    def load(self, state: MDState) -> bool:
+        """Take the edges of another state; False when they need more room."""
+        if self._room is None:
+            return True
+        graph = self._forces.candidates(state.positions, state.cell, FRESH_REACH)
+        if graph.num_edges > self._room:
+            return False
+        _overwrite(self._graph, fill_up(graph, self._room))
+        return True
+
+    def outdated(self, state: MDState) -> Tensor | None:
+        """Replicas of which an edge may be missing, (R,) bool; None when that cannot be."""
+        return None if self._room is None else self._forces.outdated(state.positions, state.cell)
+
+    def __call__(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self._forces.evaluate(self._forces.at(self._graph, positions, cells), positions)
 
 
 class _Recording:
     """One time step on buffers that stay where they are, so that it can be replayed as a CUDA graph."""
 
-    def __init__(self, state: MDState, graph: AtomicGraph, forces: ReplicaForces,
-                 make_step: Callable[[ForceFunction], Step], guards: Guards, frames: FrameBuffer) -> None:
-        self._forces = forces
+    def __init__(self, state: MDState, forces: ReplicaForces, make_step: Callable[..., Step], guards: Guards,
+                 frames: FrameBuffer) -> None:
         self._guards = guards
         self.frames = frames
         self._noise = NoiseBuffers(state.generator)
         self.state = replace(state, noise=self._noise, **{name: getattr(state, name).clone() for name in MOVING})
-        self._room = None if forces.never_rebuilds else int(EDGE_RESERVE * graph.num_edges) + 1
-        self._graph = graph if self._room is None else fill_up(graph, self._room)
+        self._lists = [_FixedList(part, state) for part in (forces, forces.inner) if part is not None]
         self._num_replicas = len(state.replica_ids)
         self._good = torch.zeros((), dtype=torch.bool, device=state.positions.device)
         self._count = torch.zeros_like(state.step)
-        self._step = make_step(self._compute)
+        self._step = make_step(*self._lists)
         before = state.generator.get_state()
         self._call = CapturedCall(self._advance, (state.step,), undo=lambda: self._reset(state))
         state.generator.set_state(before)
         self._reset(state)
 
-    def load(self, state: MDState, graph: AtomicGraph) -> bool:
+    def load(self, state: MDState) -> bool:
         """Begin from another state with other lists; False when their shapes are not those of the recording."""
-        if len(state.replica_ids) != self._num_replicas:
+        if len(state.replica_ids) != self._num_replicas or not all(edges.load(state) for edges in self._lists):
             return False
-        if self._room is not None:
-            if graph.num_edges > self._room:
-                return False
-            _overwrite(self._graph, fill_up(graph, self._room))
         self._reset(state)
         return True
 
@@ -154,16 +174,13 @@ class _Recording:
         self._noise.rewind()
         state = self._step(replace(self.state, step=step))
         bad = self._guards.failed(state)
-        if self._room is not None:
-            bad = bad | self._forces.outdated(state.positions, state.cell)
+        for outdated in (edges.outdated(state) for edges in self._lists):
+            bad = bad if outdated is None else bad | outdated
         self._good.logical_and_(~bad.any())
         self._count.add_(self._good)
         for name in MOVING:
             getattr(self.state, name).copy_(getattr(state, name))
         return (state.step,)
-
-    def _compute(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self._forces.evaluate(self._forces.at(self._graph, positions, cells), positions)
 
     def _reset(self, state: MDState) -> None:
         for name in MOVING:

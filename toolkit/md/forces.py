@@ -37,14 +37,17 @@ class ReplicaForces:
     rows : the structure of each replica, up to N atoms; smaller ones have padding at the end of their positions
     skin : Å;  stress : compute (R, 3, 3), eV/Å³, and follow the cells; else the cells stay those of the structures and
         the stresses are zero
+    inner : the forces of the potential of the inner steps (`integrators.respa_step`), for the same replicas
 
     Candidate pairs within r_max + skin are kept until an atom has moved by half the skin (Verlet, Phys. Rev. 159, 98
     (1967)), for each replica by itself; every call selects from them those within r_max, so that the age of a list
     changes no bit of the result.
     """
 
-    def __init__(self, pot: ForceField, rows: Sequence[Atoms], skin: float, *, stress: bool = False) -> None:
+    def __init__(self, pot: ForceField, rows: Sequence[Atoms], skin: float, *, stress: bool = False,
+                 inner: ReplicaForces | None = None) -> None:
         self._pot = pot
+        self.inner = inner
         self._skin = skin
         self._stress = stress
         self.rows = list(rows)
@@ -68,12 +71,23 @@ class ReplicaForces:
         self._zero_stress = torch.zeros(len(rows), 3, 3, dtype=torch.float64, device=device)
         self._lists: list[tuple[np.ndarray, np.ndarray]] = []
 
+    @property
+    def potentials(self) -> list[ForceField]:
+        """The potential, and that of the inner steps when there is one."""
+        return [self._pot] if self.inner is None else [self._pot, *self.inner.potentials]
+
+    def describe(self) -> str:
+        """The potentials in words."""
+        return ", inner steps ".join(map(repr, self.potentials))
+
     def keep(self, kept: Tensor) -> None:
         """From now on compute only the replicas where `kept` (R,) is true."""
         chosen = torch.nonzero(kept).flatten().tolist()
         self.rows = [self.rows[r] for r in chosen]
         if self.rows:
             self._begin()
+        if self.inner is not None:
+            self.inner.keep(kept)
 
     def __call__(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.evaluate(self.graph(positions, cells), positions)

@@ -5,6 +5,9 @@ barostat (`barostat`) that deforms the cell. Constant energy is BAB (velocity Ve
 BA T AB, whichever it is: there it samples positions best (Zhang, Liu, Chen, Zheng, Yan & Liu, J. Chem. Phys. 147, 034109
 (2017)). With Langevin noise as T this is BAOAB (Leimkuhler & Matthews, Appl. Math. Res. Express 2013, 34 (2013)), whose
 positions are exact in a harmonic well and of fourth order at high friction; velocities are of second order.
+
+Two potentials share the work in `respa_step`: a cheap one, close to that which is meant, makes several such steps
+between two kicks by the difference.
 """
 
 from __future__ import annotations
@@ -71,9 +74,30 @@ def npt_step(state: MDState, force_function: ForceFunction, timestep_fs: float, 
     return replace(state, bath_energies=state.bath_energies - work, step=state.step + 1)
 
 
-def kick(state: MDState, interval_fs: float) -> MDState:
-    """B: the velocities change by the forces."""
-    return replace(state, velocities=state.velocities + interval_fs * state.forces * state.inverse_masses)
+def respa_step(state: MDState, force_function: ForceFunction, inner_step: Step, timestep_fs: float,
+               inner_steps: int) -> MDState:
+    """D(½h) [a step of length h/n with the inner potential]ⁿ D(½h): many cheap steps for one with the forces F.
+
+    D, a kick by what the inner potential lacks: v ← v + τ (F − F_inner)/m. The inner step is any of the above.
+    Symmetric, so of second order in h; its error grows with the difference between the two potentials, and it resonates
+    with a vibration of period T when h comes near ½T, the less the closer they are and the more friction there is.
+    r-RESPA: Tuckerman, Berne & Martyna, J. Chem. Phys. 97, 1990 (1992). With the thermostat in the inner steps it is
+    XI-RESPA (Martyna, Tuckerman, Tobias & Klein, Mol. Phys. 87, 1117 (1996)).
+    """
+    h = timestep_fs
+    state = kick(state, 0.5 * h, state.forces - state.inner_forces)
+    inner = replace(state, forces=state.inner_forces)
+    for _ in range(inner_steps):
+        inner = replace(inner_step(inner), step=state.step)
+    state = update_forces(replace(inner, inner_forces=inner.forces), force_function)
+    state = kick(state, 0.5 * h, state.forces - state.inner_forces)
+    return replace(state, step=state.step + 1)
+
+
+def kick(state: MDState, interval_fs: float, forces: Tensor | None = None) -> MDState:
+    """B: the velocities change by the forces, those of the state unless others are given."""
+    forces = state.forces if forces is None else forces
+    return replace(state, velocities=state.velocities + interval_fs * forces * state.inverse_masses)
 
 
 def drift(state: MDState, interval_fs: float) -> MDState:

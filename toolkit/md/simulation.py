@@ -15,12 +15,12 @@ from ase import Atoms
 from torch import Tensor
 
 from toolkit.config import MDConfig
-from toolkit.errors import DataError
+from toolkit.errors import ConfigError, DataError
 from toolkit.md.barostat import rescale_cell
 from toolkit.md.blocks import BlockRunner
 from toolkit.md.forces import ForceField, ReplicaForces
 from toolkit.md.guards import Guards
-from toolkit.md.integrators import ForceFunction, Step, middle_step, npt_step, velocity_verlet_step
+from toolkit.md.integrators import ForceFunction, Step, middle_step, npt_step, respa_step, velocity_verlet_step
 from toolkit.md.pace import Pace
 from toolkit.md.restart import RestartPoint
 from toolkit.md.run_files import RunFiles, create_files, find_restart, reopen_files
@@ -37,17 +37,18 @@ BLOCK_DEVICES = frozenset({"cuda"})
 
 
 @overload
-def simulate(pot: ForceField, atoms: Atoms, config: MDConfig, path: str | Path | None = ..., *, resume: bool = ...,
-             reporter: Reporter | None = ...) -> Trajectory: ...
+def simulate(pot: ForceField, atoms: Atoms, config: MDConfig, path: str | Path | None = ..., *,
+             inner: ForceField | None = ..., resume: bool = ..., reporter: Reporter | None = ...) -> Trajectory: ...
 
 
 @overload
 def simulate(pot: ForceField, atoms: Sequence[Atoms], config: MDConfig, path: str | Path | None = ..., *,
-             resume: bool = ..., reporter: Reporter | None = ...) -> list[Trajectory]: ...
+             inner: ForceField | None = ..., resume: bool = ...,
+             reporter: Reporter | None = ...) -> list[Trajectory]: ...
 
 
 def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, path: str | Path | None = None, *,
-             resume: bool = False, reporter: Reporter | None = None) -> Trajectory | list[Trajectory]:
+             inner: ForceField | None = None, resume: bool = False, reporter: Reporter | None = None) -> Trajectory | list[Trajectory]:
     """Run R replicas of a structure, or of each of several, as one batch.
 
     Returns the trajectory, which carries its own time step and save interval; a list of structures gives a list.
@@ -55,18 +56,21 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
     pot : a Potential, or anything that fulfils `forces.ForceField`
     path : HDF5 file to write, with several structures one for each (run.h5 becomes run.0.h5, run.1.h5, …); None keeps
         the trajectories in memory
+    inner : a cheaper potential close to `pot`, which makes the `inner_steps` of each step (see `integrators.respa_step`)
     resume : continue the run in `path` from its last commit, bit for bit (CPU), or start it when there is none yet.
         More `steps` than before extend a run; all else must be as it was.
     reporter : hears progress, and may ask to stop: then everything is saved and `Trajectory.stopped` is True
 
     A replica that breaks (see `guards`) is retired and the others go on; `Trajectory.breaks` tells when and why. So is
     one whose forces become too uncertain, when the configuration asks to stop on that (see `watch`).
-    Raises DataError (structure, species), ConfigError (file of another run), StorageError (what was committed stays).
+    Raises DataError (structure, species), ConfigError (file of another run, inner steps without a potential for them or
+    the reverse), StorageError (what was committed stays).
     """
     systems = [atoms] if isinstance(atoms, Atoms) else list(atoms)
     _check_structures(pot, systems, config)
     rows = [system for system in systems for _ in range(config.replicas)]
-    forces = ReplicaForces(pot, rows, config.skin, stress=config.ensemble == "npt")
+    forces = ReplicaForces(pot, rows, config.skin, stress=config.ensemble == "npt",
+                           inner=_inner_forces(inner, pot, rows, config))
     path = None if path is None else Path(path)
     watch = make_watch(pot, config, forces, path)
     files, point = _begin(pot, systems, config, forces, path, resume)
@@ -76,16 +80,24 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
         blocks = None
         if pot.device.type in BLOCK_DEVICES:
             blocks = BlockRunner(config, forces, partial(make_step, config), guards, files.datasets)
-        _Run(make_step(config, forces), forces, guards, files, pace, blocks, watch).run(point)
+        _Run(make_step(config, forces, forces.inner), forces, guards, files, pace, blocks, watch).run(point)
     finally:
         files.close()
     trajectories = files.trajectories()
     return trajectories[0] if isinstance(atoms, Atoms) else trajectories
 
 
-def make_step(config: MDConfig, force_function: ForceFunction) -> Step:
-    """The time step of the ensemble, as a function of the state alone."""
-    h = config.timestep_fs
+def make_step(config: MDConfig, force_function: ForceFunction, inner_function: ForceFunction | None = None) -> Step:
+    """The time step of the ensemble, as a function of the state alone; with an inner function, in inner steps."""
+    h, n = config.timestep_fs, config.inner_steps
+    if inner_function is None:
+        return _ensemble_step(config, force_function, h)
+    return partial(respa_step, force_function=force_function, inner_step=_ensemble_step(config, inner_function, h / n),
+                   timestep_fs=h, inner_steps=n)
+
+
+def _ensemble_step(config: MDConfig, force_function: ForceFunction, h: float) -> Step:
+    """One step of h fs with one potential."""
     if config.ensemble == "nve":
         return partial(velocity_verlet_step, force_function=force_function, timestep_fs=h)
     thermostat: Step = {
@@ -182,24 +194,42 @@ def _begin(pot: ForceField, systems: Sequence[Atoms], config: MDConfig, forces: 
     """The files and the point to go on from: the start, or the last commit of an earlier run."""
     point = find_restart(path, len(systems), pot.device) if resume and path is not None else None
     if point is not None:
-        files = reopen_files(path, systems, config, point, _fingerprint(pot))
+        files = reopen_files(path, systems, config, point, _fingerprint(forces))
         still = torch.zeros(point.state.num_replicas, dtype=torch.bool)
         still[point.state.replica_ids.cpu()] = True
         forces.keep(still)
         return files, point
-    state = initial_state(pot, systems, config, forces)
-    return create_files(path, systems, config, repr(pot), _fingerprint(pot)), RestartPoint(state, step=0)
+    state = initial_state(pot, systems, config, forces, forces.inner)
+    return create_files(path, systems, config, forces.describe(), _fingerprint(forces)), RestartPoint(state, step=0)
 
 
-def _fingerprint(pot: ForceField) -> str:
-    """SHA-256 of the parameters of a potential as float32, "" when it has none: what a resumed run must have again."""
-    model = getattr(pot, "model", None)
-    if not isinstance(model, torch.nn.Module):
-        return ""
-    digest = hashlib.sha256()
-    for name, values in sorted(model.state_dict().items()):
-        digest.update(name.encode() + values.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest()
+def _inner_forces(inner: ForceField | None, pot: ForceField, rows: Sequence[Atoms],
+                  config: MDConfig) -> ReplicaForces | None:
+    """The forces of the inner steps. Raises ConfigError when only one of potential and number of steps is given."""
+    if (inner is None) != (config.inner_steps == 1):
+        given = "without a potential for them" if inner is None else "with a potential for inner steps"
+        raise ConfigError(f"found inner_steps {config.inner_steps} {given}",
+                          "give both, a cheaper model and 2 inner steps or more, or neither")
+    if inner is None:
+        return None
+    if inner.device != pot.device:
+        raise ConfigError(f"found the inner potential on {inner.device}, the other on {pot.device}",
+                          "load both on one device")
+    for atoms in {id(atoms): atoms for atoms in rows}.values():
+        inner.check_species(torch.as_tensor(atoms.numbers))
+    return ReplicaForces(inner, rows, config.skin)
+
+
+def _fingerprint(forces: ReplicaForces) -> str:
+    """SHA-256 of the parameters of the potentials as float32, "" without any: what a resumed run must have again."""
+    digest, any_found = hashlib.sha256(), False
+    for pot in forces.potentials:
+        model = getattr(pot, "model", None)
+        if isinstance(model, torch.nn.Module):
+            any_found = True
+            for name, values in sorted(model.state_dict().items()):
+                digest.update(name.encode() + values.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest() if any_found else ""
 
 
 def _check_structures(pot: ForceField, systems: Sequence[Atoms], config: MDConfig) -> None:

@@ -21,16 +21,20 @@ from toolkit.units import EV_PER_A3_GPA
 
 
 def initial_state(pot: ForceField, systems: Sequence[Atoms], config: MDConfig,
-                  force_function: ForceFunction) -> MDState:
+                  force_function: ForceFunction, inner_function: ForceFunction | None = None) -> MDState:
     """All replicas at the positions of their system, each with its own Maxwell–Boltzmann velocities.
 
     Replica k of system s is number s · config.replicas + k.
-    Raises DataError when the potential has no finite energy there.
+    inner_function : the forces of the inner steps, when there are any
+    Raises DataError when a potential has no finite energy there.
     """
     generator = torch.Generator(pot.device).manual_seed(config.seed)
     state = _at_rest(systems, config, generator, pot.device)
     state = update_forces(state, force_function)
-    if not bool(torch.isfinite(state.potential_energies).all() and torch.isfinite(state.forces).all()):
+    if inner_function is not None:
+        state = replace(state, inner_forces=inner_function(state.positions, state.cell)[1])
+    if not all(bool(torch.isfinite(found).all())
+               for found in (state.potential_energies, state.forces, state.inner_forces)):
         raise DataError("found an energy or force that is not finite at the starting structure",
                         "look at the structure: atoms on top of each other, or a damaged model")
     velocities = pad_atoms([_first_velocities(atoms, config, generator, pot.device) for atoms in systems])
@@ -57,7 +61,7 @@ def _at_rest(systems: Sequence[Atoms], config: MDConfig, generator: torch.Genera
     chain = config.chain_length if config.ensemble == "nose-hoover" else 0
     return MDState(
         positions=positions, velocities=torch.zeros_like(positions), forces=torch.zeros_like(positions),
-        potential_energies=zeros, stress=zeros.new_zeros(rows, 3, 3),
+        inner_forces=positions.new_zeros(rows, 0, 3), potential_energies=zeros, stress=zeros.new_zeros(rows, 3, 3),
         cell=tensor([atoms.cell.array for atoms in systems]).repeat_interleave(config.replicas, dim=0),
         chain_velocities=zeros.new_zeros(rows, chain), bath_energies=zeros,
         step=torch.zeros((), dtype=torch.int64, device=device),

@@ -17,8 +17,8 @@ from torch import Tensor
 from toolkit.md.noise import NoiseBuffers
 from toolkit.units import AMU_A2_PER_FS2_EV, KB_EV_PER_K
 
-MOVING = ("positions", "velocities", "forces", "potential_energies", "stress", "cell", "chain_velocities",
-          "bath_energies")
+MOVING = ("positions", "velocities", "forces", "inner_forces", "potential_energies", "stress", "cell",
+          "chain_velocities", "bath_energies")
 """The fields that a step changes, besides `step`."""
 
 
@@ -27,6 +27,7 @@ class MDState:
     """R replicas of at most N atoms. Frozen: a step returns a new state (only the generator advances in place).
 
     positions : (R, N, 3), Å, never wrapped into the cell;  velocities : (R, N, 3), Å/fs;  forces : (R, N, 3), eV/Å
+    inner_forces : (R, N, 3), eV/Å, of the potential of the inner steps (`integrators.respa_step`), else (R, 0, 3)
     potential_energies : (R,), eV;  stress : (R, 3, 3), eV/Å³, zero where nobody asks for it;  cell : (R, 3, 3), Å
     chain_velocities : (R, M), 1/fs, of a Nosé–Hoover chain, else M = 0
     bath_energies : (R,), eV, what the atoms have given to thermostat and barostat so far
@@ -43,6 +44,7 @@ class MDState:
     positions: Tensor
     velocities: Tensor
     forces: Tensor
+    inner_forces: Tensor
     potential_energies: Tensor
     stress: Tensor
     cell: Tensor

@@ -121,6 +121,11 @@ class Trajectory:
         self._file.close()
 
     @property
+    def inner_timestep_fs(self) -> float:
+        """The step that vibrations feel: the time step, or an inner one where there are such, fs."""
+        return self.timestep_fs / self.config.inner_steps
+
+    @property
     def frame_interval_fs(self) -> float:
         """Time between frames, fs."""
         return self.timestep_fs * self.save_interval_steps

@@ -18,7 +18,7 @@ def stability_section(record: Mapping[str, Any]) -> str:
              "—" if run["first_failure_ps"] is None else f"{run['first_failure_ps']:.3g}", _h_of_r(run)]
             for run in record["runs"]]
     lines = ["## Stability", "", f"Langevin dynamics from frame {record['frame']} of {record['structure']} on "
-             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs. A replica fails when a "
+             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs{_inner_steps(record)}. A replica fails when a "
              f"bond is off by more than {record['max_bond_change_A']:g} Å.", "",
              *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
     if record["reference"] is not None:
@@ -32,6 +32,13 @@ def stability_section(record: Mapping[str, Any]) -> str:
         lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may "
                   "not have shown.", ""]
     return "\n".join(lines)
+
+
+def _inner_steps(record: Mapping[str, Any]) -> str:
+    if "inner_steps" not in record:
+        return ""
+    return (f", each with {record['inner_steps']} inner steps by `{record['inner_model']}` that this model corrects "
+            "(r-RESPA)")
 
 
 def _h_of_r(run: Mapping[str, Any]) -> str:

@@ -47,6 +47,14 @@ def pick_model(page: str) -> str | None:
                                help=explained("model"))]
 
 
+def pick_inner_model(page: str) -> str | None:
+    """A list of the models for the inner steps of a simulation; None as long as nothing is chosen."""
+    models = model_choices()
+    chosen = st.selectbox("Inner model", list(models), index=None, key=f"{page}.inner_model", persist_state="session",
+                          placeholder="a small, fast one of the same data", help=explained("md.inner_model"))
+    return models.get(chosen)
+
+
 def pick_structure(page: str) -> str | None:
     """As `pick_source`, with the last frames of molecular dynamics runs as further choices."""
     earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")

@@ -93,6 +93,10 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                          "only.", "initial-velocities"),
     "md.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen, 1 to 2 fs without.",
                        "timestep"),
+    "md.inner_steps": ("Above 1, a second, cheaper model makes so many steps in each, and the model itself corrects them "
+                       "once. Keep the inner ones at 0.5 to 1 fs.", "timestep"),
+    "md.inner_model": ("A small model of the same molecule and method, such as a student of the other. The closer it is, "
+                       "the longer the steps may be.", "timestep"),
     "md.friction_per_fs": ("How tightly the bath holds: 0.01 per fs is a memory of 100 fs. Strong friction slows all "
                            "motion.", "langevin"),
     "md.thermostat_fs": ("How fast the bath corrects the temperature: 100 fs is tight, 1000 fs gentle.", "csvr"),
