@@ -18,6 +18,7 @@ from toolkit.md import blocks, simulation
 from toolkit.md.blocks import BlockRunner, fill_up
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.models.potential import Potential, build_potential
 
 CONFIG = MDConfig(temperature_K=80.0, timestep_fs=4.0, steps=300, save_every=7, replicas=2, seed=3, skin=0.3)
@@ -45,11 +46,11 @@ def done(attempts: list[tuple[int, int]]) -> list[int]:
     return [length for length, good in attempts if good == length]
 
 
-def careful(pot: object, atoms: object, config: MDConfig) -> Trajectory | list[Trajectory]:
+def careful(pot: object, atoms: object, config: MDConfig, **more: object) -> Trajectory | list[Trajectory]:
     """The same run step by step."""
     kept, simulation.BLOCK_DEVICES = simulation.BLOCK_DEVICES, frozenset()
     try:
-        return simulate(pot, atoms, config)
+        return simulate(pot, atoms, config, **more)
     finally:
         simulation.BLOCK_DEVICES = kept
 
@@ -67,6 +68,19 @@ def test_blocks_are_the_careful_steps(in_blocks, ensemble):
     run = simulate(argon_potential(), argon(1), config)
     assert differences(run, careful(argon_potential(), argon(1), config)) < 1e-12
     assert sum(done(in_blocks)) > 290 and np.ptp(run.positions(), axis=0).max() > 0.2
+
+
+def weak_argon() -> Potential:
+    """A potential for inner steps, with a list of its own reach."""
+    return pair_potential(LennardJones(("Ar",), 0.9 * 0.0104, 3.4, 6.0))
+
+
+def test_blocks_of_inner_steps_are_the_careful_ones_and_mind_both_lists(in_blocks):
+    config = CONFIG.model_copy(update={"timestep_fs": 8.0, "inner_steps": 2, "temperature_K": 300.0, "skin": 0.2})
+    run = simulate(argon_potential(), argon(1), config, inner=weak_argon())
+    expected = careful(argon_potential(), argon(1), config, inner=weak_argon())
+    assert differences(run, expected) < 1e-12
+    assert len(done(in_blocks)) < len(in_blocks) and sum(done(in_blocks)) > 250
 
 
 @pytest.mark.gpu
@@ -93,6 +107,17 @@ def test_every_ensemble_is_recorded_on_a_gpu(monkeypatch, ensemble):
     run = simulate(pot, argon(1), config)
     monkeypatch.setattr(simulation, "BLOCK_DEVICES", frozenset())
     assert differences(run, simulate(pot, argon(1), config)) < 1e-9
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("error:this step could not be recorded")
+def test_inner_steps_are_recorded_on_a_gpu(monkeypatch):
+    pot, inner = (Potential(made.model, made.config, torch.device("cuda"), made.backend)
+                  for made in (argon_potential(), weak_argon()))
+    config = CONFIG.model_copy(update={"timestep_fs": 8.0, "inner_steps": 2})
+    run = simulate(pot, argon(1), config, inner=inner)
+    monkeypatch.setattr(simulation, "BLOCK_DEVICES", frozenset())
+    assert differences(run, simulate(pot, argon(1), config, inner=inner)) < 1e-9
 
 
 def test_only_the_good_steps_of_a_block_whose_list_ran_out_are_kept(in_blocks):
