@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import runpy
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.io import write
 from streamlit.testing.v1 import AppTest
@@ -104,6 +106,10 @@ def test_another_level_of_theory_is_said_to_be_one(open_page, shipped: None, eva
     at = open_page(PAGE, run=evaluated.name)  # aspirin knows PBE, the embedded frames are of GFN2-xTB
     assert "Energies of this potential lie" in at.warning[0].value and "Energy MAE" not in metrics(at)
     assert 1.0 < float(metrics(at)["Energy MAE without offset"].split()[0]) < 50.0
+    assert "without the mean of the labels and the offset by composition" in texts(at)
+    errors = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][-1]["y"]
+    values = np.frombuffer(base64.b64decode(errors["bdata"]), errors["dtype"])
+    assert len(values) == 30 and np.abs(values).max() < 50.0  # meV/atom; with the offset 788 eV/atom
     words = [str(frames_file), "--device", "cpu"]
     assert "note: Energies of aspirin lie" in CliRunner().invoke(app, ["evaluate", "aspirin", *words]).output
     same = CliRunner().invoke(app, ["evaluate", "aspirin_xtb", *words])

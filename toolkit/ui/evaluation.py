@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from toolkit.analysis.energy_zero import REST, describe_other_zero, has_other_zero
+from toolkit.analysis.paired import composition_offset_eV
 from toolkit.analysis.parity import Parity, element_errors, frame_errors, magnitude_errors, worst_frames
 from toolkit.config import DataConfig, parse_config
 from toolkit.errors import ToolkitError
@@ -30,6 +31,7 @@ from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import SVG, plain, quantity, show_numbers
 from toolkit.ui.uncertainty import show_uncertainty
 from toolkit.ui.viewer import show_scene
+from toolkit.units import MEV_PER_EV
 
 PAGE = "evaluate"
 WORST = 20
@@ -81,8 +83,9 @@ def show_evaluation(run: Run) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Energies")
-        _parity_chart(run, "energies", _energies(parity))
-        st.caption("Per atom, without the mean of the labels. A cloud beside the line is a constant shift: no forces "
+        _parity_chart(run, "energies", _energies(parity, offset))
+        st.caption("Per atom, without the mean of the labels and the offset by composition." if offset else
+                   "Per atom, without the mean of the labels. A cloud beside the line is a constant shift: no forces "
                    "come from it.")
     with right:
         st.subheader("Forces")
@@ -95,8 +98,11 @@ def show_evaluation(run: Run) -> None:
     _worst(run, parity, table)
 
 
-def _energies(parity: Parity) -> go.Figure:
-    label, found = (1e3 * energy / parity.num_atoms for energy in (parity.label_energy_eV, parity.energy_eV))
+def _energies(parity: Parity, without_offset: bool) -> go.Figure:
+    """Predictions over labels; without_offset : as if both had the same zero of energy."""
+    offset_eV = composition_offset_eV(parity) if without_offset else 0.0
+    label, found = (MEV_PER_EV * energy / parity.num_atoms
+                    for energy in (parity.label_energy_eV, parity.energy_eV - offset_eV))
     middle = np.nanmean(label) if np.isfinite(label).any() else 0.0
     axes = ("label, meV/atom", "prediction, meV/atom", "error, meV/atom")
     return parity_plot(label - middle, found - middle, found - label, np.arange(len(label)), axes)
