@@ -273,13 +273,13 @@ def test_md_presets_fill_the_form_and_leave_it_editable(open_page, started: list
 def test_md_with_inner_steps_asks_for_their_model(open_page, started: list[Path]) -> None:
     at = open_page("pages/3_Molecular_Dynamics.py")
     at.button_group(key="md.preset").set_value("two models").run()
-    assert at.number_input(key="md.inner_steps").value == 6 and at.number_input(key="md.timestep_fs").value == 6.0
+    assert at.number_input(key="md.inner_steps").value == 4 and at.number_input(key="md.timestep_fs").value == 4.0
     assert "Choose a model for the inner steps" in texts(at) and not any(b.key == "md.start" for b in at.button)
     at.selectbox(key="md.inner_model").select("aspirin (shipped)").run()
     at.button(key="md.start").click().run()
     assert not at.exception and not at.error
     config = json.loads((started[0] / "config.json").read_text())
-    assert (config["inner_model"], config["md"]["inner_steps"]) == ("aspirin", 6)
+    assert (config["inner_model"], config["md"]["inner_steps"]) == ("aspirin", 4)
 
 
 def test_md_shows_results_and_offers_to_go_on(open_page, md_run: Path, started: list[Path]) -> None:

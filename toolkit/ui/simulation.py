@@ -44,7 +44,7 @@ PRESETS: dict[str, tuple[dict[str, Any], str]] = {
         "10 ps without a bath, a frame every 2 fs: compare it with the normal modes on the Spectra page.")),
     "averages": ({"steps": 10_000, "save_every": 20, "replicas": 4}, (
         "Four copies of 5 ps in a heat bath: distances and torsions with error bars.")),
-    "two models": ({"timestep_fs": 6.0, "inner_steps": 6, "steps": 2000, "save_every": 4}, (
+    "two models": ({"timestep_fs": 4.0, "inner_steps": 4, "steps": 3000, "save_every": 5}, (
         "12 ps by an accurate model with long steps, and a fast one in between that it corrects: ethanol with ethanol_s, "
         "aspirin_accurate with aspirin. Averages as if the accurate one had made every step.")),
 }
