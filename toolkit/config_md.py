@@ -20,6 +20,7 @@ class MDConfig(StrictModel):
 
     inner_steps : above 1, a second, cheaper potential makes so many steps of timestep_fs/inner_steps, and the potential
         itself corrects them once a step (r-RESPA); not for npt
+    inner_tolerance_eV_per_A : a step at whose end the two differ by more on an atom is made again by the accurate one alone
     ensemble : "nve" (velocity Verlet), "langevin" (BAOAB), "csvr" (stochastic velocity rescaling), "nose-hoover"
         (chains) or "npt" (csvr and stochastic cell rescaling, for crystals)
     final_temperature_K : the target moves there from temperature_K, linearly over the run
@@ -39,6 +40,7 @@ class MDConfig(StrictModel):
     rescale_initial_temperature: bool = Field(False, description="start at exactly that temperature, not on average")
     timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
     inner_steps: int = Field(1, ge=1, le=100, description="of a cheaper potential in one step; 1: there is none")
+    inner_tolerance_eV_per_A: float | None = Field(0.3, gt=0.0, description="between the forces of the two; none: any")
     friction_per_fs: float = Field(0.01, ge=0.0, le=1.0, description="of langevin")
     thermostat_fs: float = Field(100.0, gt=0.0, le=1e6, description="relaxation time of csvr, nose-hoover and npt")
     chain_length: int = Field(3, ge=1, le=10, description="of nose-hoover")

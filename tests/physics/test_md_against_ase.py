@@ -15,7 +15,7 @@ from md_systems import argon, argon_potential
 from toolkit.config import MDConfig
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.md.forces import ReplicaForces
-from toolkit.md.simulation import make_step
+from toolkit.md.ensembles import make_step
 from toolkit.md.start import initial_state
 from toolkit.md.state import MDState
 from toolkit.md.thermostats import stochastic_rescaling

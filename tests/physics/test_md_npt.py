@@ -19,7 +19,8 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.errors import DataError
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.md.forces import ReplicaForces
-from toolkit.md.simulation import make_step, simulate
+from toolkit.md.ensembles import make_step
+from toolkit.md.simulation import simulate
 from toolkit.md.start import initial_state
 from toolkit.md.state import MDState
 from toolkit.md.summary import summarize

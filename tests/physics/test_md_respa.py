@@ -21,7 +21,8 @@ from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, DataError
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, Step, kick, respa_step, update_forces, velocity_verlet_step
-from toolkit.md.simulation import make_step, simulate
+from toolkit.md.ensembles import make_step
+from toolkit.md.simulation import simulate
 from toolkit.md.start import initial_state
 from toolkit.md.state import MDState, inertial_masses
 from toolkit.models.pair import LennardJones, pair_potential

@@ -27,7 +27,8 @@ from md_systems import (
 )
 from toolkit.config import MDConfig
 from toolkit.md.integrators import Step, middle_step
-from toolkit.md.simulation import make_step, simulate
+from toolkit.md.ensembles import make_step
+from toolkit.md.simulation import simulate
 from toolkit.md.state import MDState, inertial_masses
 from toolkit.md.summary import summarize
 from toolkit.md.thermostats import langevin

@@ -8,7 +8,7 @@ still there, and only the good steps are repeated. The step that needs a look is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,10 +18,9 @@ from torch import Tensor
 from toolkit.config import MDConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.kernels.capture import CapturedCall
+from toolkit.md.ensembles import make_step
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.frames import FrameBuffer
-from toolkit.md.guards import Guards
-from toolkit.md.integrators import Step
 from toolkit.md.layout import Layout, frame_bytes
 from toolkit.md.noise import NoiseBuffers
 from toolkit.md.restart import RestartPoint
@@ -40,16 +39,15 @@ FAR_A = 1e3
 class BlockRunner:
     """Advances a run by whole blocks.
 
-    make_step : force function, and that of the inner steps when there is one -> the time step
+    care : each says of which replicas, (R,) bool, a state needs a look
     datasets : what a frame holds
     """
 
-    def __init__(self, config: MDConfig, forces: ReplicaForces, make_step: Callable[..., Step], guards: Guards,
+    def __init__(self, config: MDConfig, forces: ReplicaForces, care: Sequence[Callable[[MDState], Tensor]],
                  datasets: Layout) -> None:
         self._config = config
         self._forces = forces
-        self._make_step = make_step
-        self._guards = guards
+        self._care = care
         self._datasets = datasets
         self._length = MAX_STEPS
         self._recording: _Recording | None = None
@@ -58,6 +56,8 @@ class BlockRunner:
         """The point after the next block, at step `until` or before, its frames recorded; None when the very next step
         needs care."""
         config, state = self._config, point.state
+        if any(bool(judge(state).any()) for judge in self._care):
+            return None
         before = state.generator.get_state()
         length = min(self._length, self._max_frames(state) * config.save_every, until - point.step)
         while length > 0:
@@ -97,7 +97,7 @@ class BlockRunner:
         if recording is None or not recording.load(state):
             most = -(-MAX_STEPS // self._config.save_every)
             frames = FrameBuffer(state, self._datasets, min(self._max_frames(state), most))
-            recording = _Recording(state, self._forces, self._make_step, self._guards, frames)
+            recording = _Recording(state, self._forces, self._config, self._care, frames)
         self._recording = recording
         return recording
 
@@ -132,9 +132,9 @@ class _FixedList:
 class _Recording:
     """One time step on buffers that stay where they are, so that it can be replayed as a CUDA graph."""
 
-    def __init__(self, state: MDState, forces: ReplicaForces, make_step: Callable[..., Step], guards: Guards,
-                 frames: FrameBuffer) -> None:
-        self._guards = guards
+    def __init__(self, state: MDState, forces: ReplicaForces, config: MDConfig,
+                 care: Sequence[Callable[[MDState], Tensor]], frames: FrameBuffer) -> None:
+        self._care = care
         self.frames = frames
         self._noise = NoiseBuffers(state.generator)
         self.state = replace(state, noise=self._noise, **{name: getattr(state, name).clone() for name in MOVING})
@@ -142,7 +142,7 @@ class _Recording:
         self._num_replicas = len(state.replica_ids)
         self._good = torch.zeros((), dtype=torch.bool, device=state.positions.device)
         self._count = torch.zeros_like(state.step)
-        self._step = make_step(*self._lists)
+        self._step = make_step(config, *self._lists)
         before = state.generator.get_state()
         self._call = CapturedCall(self._advance, (state.step,), undo=lambda: self._reset(state))
         state.generator.set_state(before)
@@ -173,10 +173,9 @@ class _Recording:
     def _advance(self, step: Tensor) -> tuple[Tensor]:
         self._noise.rewind()
         state = self._step(replace(self.state, step=step))
-        bad = self._guards.failed(state)
-        for outdated in (edges.outdated(state) for edges in self._lists):
-            bad = bad if outdated is None else bad | outdated
-        self._good.logical_and_(~bad.any())
+        for bad in (*(judge(state) for judge in self._care), *(edges.outdated(state) for edges in self._lists)):
+            if bad is not None:
+                self._good.logical_and_(~bad.any())
         self._count.add_(self._good)
         for name in MOVING:
             getattr(self.state, name).copy_(getattr(state, name))

@@ -42,13 +42,18 @@ class Pace:
         """True once the user asked to stop."""
         return self._reporter.should_stop()
 
-    def report(self, point: RestartPoint) -> None:
-        """Tell how far the run is, how fast, how long it will take, and the means over the running replicas."""
+    def report(self, point: RestartPoint, steps_alone: int = 0) -> None:
+        """Tell how far the run is, how fast, how long it will take, and the means over the running replicas.
+
+        steps_alone : so many were made again without the inner potential
+        """
         elapsed = time.monotonic() - self._begin
         steps_per_s = (point.step - self._first_step) / elapsed if elapsed > 0.0 else 0.0
         speed = ns_per_day(steps_per_s, self.config.timestep_fs)
         left_s = (self.config.steps - point.step) / steps_per_s if steps_per_s > 0.0 else None
         message = f"{speed:.3g} ns/day, {left_s:.0f} s left" if left_s is not None else "first steps"
+        if steps_alone:
+            message += f", {steps_alone:,} steps without the inner model"
         self._reporter.update(point.step, self.config.steps, message)
         state = point.state
         alive = len(state.replica_ids)

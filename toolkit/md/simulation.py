@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -16,21 +15,19 @@ from torch import Tensor
 
 from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, DataError
-from toolkit.md.barostat import rescale_cell
 from toolkit.md.blocks import BlockRunner
+from toolkit.md.ensembles import InnerWatch, make_step
 from toolkit.md.forces import ForceField, ReplicaForces
 from toolkit.md.guards import Guards
-from toolkit.md.integrators import ForceFunction, Step, middle_step, npt_step, respa_step, velocity_verlet_step
+from toolkit.md.integrators import Step
 from toolkit.md.pace import Pace
 from toolkit.md.restart import RestartPoint
 from toolkit.md.run_files import RunFiles, create_files, find_restart, reopen_files
 from toolkit.md.start import initial_state
 from toolkit.md.state import MDState
-from toolkit.md.thermostats import langevin, nose_hoover_chain, stochastic_rescaling
 from toolkit.md.trajectory import Trajectory
 from toolkit.md.watch import UncertaintyWatch, make_watch
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.units import EV_PER_A3_GPA
 
 BLOCK_DEVICES = frozenset({"cuda"})
 """Kinds of device on which many steps are done without looking at any of them; on the others shorter edge lists win."""
@@ -77,38 +74,16 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
     try:
         guards = Guards(rows, config, pot.device)
         pace = Pace(config, point.step, files.wall_s, reporter or SilentReporter())
+        step = make_step(config, forces) if inner is None else InnerWatch(config, forces, forces.inner)
         blocks = None
         if pot.device.type in BLOCK_DEVICES:
-            blocks = BlockRunner(config, forces, partial(make_step, config), guards, files.datasets)
-        _Run(make_step(config, forces, forces.inner), forces, guards, files, pace, blocks, watch).run(point)
+            care = [guards.failed] if inner is None else [guards.failed, step.strayed]
+            blocks = BlockRunner(config, forces, care, files.datasets)
+        _Run(step, forces, guards, files, pace, blocks, watch).run(point)
     finally:
         files.close()
     trajectories = files.trajectories()
     return trajectories[0] if isinstance(atoms, Atoms) else trajectories
-
-
-def make_step(config: MDConfig, force_function: ForceFunction, inner_function: ForceFunction | None = None) -> Step:
-    """The time step of the ensemble, as a function of the state alone; with an inner function, in inner steps."""
-    h, n = config.timestep_fs, config.inner_steps
-    if inner_function is None:
-        return _ensemble_step(config, force_function, h)
-    return partial(respa_step, force_function=force_function, inner_step=_ensemble_step(config, inner_function, h / n),
-                   timestep_fs=h, inner_steps=n)
-
-
-def _ensemble_step(config: MDConfig, force_function: ForceFunction, h: float) -> Step:
-    """One step of h fs with one potential."""
-    if config.ensemble == "nve":
-        return partial(velocity_verlet_step, force_function=force_function, timestep_fs=h)
-    thermostat: Step = {
-        "langevin": partial(langevin, timestep_fs=h, friction_per_fs=config.friction_per_fs),
-        "nose-hoover": partial(nose_hoover_chain, timestep_fs=h, relaxation_fs=config.thermostat_fs),
-    }.get(config.ensemble, partial(stochastic_rescaling, timestep_fs=h, relaxation_fs=config.thermostat_fs))
-    if config.ensemble != "npt":
-        return partial(middle_step, force_function=force_function, timestep_fs=h, thermostat=thermostat)
-    barostat = partial(rescale_cell, timestep_fs=h, pressure=config.pressure_GPa / EV_PER_A3_GPA,
-                       relaxation_fs=config.barostat_fs, isotropic=config.cell_change == "isotropic")
-    return partial(npt_step, force_function=force_function, timestep_fs=h, thermostat=thermostat, barostat=barostat)
 
 
 class _Run:
@@ -145,7 +120,7 @@ class _Run:
         if self._watch is not None:
             self._watch.commit()
         self._files.commit(point, self._pace.wall_s)
-        self._pace.report(point)
+        self._pace.report(point, getattr(self._advance, "steps_alone", 0))
 
     def _go_on(self, point: RestartPoint) -> RestartPoint:
         """One block of steps when that is allowed and nothing is wrong with the first, else one careful step."""
