@@ -21,7 +21,7 @@ from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, DataError
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, Step, kick, respa_step, update_forces, velocity_verlet_step
-from toolkit.md.ensembles import make_step
+from toolkit.md.ensembles import InnerWatch, make_step
 from toolkit.md.simulation import simulate
 from toolkit.md.start import initial_state
 from toolkit.md.state import MDState, inertial_masses
@@ -199,6 +199,47 @@ def test_with_the_same_potential_twice_it_is_the_plain_simulation(ensemble):
     assert np.array_equal(run.times_fs, expected.times_fs)
     assert np.allclose(run.positions(), expected.positions(), rtol=0.0, atol=1e-9)
     assert np.allclose(run.conserved_energy_eV, expected.conserved_energy_eV, rtol=0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "langevin", "nose-hoover"])
+def test_where_the_inner_potential_is_never_near_the_plain_simulation_is_left(ensemble):
+    """Noise and all: a step that is made again leaves no trace of the first."""
+    plain = MDConfig(ensemble=ensemble, temperature_K=60.0, timestep_fs=2.0, steps=120, save_every=30, replicas=2, seed=3,
+                     thermostat_fs=100.0)
+    split = plain.model_copy(update={"timestep_fs": 6.0, "inner_steps": 3, "steps": 40, "save_every": 10,
+                                     "inner_tolerance_eV_per_A": 1e-9})
+    run, expected = simulate(argon_potential(), argon(), split, inner=weak_argon()), simulate(argon_potential(), argon(), plain)
+    assert np.allclose(run.positions(), expected.positions(), rtol=0.0, atol=1e-9)
+    kept = split.model_copy(update={"inner_tolerance_eV_per_A": None})
+    assert not np.allclose(simulate(argon_potential(), argon(), kept, inner=weak_argon()).positions(), expected.positions(),
+                           rtol=0.0, atol=1e-5)
+
+
+HOLE_A = 0.25
+"""Where the inner well of the next test ends: 2.2 standard deviations from its middle at 150 K, along x."""
+
+
+def well_with_an_edge(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Harmonic near its centre; beyond HOLE_A it throws atoms out along x with 30 eV/Å."""
+    energy, force = harmonic_field(STIFFNESS)(x)
+    force = torch.where((x[:, :1].abs() > HOLE_A) & (torch.arange(3) == 0), 30.0 * x.sign(), force)
+    return energy, force
+
+
+@pytest.mark.parametrize(("tolerance", "right"), [(0.3, True), (None, False)])
+def test_a_hole_of_the_inner_potential_does_no_harm(tolerance, right):
+    config = MDConfig(temperature_K=150.0, timestep_fs=8.0, inner_steps=4, steps=250, friction_per_fs=0.05, replicas=200,
+                      seed=2, inner_tolerance_eV_per_A=tolerance)
+    outer, inner = force_function(harmonic_field(STIFFNESS)), force_function(well_with_an_edge)
+    step = InnerWatch(config, outer, inner)
+    samples, state = [], at_origin(config)
+    for number in range(config.steps):
+        state = step(state)
+        if number % 50 == 49:  # 400 fs apart
+            samples.append(state.positions.numpy() ** 2)
+    sigmas = sigmas_from(np.stack(samples), thermal_energy(150.0) / STIFFNESS)
+    assert (abs(sigmas) < 3.0) == right and (right or abs(sigmas) > 10.0)
+    assert (0 < step.steps_alone <= config.steps) == right
 
 
 def test_a_ramp_heats_once_a_step():

@@ -83,6 +83,13 @@ def test_blocks_of_inner_steps_are_the_careful_ones_and_mind_both_lists(in_block
     assert len(done(in_blocks)) < len(in_blocks) and sum(done(in_blocks)) > 250
 
 
+def test_steps_at_which_the_inner_potential_strays_are_left_to_care(in_blocks):
+    config = CONFIG.model_copy(update={"timestep_fs": 8.0, "inner_steps": 2, "inner_tolerance_eV_per_A": 0.009})
+    run = simulate(argon_potential(), argon(1), config, inner=weak_argon())
+    assert differences(run, careful(argon_potential(), argon(1), config, inner=weak_argon())) < 1e-12
+    assert 20 < sum(done(in_blocks)) < 280
+
+
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("error:this step could not be recorded")
 @pytest.mark.parametrize("replicas", [1, 64])
