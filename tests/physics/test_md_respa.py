@@ -274,6 +274,7 @@ def test_stop_and_resume_is_bit_for_bit_and_knows_its_inner_potential(tmp_path):
     with simulate(argon_potential(), argon(), config, path, inner=weak_argon(), resume=True) as run:
         assert np.array_equal(run.positions(), whole.positions())
         assert "inner steps" in run.model
+        assert run.inner_timestep_fs == 2.0  # what vibrations feel, and spectra are corrected for
 
 
 def test_only_both_or_neither():

@@ -184,7 +184,7 @@ def _inner_forces(inner: ForceField | None, pot: ForceField, rows: Sequence[Atom
     if (inner is None) != (config.inner_steps == 1):
         given = "without a potential for them" if inner is None else "with a potential for inner steps"
         raise ConfigError(f"found inner_steps {config.inner_steps} {given}",
-                          "give both, a cheaper model and 2 inner steps or more, or neither")
+                          "give both, a cheaper model (inner_model, in Python inner=) and 2 inner steps or more, or neither")
     if inner is None:
         return None
     if inner.device != pot.device:
