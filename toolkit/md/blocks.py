@@ -18,9 +18,10 @@ from torch import Tensor
 from toolkit.config import MDConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.kernels.capture import CapturedCall
-from toolkit.md.ensembles import make_step
+from toolkit.md.ensembles import InnerWatch, make_step
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.frames import FrameBuffer
+from toolkit.md.guards import Guards
 from toolkit.md.layout import Layout, frame_bytes
 from toolkit.md.noise import NoiseBuffers
 from toolkit.md.restart import RestartPoint
@@ -39,15 +40,16 @@ FAR_A = 1e3
 class BlockRunner:
     """Advances a run by whole blocks.
 
-    care : each says of which replicas, (R,) bool, a state needs a look
+    inner_watch : says where inner steps are not to be trusted, when there are such
     datasets : what a frame holds
     """
 
-    def __init__(self, config: MDConfig, forces: ReplicaForces, care: Sequence[Callable[[MDState], Tensor]],
-                 datasets: Layout) -> None:
+    def __init__(self, config: MDConfig, forces: ReplicaForces, guards: Guards, datasets: Layout,
+                 inner_watch: InnerWatch | None = None) -> None:
         self._config = config
         self._forces = forces
-        self._care = care
+        self._inner_watch = inner_watch
+        self._care = [guards.failed] if inner_watch is None else [guards.failed, inner_watch.strayed]
         self._datasets = datasets
         self._length = MAX_STEPS
         self._recording: _Recording | None = None
@@ -56,7 +58,7 @@ class BlockRunner:
         """The point after the next block, at step `until` or before, its frames recorded; None when the very next step
         needs care."""
         config, state = self._config, point.state
-        if any(bool(judge(state).any()) for judge in self._care):
+        if self._inner_watch is not None and bool(self._inner_watch.strayed(state).any()):
             return None
         before = state.generator.get_state()
         length = min(self._length, self._max_frames(state) * config.save_every, until - point.step)

@@ -45,7 +45,8 @@ def simulate(pot: ForceField, atoms: Sequence[Atoms], config: MDConfig, path: st
 
 
 def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, path: str | Path | None = None, *,
-             inner: ForceField | None = None, resume: bool = False, reporter: Reporter | None = None) -> Trajectory | list[Trajectory]:
+             inner: ForceField | None = None, resume: bool = False,
+             reporter: Reporter | None = None) -> Trajectory | list[Trajectory]:
     """Run R replicas of a structure, or of each of several, as one batch.
 
     Returns the trajectory, which carries its own time step and save interval; a list of structures gives a list.
@@ -64,7 +65,7 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
     the reverse), StorageError (what was committed stays).
     """
     systems = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-    _check_structures(pot, systems, config)
+    _check_structures([pot] if inner is None else [pot, inner], systems, config)
     rows = [system for system in systems for _ in range(config.replicas)]
     forces = ReplicaForces(pot, rows, config.skin, stress=config.ensemble == "npt",
                            inner=_inner_forces(inner, pot, rows, config))
@@ -74,12 +75,11 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
     try:
         guards = Guards(rows, config, pot.device)
         pace = Pace(config, point.step, files.wall_s, reporter or SilentReporter())
-        step = make_step(config, forces) if inner is None else InnerWatch(config, forces, forces.inner)
+        inner_watch = None if inner is None else InnerWatch(config, forces, forces.inner)
         blocks = None
         if pot.device.type in BLOCK_DEVICES:
-            care = [guards.failed] if inner is None else [guards.failed, step.strayed]
-            blocks = BlockRunner(config, forces, care, files.datasets)
-        _Run(step, forces, guards, files, pace, blocks, watch).run(point)
+            blocks = BlockRunner(config, forces, guards, files.datasets, inner_watch)
+        _Run(inner_watch or make_step(config, forces), forces, guards, files, pace, blocks, watch).run(point)
     finally:
         files.close()
     trajectories = files.trajectories()
@@ -120,7 +120,7 @@ class _Run:
         if self._watch is not None:
             self._watch.commit()
         self._files.commit(point, self._pace.wall_s)
-        self._pace.report(point, getattr(self._advance, "steps_alone", 0))
+        self._pace.report(point, self._advance.steps_alone if isinstance(self._advance, InnerWatch) else 0)
 
     def _go_on(self, point: RestartPoint) -> RestartPoint:
         """One block of steps when that is allowed and nothing is wrong with the first, else one careful step."""
@@ -184,30 +184,28 @@ def _inner_forces(inner: ForceField | None, pot: ForceField, rows: Sequence[Atom
     if (inner is None) != (config.inner_steps == 1):
         given = "without a potential for them" if inner is None else "with a potential for inner steps"
         raise ConfigError(f"found inner_steps {config.inner_steps} {given}",
-                          "give both, a cheaper model (inner_model, in Python inner=) and 2 inner steps or more, or neither")
+                          "give both, a cheaper model (inner_model, in Python inner=) and 2 inner steps or more, or "
+                          "neither")
     if inner is None:
         return None
     if inner.device != pot.device:
         raise ConfigError(f"found the inner potential on {inner.device}, the other on {pot.device}",
                           "load both on one device")
-    for atoms in {id(atoms): atoms for atoms in rows}.values():
-        inner.check_species(torch.as_tensor(atoms.numbers))
     return ReplicaForces(inner, rows, config.skin)
 
 
 def _fingerprint(forces: ReplicaForces) -> str:
     """SHA-256 of the parameters of the potentials as float32, "" without any: what a resumed run must have again."""
-    digest, any_found = hashlib.sha256(), False
-    for pot in forces.potentials:
-        model = getattr(pot, "model", None)
-        if isinstance(model, torch.nn.Module):
-            any_found = True
-            for name, values in sorted(model.state_dict().items()):
-                digest.update(name.encode() + values.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
-    return digest.hexdigest() if any_found else ""
+    models = [pot.model for pot in forces.potentials if isinstance(getattr(pot, "model", None), torch.nn.Module)]
+    if not models:
+        return ""
+    digest = hashlib.sha256()
+    for name, values in (item for model in models for item in sorted(model.state_dict().items())):
+        digest.update(name.encode() + values.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
-def _check_structures(pot: ForceField, systems: Sequence[Atoms], config: MDConfig) -> None:
+def _check_structures(potentials: Sequence[ForceField], systems: Sequence[Atoms], config: MDConfig) -> None:
     if not systems:
         raise DataError("found an empty list of structures, expected at least one")
     for atoms in systems:
@@ -223,4 +221,5 @@ def _check_structures(pot: ForceField, systems: Sequence[Atoms], config: MDConfi
         if config.ensemble == "npt" and not atoms.pbc.all():
             raise DataError(f"found pbc {atoms.pbc.tolist()}, npt needs a crystal that is periodic in all directions",
                             "use another ensemble")
-        pot.check_species(torch.as_tensor(atoms.numbers))
+        for pot in potentials:
+            pot.check_species(torch.as_tensor(atoms.numbers))

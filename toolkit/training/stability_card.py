@@ -18,8 +18,8 @@ def stability_section(record: Mapping[str, Any]) -> str:
              "—" if run["first_failure_ps"] is None else f"{run['first_failure_ps']:.3g}", _h_of_r(run)]
             for run in record["runs"]]
     lines = ["## Stability", "", f"Langevin dynamics from frame {record['frame']} of {record['structure']} on "
-             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs{_inner_steps(record)}. A replica fails when a "
-             f"bond is off by more than {record['max_bond_change_A']:g} Å.", "",
+             f"{record['device']}, {record['dtype']}, time step {record['timestep_fs']:g} fs{_inner_steps(record)}. "
+             f"A replica fails when a bond is off by more than {record['max_bond_change_A']:g} Å.", "",
              *(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)), ""]
     if record["reference"] is not None:
         known = record["reference_temperature_K"]
