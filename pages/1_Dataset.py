@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import streamlit as st
 
-from toolkit.config import DataConfig, EnergyUnit, LengthUnit, parse_config
+from toolkit.config import DataConfig, EnergyUnit, ForcesUnit, LengthUnit, parse_config
 from toolkit.data.detective.references import reference_energies
 from toolkit.data.inspection import Inspection, frame_table, inspect_sources
 from toolkit.figures.plots import bar_chart
@@ -51,14 +51,12 @@ def main() -> None:
 
 def _options() -> Options:
     with st.expander("The file means something else: set units or names of fields"):
-        columns = st.columns(5)
-        chosen = {
-            "energy_unit": columns[0].selectbox("Energy unit", get_args(EnergyUnit), key="dataset.energy_unit",
-                                                help=explained("dataset.energy_unit")),
-            "length_unit": columns[1].selectbox("Length unit", get_args(LengthUnit), key="dataset.length_unit",
-                                                help=explained("dataset.length_unit")),
-        }
-        for column, label in zip(columns[2:], ("Energy", "Forces", "Stress"), strict=True):
+        columns, chosen = st.columns(6), {}
+        for column, label, units in zip(columns, ("Energy", "Length", "Forces"), (EnergyUnit, LengthUnit, ForcesUnit)):
+            name = f"{label.lower()}_unit"
+            chosen[name] = column.selectbox(f"{label} unit", get_args(units), key=f"dataset.{name}",
+                                            help=explained(f"dataset.{name}"))
+        for column, label in zip(columns[3:], ("Energy", "Forces", "Stress"), strict=True):
             name = f"{label.lower()}_key"
             chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="found automatically",
                                             help=explained(f"dataset.{name}"))

@@ -20,6 +20,7 @@ from toolkit.ui.runs import pick_run, start_job, watch
 READING = (
     FormField("energy_unit", "Energy unit"),
     FormField("length_unit", "Length unit"),
+    FormField("forces_unit", "Forces unit"),
     FormField("energy_key", "Energy field"),
     FormField("forces_key", "Forces field"),
 )

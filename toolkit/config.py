@@ -22,6 +22,8 @@ from toolkit.storage import write_text_atomic
 
 EnergyUnit = Literal["auto", "eV", "meV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"]
 LengthUnit = Literal["auto", "Å", "Bohr", "nm"]
+ForcesUnit = Literal["auto", "eV/Å", "meV/Å", "kcal/mol/Å", "kJ/mol/Å", "Hartree/Å", "Rydberg/Å", "eV/Bohr", "kcal/mol/Bohr",
+                     "Hartree/Bohr", "Rydberg/Bohr", "kJ/mol/nm"]
 
 
 class SplitConfig(StrictModel):
@@ -49,7 +51,8 @@ class DataConfig(StrictModel):
     """Where frames come from. A path, or `embedded:aspirin` / `embedded:ethanol`, or `catalog:NAME`.
 
     Without `val` and `test` all three sets are split from `train`; with `test` given, `val` is split from `train`.
-    Units are "auto" (what the format fixes; else detected and refused when in doubt) or declared.
+    Units are "auto" (what the format fixes; else detected and refused when in doubt) or declared. Forces are in the unit of
+    energy per that of length unless `forces_unit` says otherwise, as where Hartree/Bohr stands beside Å.
     stress_offset_GPa : added to xx, yy and zz of every stress: what `data inspect` finds that stresses lack (Pulay stress)
     """
 
@@ -59,6 +62,7 @@ class DataConfig(StrictModel):
     split: SplitConfig = SplitConfig()
     energy_unit: EnergyUnit = "auto"
     length_unit: LengthUnit = "auto"
+    forces_unit: ForcesUnit = "auto"
     energy_key: str | None = Field(None, description="key of the energy in an extended XYZ header or npz")
     forces_key: str | None = None
     stress_key: str | None = None

@@ -40,6 +40,10 @@ ENERGY_UNITS_EV = {
 LENGTH_UNITS_A = {"Å": 1.0, "Bohr": BOHR_A, "nm": NM_A}
 """Name of a length unit -> its value in Å."""
 
+FORCE_UNITS_EV_PER_A = {f"{energy}/{length}": energy_eV / length_A for energy, energy_eV in ENERGY_UNITS_EV.items()
+                        for length, length_A in LENGTH_UNITS_A.items()}
+"""Name of a force unit, such as Hartree/Bohr -> its value in eV/Å."""
+
 PER_FS_CM1 = 1e13 / _ase._c
 """One oscillation per fs as a wavenumber (33356.4…): ν / c, cm⁻¹."""
 

@@ -17,6 +17,7 @@ from tests.pages.test_pages import metrics, texts
 from tests.unit.data.corruptions import flipped_forces, leak, relabelled
 from toolkit.data.formats import read_frames
 from toolkit.ui.dataset import SHOWN
+from toolkit.units import BOHR_A, HARTREE_EV
 
 PAGE = "pages/1_Dataset.py"
 
@@ -97,6 +98,18 @@ def test_units_declared_on_the_page_are_used(open_page) -> None:
     at.selectbox(key="dataset.energy_unit").select("kcal/mol").run()
     assert not at.exception and "declared as kcal/mol, but physics points to eV" in texts(at).replace("\\", "")
     assert "--energy-unit kcal/mol" in at.code[0].value
+
+
+def test_a_force_unit_declared_on_the_page_is_used(open_files, frames: list[Atoms]) -> None:
+    """Energies in eV beside forces in Hartree/Bohr, as programs print them: refused, and mended by the unit it asks for."""
+    for atoms in frames:
+        atoms.calc.results["forces"] = atoms.calc.results["forces"] * BOHR_A / HARTREE_EV
+    at = open_files(frames)
+    assert "data.forces_unit: Hartree/Bohr" in texts(at).replace("\\", "")
+    at.selectbox(key="dataset.forces_unit").select("Hartree/Bohr").run()
+    assert not at.exception and metrics(at)["Errors · warnings"].startswith("0")
+    assert "Units in the file: eV and Å, forces in Hartree/Bohr" in texts(at).replace("\\", "")
+    assert "--forces-unit Hartree/Bohr" in at.code[0].value
 
 
 def test_a_finding_of_one_file_is_not_told_of_another(open_files, frames: list[Atoms]) -> None:

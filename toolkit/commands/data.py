@@ -28,7 +28,7 @@ def data_inspect(
 ) -> int:
     """What is in data files, units and signs by physics, missing labels, copies, leakage into test files, outliers.
 
-    Reading options: --energy-unit --length-unit --energy-key --forces-key --stress-key.
+    Reading options: --energy-unit --length-unit --forces-unit --energy-key --forces-key --stress-key.
     """
     from toolkit.data.inspection import inspect_sources
 
@@ -56,7 +56,7 @@ def data_pack(
 ) -> int:
     """Write very many molecules into a folder that training reads piece by piece; use it as any other data file.
 
-    Reading options: --energy-unit --length-unit --energy-key --forces-key.
+    Reading options: --energy-unit --length-unit --forces-unit --energy-key --forces-key.
     """
     from toolkit.data.packing import pack_source
 

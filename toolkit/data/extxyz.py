@@ -9,6 +9,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +23,13 @@ from ase.spacegroup.spacegroup import SpacegroupError
 from toolkit.config import DataConfig
 from toolkit.data.qm9 import ATOM_ENERGIES_HARTREE
 from toolkit.data.raw_frames import MAX_ATOMS_PER_FRAME, RawFrames, UnitStatement, stress_label
-from toolkit.data.unit_names import energy_unit_name, length_unit_name, unit_in_key
+from toolkit.data.unit_names import (
+    energy_unit_name,
+    force_unit_name,
+    forces_unit_in_key,
+    length_unit_name,
+    unit_in_key,
+)
 from toolkit.errors import DataError, one_line
 
 ENERGY_NAMES = ("energy", "ref_energy", "dft_energy", "qm_energy", "energy_dft", "total_energy", "tot_energy",
@@ -142,7 +149,7 @@ def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawF
                   for atoms, table in zip(frames, tables, strict=True)],
         dipoles=[_array(table.get("dipole"), path, "dipole") for table in tables],
         keys=keys,
-        statement=_statement(tables, keys["energy"], name),
+        statement=replace(_statement(tables, keys["energy"], name), forces_unit=_forces_unit(tables, keys["forces"])),
         warnings=tuple(warnings),
     )
 
@@ -197,6 +204,11 @@ def _array(value: object, path: Path, key: str | None) -> np.ndarray | None:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{path}: {key!r} holds {str(value)[:40]!r}, expected numbers", "name another key") from None
+
+
+def _forces_unit(tables: list[dict[str, object]], forces_key: str | None) -> str | None:
+    header = tables[0] if tables else {}
+    return forces_unit_in_key(forces_key) or force_unit_name(str(header.get("forces_unit", "")))
 
 
 def _statement(tables: list[dict[str, object]], energy_key: str | None, name: str) -> UnitStatement:

@@ -20,9 +20,10 @@ from toolkit.data.packed import is_packed, open_packed
 from toolkit.data.qm7 import read_qm7
 from toolkit.data.qm9 import read_qm9
 from toolkit.data.raw_frames import RawFrames, UnitStatement, check_frames
-from toolkit.data.units_detection import UnitDecision, decide_units
+from toolkit.data.unit_decision import UnitDecision
+from toolkit.data.units_detection import decide_units
 from toolkit.errors import DataError
-from toolkit.units import ENERGY_UNITS_EV, EV_PER_A3_GPA, LENGTH_UNITS_A
+from toolkit.units import ENERGY_UNITS_EV, EV_PER_A3_GPA, FORCE_UNITS_EV_PER_A, LENGTH_UNITS_A
 
 DIAGONAL = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
 """xx, yy and zz of a stress in Voigt order."""
@@ -44,6 +45,7 @@ class ReadReport:
     energy_key, forces_key, stress_key : names used in the file, None when absent
     energy_unit, length_unit, evidence : units of the file (frames are already in eV and Å) and why
     missing : label -> number of frames without it;  isolated_atom_energies : element -> eV
+    forces_unit : "" where it is energy_unit per length_unit
     """
 
     path: str
@@ -58,6 +60,7 @@ class ReadReport:
     missing: dict[str, int]
     warnings: tuple[str, ...]
     isolated_atom_energies: dict[str, float]
+    forces_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,10 @@ def convert(source: str, path: Path, raw: RawFrames, isolated: RawFrames, decisi
 
     isolated : frames of labelled single atoms;  stress_offset_GPa : added to the diagonal of every stress
     """
-    energy_eV = ENERGY_UNITS_EV[decision.energy_unit]
+    energy_eV, length_A = ENERGY_UNITS_EV[decision.energy_unit], LENGTH_UNITS_A[decision.length_unit]
+    forces_eV_per_A = FORCE_UNITS_EV_PER_A[decision.forces_unit]
     extra_stress = DIAGONAL * stress_offset_GPa / EV_PER_A3_GPA
-    frames = [_frame(raw, t, energy_eV, LENGTH_UNITS_A[decision.length_unit], extra_stress) for t in range(len(raw))]
+    frames = [_frame(raw, t, energy_eV, length_A, forces_eV_per_A, extra_stress) for t in range(len(raw))]
     energies, notes = _isolated_atoms(isolated, raw, path, energy_eV)
     if stress_offset_GPa:
         notes.append(f"{stress_offset_GPa:+g} GPa added to xx, yy and zz of every stress, as asked")
@@ -185,7 +189,8 @@ def split_isolated_atoms(raw: RawFrames) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(np.logical_not(isolated)), np.flatnonzero(isolated)
 
 
-def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float, extra_stress: np.ndarray) -> Atoms:
+def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float, forces_eV_per_A: float,
+           extra_stress: np.ndarray) -> Atoms:
     atoms = raw.structures[t].copy()
     atoms.set_cell(atoms.cell.array * length_A)
     atoms.positions *= length_A
@@ -193,7 +198,7 @@ def _frame(raw: RawFrames, t: int, energy_eV: float, length_A: float, extra_stre
     if raw.energies[t] is not None:
         results["energy"] = raw.energies[t] * energy_eV
     if raw.forces[t] is not None:
-        results["forces"] = raw.forces[t] * (energy_eV / length_A)
+        results["forces"] = raw.forces[t] * forces_eV_per_A
     if raw.stresses[t] is not None:
         results["stress"] = raw.stresses[t] * (energy_eV / length_A**3) + extra_stress
     if raw.dipoles[t] is not None:
@@ -247,6 +252,7 @@ def _plausible(isolated: dict[str, float], raw: RawFrames, energy_eV: float) -> 
 def _report(source: str, raw: RawFrames, decision: UnitDecision, isolated: dict[str, float],
             notes: list[str]) -> ReadReport:
     periodic = any(atoms.pbc.all() for atoms in raw.structures)
+    implied = f"{decision.energy_unit}/{decision.length_unit}"
     missing = {name: sum(value is None for value in values) for name, values in raw.labels().items()
                if name in ("energy", "forces") or (name == "stress" and periodic)}
     return ReadReport(
@@ -257,4 +263,5 @@ def _report(source: str, raw: RawFrames, decision: UnitDecision, isolated: dict[
         missing={name: count for name, count in missing.items() if count},
         warnings=raw.warnings + decision.warnings,
         isolated_atom_energies=isolated,
+        forces_unit="" if decision.forces_unit == implied else decision.forces_unit,
     )

@@ -13,7 +13,7 @@ from ase import Atoms
 
 from toolkit.config import DataConfig
 from toolkit.data.raw_frames import RawFrames, UnitStatement, stress_label
-from toolkit.data.unit_names import energy_unit_name, length_unit_name
+from toolkit.data.unit_names import energy_unit_name, force_unit_name, forces_unit_in_key, length_unit_name
 from toolkit.errors import DataError, one_line
 
 ALIASES = {
@@ -117,7 +117,7 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
             stress_label(stress, keys["stress"], atoms) for stress, atoms in zip(stresses, structures, strict=True)],
         dipoles=[None] * len(positions) if dipoles is None else list(dipoles),
         keys={what: keys[what] for what in ("energy", "forces", "stress")},
-        statement=_statement(stored),
+        statement=_statement(stored, keys["forces"]),
     )
 
 
@@ -191,8 +191,9 @@ def _periodicity(array: np.ndarray | None, cells: np.ndarray | None, num_frames:
     return cells.any(axis=2) & (array.reshape(shapes[array.shape]).astype(bool) if stated else True)
 
 
-def _statement(stored: dict[str, np.ndarray]) -> UnitStatement:
-    """Units written in the archive: our own metadata, or sGDML's e_unit and r_unit."""
+def _statement(stored: dict[str, np.ndarray], forces_key: str | None) -> UnitStatement:
+    """Units written in the archive: our own metadata, sGDML's e_unit and r_unit, the end of the name of the forces."""
+    forces_unit = forces_unit_in_key(forces_key)
     if "metadata" in stored:
         try:
             about = json.loads(_text(stored["metadata"]))
@@ -200,10 +201,11 @@ def _statement(stored: dict[str, np.ndarray]) -> UnitStatement:
             about = None
         if isinstance(about, dict) and "energy_unit" in about:
             return UnitStatement(energy_unit_name(str(about["energy_unit"])),
-                                 length_unit_name(str(about.get("length_unit"))), "the file's metadata")
+                                 length_unit_name(str(about.get("length_unit"))), "the file's metadata",
+                                 force_unit_name(str(about.get("forces_unit"))) or forces_unit)
     texts = {key: _text(stored[key]) for key in ("e_unit", "r_unit") if key in stored}
     return UnitStatement(energy_unit_name(texts.get("e_unit", "")), length_unit_name(texts.get("r_unit", "")),
-                         f"the file's {' and '.join(texts)}" if texts else "")
+                         f"the file's {' and '.join(texts)}" if texts else "", forces_unit)
 
 
 def _text(array: np.ndarray) -> str:

@@ -17,11 +17,15 @@ MAX_COORDINATE = 1e6
 
 @dataclass(frozen=True)
 class UnitStatement:
-    """Units that the file, its format or a catalogue fixes; None where nothing is said. `source` says who says so."""
+    """Units that the file, its format or a catalogue fixes; None where nothing is said. `source` says who says so.
+
+    forces_unit : None also where forces are in the unit of energy per that of length
+    """
 
     energy_unit: str | None = None
     length_unit: str | None = None
     source: str = ""
+    forces_unit: str | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ MAX_FRAMES = 1200
 """Frames looked at per group: unit detection must stay quick on long trajectories."""
 
 MAX_PAIRS = 50
+MIN_FRAMES = 12
 MAX_FEATURE_ATOMS = 60
 
 NOBLE_GASES = frozenset({2, 10, 18, 36, 54, 86, 118})
@@ -132,9 +133,12 @@ def work_over_energy(raw: RawFrames) -> Measured | None:
     """−½(F_a + F_b)·(r_b − r_a) regressed on E_b − E_a over the closest pairs of frames, in the units of the file.
 
     Molecules are superposed first (Kabsch, Acta Cryst. A32, 922, 1976), periodic frames of one cell compared by nearest
-    images. 1 when forces are minus the gradient of the energies; None without at least 8 comparable pairs.
+    images. 1 when forces are minus the gradient of the energies; None without at least 8 comparable pairs of 12 frames:
+    the many pairs of a few frames say little more than those frames.
     """
     steps = close_steps(raw)
+    if len({frame for step in steps for frame in (step.earlier, step.later)}) < MIN_FRAMES:
+        return None
     work, difference = np.array([step.work for step in steps]), np.array([step.energy for step in steps])
     if len(work) < 8 or not difference.any() or not work.any():
         return None

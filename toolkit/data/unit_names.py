@@ -17,6 +17,8 @@ _LENGTH = {
     "Bohr": ("bohr", "a0", "au", "a.u."),
     "nm": ("nm", "nanometer"),
 }
+_FORCES_SUFFIX = re.compile(r"_(ev|mev|kcal_mol|kcal/mol|kj_mol|kj/mol|hartree|ha|rydberg|ry)(?:_per_|_|/)"
+                            r"(a|ang|angstrom|bohr|a0|nm)$", re.IGNORECASE)
 _KEY_SUFFIX = re.compile(r"_(ev|mev|kcal_mol|kcal/mol|kj_mol|kj/mol|hartree|ha|rydberg|ry)$", re.IGNORECASE)
 
 
@@ -34,6 +36,21 @@ def unit_in_key(key: str | None) -> str | None:
     """The energy unit that a key such as `atomization_energy_kcal_mol` names at its end, or None."""
     match = _KEY_SUFFIX.search(key or "")
     return energy_unit_name(match.group(1)) if match else None
+
+
+def force_unit_name(text: str) -> str | None:
+    """The name of a force unit from its spelling in a file, as in "Hartree/Bohr", or None when it is not known."""
+    if text.strip().lower() in ("au", "a.u."):
+        return "Hartree/Bohr"
+    energy, _, length = text.replace(" per ", "/").rpartition("/")
+    names = energy_unit_name(energy), length_unit_name(length)
+    return None if None in names else "/".join(map(str, names))
+
+
+def forces_unit_in_key(key: str | None) -> str | None:
+    """The force unit that a key such as `forces_hartree_per_bohr` names at its end, or None."""
+    match = _FORCES_SUFFIX.search(key or "")
+    return force_unit_name("/".join(match.groups())) if match else None
 
 
 def _lookup(table: dict[str, tuple[str, ...]], text: str) -> str | None:

@@ -21,6 +21,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "energy_unit": ("Of the file, when it cannot be told from the numbers. A wrong one scales all forces.", "units"),
     "length_unit": ("Of the file, when it cannot be told from the numbers. A wrong one moves all atoms apart.",
                     "units"),
+    "forces_unit": ("Of the forces in the file, where it is not the unit of energy per that of length, as when gradients in "
+                    "Hartree/Bohr stand beside positions in Å.", "units"),
     "energy_key": ("Name of the energy in the file; empty: found automatically.", "units"),
     "forces_key": ("Name of the forces in the file, minus the slope of the energy; empty: found automatically.",
                    "units"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import toolkit.data
 from toolkit.config import DataConfig
-from toolkit.data.formats import read_frames
+from toolkit.data.formats import FrameSet, read_frames
 from toolkit.errors import DataError
 from toolkit.units import BOHR_A, ENERGY_UNITS_EV, HARTREE_EV, LENGTH_UNITS_A
+
+EMBEDDED = Path(toolkit.data.__file__).parent / "embedded"
 
 
 @pytest.mark.parametrize("energy_unit", sorted(ENERGY_UNITS_EV))
@@ -100,12 +107,91 @@ MISMATCHES = {
 
 @pytest.mark.parametrize("case", sorted(MISMATCHES))
 def test_forces_in_another_unit_than_energies_are_refused(npz_file, ethanol_arrays, case: str) -> None:
+    """And who does what the message says has the right forces."""
     energy, forces = MISMATCHES[case]
     path = npz_file(E=ethanol_arrays["E"] * energy, F=ethanol_arrays["F"] * forces)
     with pytest.raises(DataError) as refused:
         read_frames(str(path))
     assert "forces and energies are not in the same unit" in str(refused.value)
     assert f"it looks like {case}" in str(refused.value)
+    if case == "energies per atom":
+        assert "multiply the energies by the number of atoms" in refused.value.hint
+        return
+    declared = _as_advised(path, refused.value.hint)
+    np.testing.assert_allclose(declared.frames[5].get_forces(), ethanol_arrays["F"][5], atol=1e-9)
+    np.testing.assert_allclose(declared.frames[5].get_potential_energy(), ethanol_arrays["E"][5], rtol=1e-9)
+    assert declared.report.warnings == () and "forces in" in declared.report.evidence
+
+
+def _as_advised(path: Path, hint: str) -> FrameSet:
+    """Read a file with the declarations that a message asks for."""
+    units = dict(re.findall(r"data\.(energy_unit|forces_unit): ([^ ,]+)", hint))
+    assert set(units) == {"energy_unit", "forces_unit"}
+    return read_frames(str(path), DataConfig(train=str(path), **units))
+
+
+def _embedded_aspirin(chosen: slice) -> dict[str, np.ndarray]:
+    """Frames of 21 atoms far enough apart that −F·dr has a correlation of 0.75 … 0.83; energies in Hartree."""
+    with np.load(EMBEDDED / "aspirin.npz", allow_pickle=False) as stored:
+        return {"z": stored["atomic_numbers"], "R": stored["positions"][chosen].astype(float),
+                "E": stored["energies"][chosen] / HARTREE_EV, "F": stored["forces"][chosen].astype(float) / HARTREE_EV}
+
+
+@pytest.mark.parametrize("chosen", [slice(60), slice(0, None, 5)])
+def test_hartree_per_bohr_beside_angstrom_is_seen_through_noise(npz_file, chosen: slice) -> None:
+    """A factor of 1.9 on frames too far apart for −F·dr alone: bonds and it together refuse it, and nothing but it."""
+    right = _embedded_aspirin(chosen)
+    path = npz_file(**right)
+    asked = DataConfig(train=str(path), energy_unit="Hartree")
+    assert read_frames(str(path), asked).report.warnings == ()
+    npz_file(**{**right, "F": right["F"] * BOHR_A})
+    with pytest.raises(DataError, match="bond stiffness is 0.* it looks like forces per Bohr") as refused:
+        read_frames(str(path), asked)
+    np.testing.assert_allclose(_as_advised(path, refused.value.hint).frames[3].get_forces(), right["F"][3] * HARTREE_EV,
+                               atol=1e-6)
+
+
+def test_bonds_alone_warn(npz_file, ethanol_arrays) -> None:
+    """Seven frames have no close pairs: what only bonds say is a warning, and silence when they agree."""
+    few = {key: ethanol_arrays[key][:42:6] for key in "REF"}
+    path = npz_file(**few)
+    asked = DataConfig(train=str(path), energy_unit="Hartree", length_unit="Å")
+    npz_file(**{**few, "E": few["E"] / HARTREE_EV, "F": few["F"] / HARTREE_EV})
+    assert read_frames(str(path), asked).report.warnings == ()
+    npz_file(**{**few, "E": few["E"] / HARTREE_EV, "F": few["F"] * BOHR_A / HARTREE_EV})
+    warned = read_frames(str(path), asked).report
+    assert "in Hartree/Bohr it would be 1." in warned.warnings[0]
+    declared = read_frames(str(path), asked.model_copy(update={"forces_unit": "Hartree/Bohr"}))
+    assert declared.report.warnings == () and declared.report.forces_unit == "Hartree/Bohr"
+    np.testing.assert_allclose(declared.frames[0].get_forces(), few["F"][0], atol=1e-9)
+
+
+def test_a_force_unit_against_physics_is_obeyed_with_a_warning(npz_file, ethanol_arrays) -> None:
+    path = npz_file()
+    read = read_frames(str(path), DataConfig(train=str(path), energy_unit="eV", forces_unit="kcal/mol/Å"))
+    assert "forces unit declared as kcal/mol/Å, but forces and energies are not in the same unit" in read.report.warnings[-1]
+    np.testing.assert_allclose(read.frames[0].get_forces(), ethanol_arrays["F"][0] * ENERGY_UNITS_EV["kcal/mol"])
+
+
+def test_a_declared_force_unit_finds_the_energy(npz_file, ethanol_arrays) -> None:
+    """Valence-only energies have no totals to compare: their unit follows from the work of forces in a known unit."""
+    path = npz_file(E=ethanol_arrays["E"] / HARTREE_EV, F=ethanol_arrays["F"] * BOHR_A / HARTREE_EV)
+    report = read_frames(str(path), DataConfig(train=str(path), forces_unit="Hartree/Bohr")).report
+    assert (report.energy_unit, report.forces_unit) == ("Hartree", "Hartree/Bohr")
+    assert "−F·dr between close frames is 0.96 × their energy difference in Hartree" in report.evidence
+
+
+def test_names_of_keys_and_headers_state_the_force_unit(xyz_file, npz_file, ethanol_arrays) -> None:
+    mixed = {"energy_factor": 1.0 / HARTREE_EV, "forces_factor": BOHR_A / HARTREE_EV}
+    path = xyz_file(energy_key="energy_hartree", forces_key="forces_hartree_per_bohr", **mixed)
+    config = DataConfig(train=str(path), energy_key="energy_hartree", forces_key="forces_hartree_per_bohr")
+    read = read_frames(str(path), config)
+    assert read.report.forces_unit == "Hartree/Bohr" and read.report.warnings == ()
+    np.testing.assert_allclose(read.frames[7].get_forces(), ethanol_arrays["F"][7], atol=1e-6)
+    about = {"energy_unit": "Hartree", "length_unit": "Å", "forces_unit": "Hartree/Bohr"}
+    path = npz_file(E=ethanol_arrays["E"] / HARTREE_EV, F=ethanol_arrays["F"] * BOHR_A / HARTREE_EV,
+                    metadata=np.array(json.dumps(about)))
+    np.testing.assert_allclose(read_frames(str(path)).frames[7].get_forces(), ethanol_arrays["F"][7], atol=1e-6)
 
 
 def test_unrelated_forces_prove_nothing(npz_file, ethanol_arrays) -> None:

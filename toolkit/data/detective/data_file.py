@@ -14,7 +14,8 @@ from toolkit.config import DataConfig
 from toolkit.data.detective.pair_witness import PairWitness, pair_witness
 from toolkit.data.formats import FrameSet, convert, open_raw, split_isolated_atoms
 from toolkit.data.raw_frames import RawFrames, check_frames
-from toolkit.data.units_detection import UnitDecision, judge_units
+from toolkit.data.unit_decision import UnitDecision
+from toolkit.data.units_detection import judge_units
 from toolkit.errors import DataError
 
 

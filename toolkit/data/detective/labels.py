@@ -13,11 +13,12 @@ def what_was_read(file: DataFile) -> list[Finding]:
     report = file.frame_set.report
     keys = {"energy": report.energy_key, "forces": report.forces_key, "stress": report.stress_key}
     read = ", ".join(f"{what} from {key!r}" for what, key in keys.items() if key is not None) or "no labels"
+    units = f"{report.energy_unit} and {report.length_unit}" + (f", forces in {report.forces_unit}" if report.forces_unit else "")
     found = [Finding("read", "info", f"{count(report.num_frames, 'frame')} read: {read}", f"format: {report.format}",
                      {"n_frames": report.num_frames}),
-             Finding("units", "info", f"Units in the file: {report.energy_unit} and {report.length_unit}",
-                     report.evidence, advice="Frames are converted to eV and Å. Declare energy_unit and length_unit "
-                                             "where this is wrong.")]
+             Finding("units", "info", f"Units in the file: {units}",
+                     report.evidence, advice="Frames are converted to eV and Å. Declare energy_unit, length_unit and "
+                                             "forces_unit where this is wrong.")]
     found += [Finding("reading", "warning", warning) for warning in report.warnings]
     return found
 
