@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,7 @@ from toolkit.ui.choices import pick_frame, pick_inner_model, pick_model, pick_st
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import begin, show_numbers, shown_errors
 from toolkit.ui.runs import pick_run, start_job, watch
-from toolkit.ui.simulation import simulation_form
+from toolkit.ui.simulation import show_harvest, simulation_form
 
 DRIFT = "energy_drift_meV_per_atom_per_ps"
 
@@ -41,7 +42,7 @@ def _form() -> None:
             structure = pick_structure("md")
         with right:
             frame = pick_frame("md", structure)
-        values = simulation_form()
+        values = simulation_form(model)
         config = parse_config(MDConfig, values)
         inner_model = pick_inner_model("md") if config.inner_steps > 1 else None
         st.caption(f"{config.steps:,} steps are {config.steps * config.timestep_fs / 1000:,.3g} ps; "
@@ -72,6 +73,8 @@ def _progress(run: Run) -> None:
 def _results(result: dict[str, Any], config: MDConfig) -> None:
     for system in result.get("systems", {}).values():
         _results(system, config)
+    if result.get("harvest"):
+        show_harvest(Path(result["harvest"]))
     if "systems" in result:
         return
     show_numbers({

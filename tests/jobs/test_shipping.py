@@ -18,6 +18,7 @@ from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.folders import WEIGHTS, find_model, shipped_models
 from toolkit.models.potential import build_potential, load_potential
+from toolkit.training.calibration_card import CALIBRATION
 
 SMALLEST = "aspirin_xtb"
 TOLD = ShippedAs(name="tiny", about="A test.", licence="CC0-1.0", command="python -m toolkit train x.yaml")
@@ -32,6 +33,16 @@ def shipped(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", shipped_models())
 def test_every_shipped_card_says_what_its_weights_do(name: str) -> None:
     check_shipped(find_model(name))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_every_shipped_model_knows_how_large_its_force_errors_are(name: str) -> None:
+    """On the few frames of its sample; the card says it of all test frames."""
+    frames = read_frames(str(find_model(name) / SAMPLE)).frames
+    predicted = load_potential(name, device="cpu").predict(frames, uncertainty=True)
+    errors = [(p["forces"] - atoms.get_forces()) / p["forces_std"][:, None] for p, atoms in zip(predicted, frames, strict=True)]
+    assert 0.65 < np.sqrt(np.mean(np.concatenate(errors) ** 2)) < 1.5
+    assert json.loads((find_model(name) / CALIBRATION).read_text())["verdict"]["forces"] == "right"
 
 
 def test_the_errors_of_the_sample_are_those_of_its_frames_one_by_one(shipped: Path) -> None:
@@ -64,7 +75,9 @@ def _edit(path: Path, old: str, new: str) -> None:
     (lambda folder: write_sample(read_frames("embedded:aspirin").frames[:16], folder / SAMPLE), "on the sample is"),
     (lambda folder: (folder / SAMPLE).unlink(), "no sample"),
     (lambda folder: _edit(folder / "passport.json", '_sha256": "', '_sha256": "0'), "passport.json is about"),
-], ids=["weights", "card", "metrics", "sample", "no sample", "passport"])
+    (lambda folder: _edit(folder / "uncertainty.json", '_sha256": "', '_sha256": "0'), "uncertainty.json is about"),
+    (lambda folder: _edit(folder / CALIBRATION, '"z_std": ', '"z_std": 1'), "CARD.md does not say what calibration.json"),
+], ids=["weights", "card", "metrics", "sample", "no sample", "passport", "uncertainty", "calibration"])
 def test_what_was_tampered_with_is_found(shipped: Path, tamper, words: str) -> None:
     tamper(shipped)
     with pytest.raises(ModelError, match=words):
@@ -94,6 +107,7 @@ def test_a_compact_model_is_the_same_potential_without_the_old_records(tmp_path,
     folder = ship_model(good, TOLD, compact=True)
     assert (folder / WEIGHTS).stat().st_size < 0.9 * (good / WEIGHTS).stat().st_size
     assert (good / "passport.json").exists() and not (folder / "passport.json").exists()
+    assert not any((folder / name).exists() for name in (CALIBRATION, "uncertainty.json", "uncertainty.safetensors"))
     sample, before = (json.loads((f / METRICS).read_text())["sample"]["forces_mae_meV_per_A"] for f in (folder, good))
     assert sample == pytest.approx(before, rel=1e-6)
     assert "\n## " not in (folder / CARD).read_text()

@@ -17,7 +17,12 @@ from toolkit.config import DataConfig
 from toolkit.data.formats import read_frames
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir, read_json
+from toolkit.jobs.shipping import check_shipped, write_card_again
 from toolkit.jobs.tasks import run_task
+from toolkit.models.potential import load_potential
+from toolkit.training.calibration_card import CALIBRATION, suggested_stop_eV_per_A
+
+MD_PAGE = "pages/3_Molecular_Dynamics.py"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,59 @@ def test_the_command_line_accepts_honest_error_bars_and_refuses_others(model, fi
     assert spoilt["z_std"] == pytest.approx(2.5 * found["z_std"], rel=1e-6)
     header.write_text(json.dumps({**values, "weights_sha256": "0" * 64}))
     assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_a_recorded_check_is_on_the_card_until_the_next_fit(model, files) -> None:
+    words = ["uncertainty", "check", str(model), files[2], "--device", "cpu", "--record"]
+    refused = CliRunner().invoke(app, [*words[:4], files[0], *words[4:]])
+    assert refused.exit_code == 2 and not (model / CALIBRATION).exists()
+    assert CliRunner().invoke(app, words).exit_code == 0
+    record, card = read_json(model / CALIBRATION), (model / "CARD.md").read_text()
+    assert (record["n_frames"], record["data"], record["fit"]["data"]) == (30, "test.extxyz", "train.extxyz")
+    largest = [float(p["forces_std"].max()) for p in
+               load_potential(model, device="cpu").predict(read_frames(files[2]).frames, uncertainty=True)]
+    assert record["largest_forces_std_eV_per_A"]["max"] == pytest.approx(max(largest), rel=1e-4)
+    assert suggested_stop_eV_per_A(record) == pytest.approx(1.5 * max(largest), rel=0.05)
+    assert f"| {record['forces']['z_std']:.2f} ± " in card and "σ of forces has the wrong size" not in card
+    check_shipped(model)
+    write_card_again(model)
+    assert (model / "CARD.md").read_text() == card
+    assert CliRunner().invoke(app, ["uncertainty", "fit", str(model), *files[:1], "--val", files[1]]).exit_code == 0
+    assert not (model / CALIBRATION).exists() and "## Uncertainty" not in (model / "CARD.md").read_text()
+
+
+def test_error_bars_that_are_wrong_say_so_on_the_card(model, files) -> None:
+    header = model / "uncertainty.json"
+    values = json.loads(header.read_text())
+    header.write_text(json.dumps({**values, "forces_scale": 0.4 * values["forces_scale"]}))
+    words = ["uncertainty", "check", str(model), files[2], "--device", "cpu", "--record"]
+    assert CliRunner().invoke(app, words).exit_code == 1
+    record = read_json(model / CALIBRATION)
+    assert f"**σ of forces has the wrong size**: errors are {record['forces']['z_std']:.2f} times" in (model / "CARD.md").read_text()
+
+
+def test_a_simulation_is_stopped_and_harvested_from_the_page(open_page, model, started, monkeypatch) -> None:
+    monkeypatch.setenv("TOOLKIT_MODELS", str(model.parent))
+    at = open_page(MD_PAGE)
+    at.number_input(key="md.uncertainty_stop_eV_per_A").set_value(0.5)
+    at.number_input(key="md.harvest_above_eV_per_A").set_value(0.001)
+    at.number_input(key="md.steps").set_value(40).run()
+    at.button(key="md.start").click().run()
+    assert not at.exception and not at.error
+    config = json.loads((started[0] / "config.json").read_text())
+    assert (config["md"]["uncertainty_stop_eV_per_A"], config["md"]["harvest_above_eV_per_A"]) == (0.5, 0.001)
+    run_dir = create_run_dir("md")
+    result = run_task("md", {**config, "device": "cpu"}, run_dir)
+    assert Path(result["harvest"]).is_file()
+    done = open_page(MD_PAGE, run=run_dir.name)
+    assert not done.exception and "1 frame to label (extended XYZ)" in [b.proto.label for b in done.get("download_button")]
+
+
+def test_a_model_without_error_bars_is_not_asked_for_them(open_page, model, monkeypatch) -> None:
+    monkeypatch.setenv("TOOLKIT_MODELS", str(model.parent))
+    (model / "uncertainty.safetensors").unlink()
+    at = open_page(MD_PAGE)
+    assert not at.exception and "md.uncertainty_stop_eV_per_A" not in [widget.key for widget in at.number_input]
 
 
 def test_the_page_shows_the_calibration_or_why_there_is_none(open_page, model, files) -> None:

@@ -6,7 +6,7 @@ P values, each with an error and the standard deviation σ that was predicted fo
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import norm, spearmanr
@@ -18,6 +18,8 @@ EXPECTED = np.array([0.5, 0.6827, 0.8, 0.9, 0.95, 0.99])
 BINS = 10
 MIN_BIN = 20
 """Values in a bin, at least."""
+
+Verdict = Literal["right", "wrong size", "no better than one σ"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,16 @@ class Calibration:
         """As plain numbers and lists."""
         return {name: np.asarray(value).tolist() for name, value in asdict(self).items()}
 
-    def is_calibrated(self, tolerance: float = 0.1, sigmas: float = 3.0) -> bool:
-        """True when z_std is 1 within the tolerance and so many of its standard errors, and σ beats one σ for all."""
-        allowed = tolerance + sigmas * self.z_std_stderr
-        return abs(self.z_std - 1.0) <= allowed and self.nll <= self.nll_constant
+    def verdict(self, tolerance: float = 0.1, sigmas: float = 3.0) -> Verdict:
+        """"right", "wrong size" when z_std is further from 1 than the tolerance and so many of its standard errors, or "no
+        better than one σ" when the same σ for all, the RMS error, is as likely."""
+        if abs(self.z_std - 1.0) > tolerance + sigmas * self.z_std_stderr:
+            return "wrong size"
+        return "right" if self.nll <= self.nll_constant else "no better than one σ"
+
+    def is_calibrated(self) -> bool:
+        """True when the verdict is "right"."""
+        return self.verdict() == "right"
 
 
 def calibration(errors: np.ndarray, std: np.ndarray, groups: np.ndarray | None = None) -> Calibration:

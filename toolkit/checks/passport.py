@@ -122,6 +122,15 @@ def with_section(text: str, section: str) -> str:
     return f"{before.rstrip()}\n\n{section.rstrip()}\n{next_heading}{rest}"
 
 
+def without_section(text: str, heading: str) -> str:
+    """The text without the section of this heading, such as `## Stability`."""
+    before, found, after = text.partition(f"{heading}\n")
+    if not found:
+        return text
+    _, next_heading, rest = after.partition("\n## ")
+    return f"{before.rstrip()}\n{next_heading}{rest}"
+
+
 def _run(potential: Potential, structures: Mapping[str, Atoms], start: Atoms | None, nve_ps: float,
          reporter: Reporter) -> tuple[tuple[CheckResult, ...], bool]:
     """All results, and whether nobody stopped them."""

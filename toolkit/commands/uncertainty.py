@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
-from toolkit.config import DataConfig, parse_config
+from toolkit.config import DataConfig, SplitConfig, parse_config
 from toolkit.console import ConsoleReporter, show_result
+from toolkit.errors import ConfigError
 from toolkit.storage import write_json
 
 app = typer.Typer(no_args_is_help=True, help="Error bars of energies and forces: fit them, check them.")
@@ -28,12 +29,14 @@ def fit(
 ) -> int:
     """Fit on training frames, calibrate on validation frames, and write the uncertainty beside the weights.
 
-    Options when files are named: --val --energy-unit --length-unit --energy-key --forces-key …
+    Options when files are named: --val, or --method blocks --num-train 950 --num-val 50 for parts of TRAIN, which must be
+    those of the training: errors on learned frames are too small to scale by; --energy-unit --energy-key …
     """
     from toolkit.jobs.uncertainty import fit_model, own_data
 
-    options = read_options(context.args, DataConfig)[0]
-    data = own_data(model) if train is None else parse_config(DataConfig, {"train": train, **options})
+    options, split = read_options(context.args, DataConfig, SplitConfig, without={"train", "split"})
+    values = {"train": train, **options, **({"split": split} if split else {})}
+    data = own_data(model) if train is None else parse_config(DataConfig, values)
     with ConsoleReporter() as reporter:
         result = fit_model(model, data, max_frames=max_frames, num_directions=directions, seed=seed, device=device,
                            reporter=reporter)
@@ -48,21 +51,30 @@ def check(
     data: Annotated[list[str] | None, typer.Argument(help="labelled frames; default: the model's test frames")] = None,
     max_frames: Annotated[int, typer.Option("--max-frames", min=2, help="of each file")] = 1000,
     device: str = "auto",
+    record: Annotated[bool, typer.Option("--record", help="of one file of test frames: keep the result beside the model "
+                                         "and on its card")] = False,
     json_file: JsonFile = None,
 ) -> int:
     """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong."""
     from toolkit.data.formats import read_frames
     from toolkit.jobs.evaluation import labelled_frames
-    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data
+    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data, record_check
     from toolkit.models.potential import load_potential
 
+    if record and len(data or []) > 1:
+        raise ConfigError(f"found --record with {len(data)} files, expected one of test frames", "record one")
     potential = load_potential(model, device=device)
     sources = {name: read_frames(name).frames for name in data or []}
-    sources = sources or {"test frames": labelled_frames(own_data(model), "test")}
+    if not sources:
+        own = own_data(model)
+        sources = {own.test or own.train: labelled_frames(own, "test")}
     results, right = {}, True
     with ConsoleReporter() as reporter:
         for name, frames in sources.items():
-            found = check_uncertainty(potential, frames[:max_frames], reporter)
+            if record:
+                found = record_check(potential, frames[:max_frames], name, reporter)
+            else:
+                found = check_uncertainty(potential, frames[:max_frames], reporter)
             right = right and found["forces"].is_calibrated()
             results[name] = {label: headline(calibration, label) for label, calibration in found.items()}
     for name, result in results.items():

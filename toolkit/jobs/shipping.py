@@ -28,16 +28,19 @@ from toolkit.errors import DataError, ModelError, StorageError
 from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.models.checkpoint import load_tensors, read_model_config, save_tensors
 from toolkit.models.compact import compact_weights
-from toolkit.models.folders import SAMPLE, WEIGHTS, find_model, models_folder, weights_sha256
+from toolkit.models.folders import SAMPLE, UNCERTAINTY_TENSORS, WEIGHTS, find_model, models_folder, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
-from toolkit.models.uncertainty import TENSORS as UNCERTAINTY_TENSORS
 from toolkit.storage import replacing, write_json, write_text_atomic
+from toolkit.training.calibration_card import CALIBRATION, calibration_section
 from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.stability_card import STABILITY, stability_section
 
 METRICS, CARD = "metrics.json", "CARD.md"
+SECTIONS = {STABILITY: stability_section, CALIBRATION: calibration_section}
+"""Record beside a model -> the section of its card."""
+
 SAMPLE_FRAMES = 16
 MAX_SAMPLE_BYTES = 40_000
 MAX_TOTAL_BYTES = 20_000_000
@@ -85,12 +88,14 @@ def ship_model(model: str | Path, told: ShippedAs, *, replace: bool = False, com
 
 
 def write_card_again(folder: Path) -> None:
-    """Write CARD.md from metrics.json and stability.json; the section of the passport stays. Raises StorageError."""
+    """Write CARD.md from what lies beside it; the section of the passport stays. Raises StorageError."""
     card = folder / CARD
     _, heading, sections = card.read_text(encoding="utf-8").partition("\n## ") if card.is_file() else ("", "", "")
     text = card_text(read_json(folder / METRICS) or {}, read_model_config(folder)) + heading + sections
-    record = read_json(folder / STABILITY)
-    write_text_atomic(card, text if record is None else with_section(text, stability_section(record)))
+    for name, section in SECTIONS.items():
+        if (record := read_json(folder / name)) is not None:
+            text = with_section(text, section(record))
+    write_text_atomic(card, text)
 
 
 def check_shipped(folder: Path) -> None:
@@ -157,7 +162,7 @@ def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
 def _copy(source: Path, folder: Path, *, everything: bool) -> None:
     """Copy what belongs to a model, or everything, into a new folder."""
     make_folder(folder)
-    belongs = ("config.json", WEIGHTS, CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS)
+    belongs = ("config.json", WEIGHTS, CARD, PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS, CALIBRATION)
     for path in source.iterdir():
         if path.is_file() and (everything or path.name in belongs):
             shutil.copyfile(path, folder / path.name)
@@ -166,7 +171,7 @@ def _copy(source: Path, folder: Path, *, everything: bool) -> None:
 def _compact(folder: Path) -> None:
     """Write the weights in fewer numbers, and remove what was found out about the old ones."""
     save_tensors(compact_weights(load_tensors(folder / WEIGHTS)), folder / WEIGHTS)
-    for name in (PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS):
+    for name in (PASSPORT, STABILITY, UNCERTAINTY, UNCERTAINTY_TENSORS, CALIBRATION):
         (folder / name).unlink(missing_ok=True)
     card = folder / CARD
     if card.is_file():
@@ -195,14 +200,15 @@ def _problems(folder: Path) -> Iterator[str]:
         value = found.get(name)
         if isinstance(said, float) and (value is None or not math.isclose(value, said, rel_tol=RELATIVE_TOLERANCE)):
             yield f"{name} on the sample is {value}, {METRICS} says {said}"
-    records = {METRICS: sample, PASSPORT: read_json(folder / PASSPORT), STABILITY: read_json(folder / STABILITY)}
+    others = {name: read_json(folder / name) for name in (PASSPORT, STABILITY, UNCERTAINTY, CALIBRATION)}
+    records = {METRICS: sample, **others}
     yield from (f"{name} is about other weights" for name, record in records.items()
                 if record is not None and record.get("weights_sha256") != weights)
     card = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else ""
     if card.partition("\n## ")[0].rstrip() != card_text(metrics, read_model_config(folder)).rstrip():
         yield f"{CARD} does not say what {METRICS} says"
-    if records[STABILITY] is not None and stability_section(records[STABILITY]).strip() not in card:
-        yield f"{CARD} does not say what {STABILITY} says"
+    yield from (f"{CARD} does not say what {name} says" for name, section in SECTIONS.items()
+                if records[name] is not None and section(records[name]).strip() not in card)
 
 
 def _check_total(leave_out: Path) -> None:

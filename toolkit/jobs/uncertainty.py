@@ -11,14 +11,18 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.analysis.calibration import Calibration, calibration
+from toolkit.checks.passport import with_section, without_section
 from toolkit.config import DataConfig, TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.errors import DataError, ModelError
 from toolkit.jobs.run_dir import read_json
-from toolkit.models.folders import find_model
+from toolkit.models.folders import find_model, has_uncertainty, weights_sha256
 from toolkit.models.potential import Potential, load_potential
-from toolkit.models.uncertainty import has_uncertainty, save_uncertainty
+from toolkit.models.uncertainty import HEADER, save_uncertainty
 from toolkit.progress import Reporter, SilentReporter
+from toolkit.storage import write_json, write_text_atomic
+from toolkit.training.calibration_card import CALIBRATION, SECTION, calibration_section
+from toolkit.training.card import device_name
 from toolkit.training.uncertainty import fit_uncertainty
 from toolkit.units import MEV_PER_EV
 
@@ -48,8 +52,9 @@ def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAME
     chosen = np.unique(np.linspace(0, len(splits.train) - 1, min(max_frames, len(splits.train))).round().astype(int))
     fitted = fit_uncertainty(potential, [splits.train[t] for t in chosen], splits.val, num_directions=num_directions,
                              seed=seed, reporter=reporter)
-    about = {"data": data.train, "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
+    about = {"data": _source_name(data.train), "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
              "num_features": fitted.directions.shape[0], "num_directions": fitted.directions.shape[1]}
+    _forget_check(potential.folder)
     save_uncertainty(replace(fitted, about=about), potential.folder)
     return {"model_dir": str(potential.folder), "weight": fitted.weight, "forces_scale": fitted.forces_scale,
             "energy_scale": fitted.energy_scale, **about}
@@ -61,7 +66,52 @@ def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
 
     Raises ModelError when the potential has no uncertainty, DataError for frames without forces.
     """
-    reporter = reporter or SilentReporter()
+    return _calibrations(_predictions(potential, frames, reporter or SilentReporter()))
+
+
+def record_check(potential: Potential, frames: Sequence[Atoms], source: str,
+                 reporter: Reporter | None = None) -> dict[str, Calibration]:
+    """As `check_uncertainty`, on test frames of `source`, kept as calibration.json and on the card of the model.
+
+    Raises KeyboardInterrupt when the reporter asks to stop: half a check is none. StorageError.
+    """
+    found = _predictions(potential, frames, reporter or SilentReporter())
+    if len(found["energy"]) < len(frames):
+        raise KeyboardInterrupt
+    checks, folder = _calibrations(found), potential.folder
+    largest = np.array([found["forces_std"][found["frame"] == t].max() for t in range(len(frames))])
+    header = read_json(folder / HEADER)
+    record = {
+        "weights_sha256": weights_sha256(folder), "fit": {**header["about"], "forces_scale": header["forces_scale"],
+                                                          "energy_scale": header["energy_scale"]},
+        "data": _source_name(source), "n_frames": len(frames), "device": device_name(potential.device),
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "largest_forces_std_eV_per_A": {"median": float(np.median(largest)), "max": float(largest.max())},
+        "verdict": {name: check.verdict() for name, check in checks.items()},
+        **{name: check.to_dict() for name, check in checks.items()}}
+    write_json(record, folder / CALIBRATION)
+    card = folder / "CARD.md"
+    if card.is_file():
+        write_text_atomic(card, with_section(card.read_text(encoding="utf-8"), calibration_section(record)))
+    return checks
+
+
+def _forget_check(folder: Path) -> None:
+    """Remove what was recorded of an earlier fit."""
+    (folder / CALIBRATION).unlink(missing_ok=True)
+    card = folder / "CARD.md"
+    if card.is_file():
+        write_text_atomic(card, without_section(card.read_text(encoding="utf-8"), SECTION))
+
+
+def _source_name(source: str) -> str:
+    """A source as cards name it: the name of a file without its folders."""
+    return source if ":" in source else Path(source).name
+
+
+def _predictions(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) -> dict[str, np.ndarray]:
+    """Errors and standard deviations, `forces` (N, 3), `forces_std` (N,), `energy`, `energy_std` (F,), eV and Å, and `frame`
+    (N,); as far as the reporter lets it come."""
     names = ("forces", "forces_std", "energy", "energy_std", "frame")
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for first in range(0, len(frames), BATCH_SIZE):
@@ -76,10 +126,13 @@ def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
         reporter.update(min(first + BATCH_SIZE, len(frames)), len(frames), "uncertainty")
     if not found["frame"]:
         raise DataError("found no frames to check", "give labelled frames")
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
-    result = {"forces": calibration(joined["forces"], joined["forces_std"], joined["frame"])}
-    if np.isfinite(joined["energy"]).sum() > 1:
-        result["energy"] = calibration(joined["energy"], joined["energy_std"])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _calibrations(found: dict[str, np.ndarray]) -> dict[str, Calibration]:
+    result = {"forces": calibration(found["forces"], found["forces_std"], found["frame"])}
+    if np.isfinite(found["energy"]).sum() > 1:
+        result["energy"] = calibration(found["energy"], found["energy_std"])
     return result
 
 

@@ -25,6 +25,11 @@ def harvest_path(trajectory: Path) -> Path:
     return trajectory.with_suffix(".harvest.xyz")
 
 
+def count_harvested(text: str) -> int:
+    """The number of complete frames in the text of such a file."""
+    return sum(1 for _ in _complete_frames(text.splitlines(keepends=True)))
+
+
 class Harvest:
     """Collects frames of replicas numbered through all systems, at least `harvest_gap_fs` apart in each of them.
 

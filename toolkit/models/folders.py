@@ -11,6 +11,7 @@ from toolkit.storage import file_sha256
 WEIGHTS = "weights.safetensors"
 SAMPLE = "sample.npz"
 """The few test frames that a shipped model brings along."""
+UNCERTAINTY_TENSORS = "uncertainty.safetensors"
 
 
 def models_folder() -> Path:
@@ -32,6 +33,11 @@ def find_model(name_or_path: str | Path) -> Path:
             return folder
     raise ModelError(f"found no model {str(name_or_path)!r}, expected a model folder or one of {shipped_models()}",
                      "check the path, or train a model first")
+
+
+def has_uncertainty(folder: str | Path) -> bool:
+    """True when error bars were fitted for the model in this folder, perhaps for earlier weights."""
+    return (Path(folder) / UNCERTAINTY_TENSORS).is_file()
 
 
 def weights_sha256(folder: Path) -> str:

@@ -31,11 +31,11 @@ from toolkit.errors import ModelError
 from toolkit.models.base import AtomisticModel
 from toolkit.models.checkpoint import load_tensors, read_header, save_tensors
 from toolkit.models.derivatives import readout_responses
-from toolkit.models.folders import weights_sha256
+from toolkit.models.folders import UNCERTAINTY_TENSORS, has_uncertainty, weights_sha256
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.storage import write_text_atomic
 
-TENSORS, HEADER = "uncertainty.safetensors", "uncertainty.json"
+HEADER = "uncertainty.json"
 FORMAT_VERSION = 1
 
 
@@ -80,7 +80,7 @@ def last_weight(model: AtomisticModel) -> str:
 def save_uncertainty(uncertainty: LastLayerUncertainty, folder: str | Path) -> None:
     """Write it beside the weights it belongs to. Raises StorageError."""
     folder = Path(folder)
-    save_tensors({"directions": uncertainty.directions.cpu().contiguous()}, folder / TENSORS)
+    save_tensors({"directions": uncertainty.directions.cpu().contiguous()}, folder / UNCERTAINTY_TENSORS)
     header = {"format_version": FORMAT_VERSION, "weights_sha256": weights_sha256(folder),
               "weight": uncertainty.weight,
               "forces_scale": uncertainty.forces_scale, "energy_scale": uncertainty.energy_scale,
@@ -92,13 +92,13 @@ def load_uncertainty(folder: str | Path, model: AtomisticModel) -> LastLayerUnce
     """Read that of a model in a folder. Raises ModelError: absent, damaged, or fitted for other weights."""
     folder = Path(folder)
     if not has_uncertainty(folder):
-        raise ModelError(f"found no {TENSORS} in {folder}", f"fit it: toolkit uncertainty fit {folder}")
-    header, tensors = read_header(folder / HEADER), load_tensors(folder / TENSORS)
+        raise ModelError(f"found no {UNCERTAINTY_TENSORS} in {folder}", f"fit it: toolkit uncertainty fit {folder}")
+    header, tensors = read_header(folder / HEADER), load_tensors(folder / UNCERTAINTY_TENSORS)
     if header.get("format_version") != FORMAT_VERSION:
         raise ModelError(f"{folder / HEADER} has format_version {header.get('format_version')!r}, this version reads "
                          f"{FORMAT_VERSION}", "fit it again, or update the toolkit")
     if header.get("weights_sha256") != weights_sha256(folder):
-        raise ModelError(f"{folder / TENSORS} was fitted for other weights than those beside it",
+        raise ModelError(f"{folder / UNCERTAINTY_TENSORS} was fitted for other weights than those beside it",
                          f"fit it again: toolkit uncertainty fit {folder}")
     weight = last_weight(model)
     directions, scales = tensors.get("directions"), [header.get(name) for name in ("forces_scale", "energy_scale")]
@@ -106,12 +106,7 @@ def load_uncertainty(folder: str | Path, model: AtomisticModel) -> LastLayerUnce
               and len(directions) == model.get_parameter(weight).numel() and bool(directions.isfinite().all())
               and all(isinstance(scale, int | float) and 0.0 < scale < float("inf") for scale in scales))
     if not usable or header.get("weight") != weight:
-        raise ModelError(f"{folder / TENSORS} and {HEADER} do not fit the last layer {weight}",
+        raise ModelError(f"{folder / UNCERTAINTY_TENSORS} and {HEADER} do not fit the last layer {weight}",
                          "the files are damaged: fit it again")
     about = header.get("about")
     return LastLayerUncertainty(weight, directions, *map(float, scales), about if isinstance(about, dict) else {})
-
-
-def has_uncertainty(folder: str | Path) -> bool:
-    """True when one was fitted for the model in this folder, perhaps for earlier weights."""
-    return (Path(folder) / TENSORS).is_file()

@@ -107,6 +107,13 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "md.barostat_fs": ("How fast the cell answers to the pressure; slower than the heat bath.", "barostat"),
     "md.cell_change": ("isotropic keeps the shape of the cell; anisotropic lets all lengths and angles change.",
                        "barostat"),
+    "md.uncertainty_stop_eV_per_A": ("A copy ends when the standard deviation of one of its forces is above this. Empty: "
+                                     "never.", "uncertainty"),
+    "md.harvest_above_eV_per_A": ("Frames more uncertain than this are kept in a file of their own, to be labelled and "
+                                  "learned. Empty: none.", "uncertainty"),
+    "md.harvest_gap_fs": ("At least so much time between two kept frames of one copy: neighbours teach the same.",
+                          "uncertainty"),
+    "md.uncertainty_every": ("Steps from one look to the next. One look costs about five force calls.", "uncertainty"),
     "md.steps": ("Number of time steps. The more, the smaller the error bars of all averages.", "error-bars"),
     "md.save_every": ("Steps between stored frames. Spectra need a frame every 4 fs or less, averages only rare ones.",
                       "replicas"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from toolkit.config import MDConfig
-from toolkit.ui.explanations import explained
+from toolkit.data.detective.findings import count
+from toolkit.jobs.run_dir import read_json
+from toolkit.md.harvest import count_harvested
+from toolkit.models.folders import find_model, has_uncertainty
+from toolkit.training.calibration_card import CALIBRATION, STOP_FACTOR, suggested_stop_eV_per_A
+from toolkit.ui.explanations import equation, explained
 from toolkit.ui.forms import FormField, draw_form, forget_form
 
 PAGE = "md"
@@ -36,6 +42,12 @@ LENGTH = (
     FormField("seed", "Seed"),
 )
 FIELDS = (*PHYSICS, *(field for bath in BATHS.values() for field in bath), *LENGTH)
+WATCH = (
+    FormField("uncertainty_stop_eV_per_A", "Stop above, eV/Å"),
+    FormField("harvest_above_eV_per_A", "Keep frames above, eV/Å"),
+    FormField("harvest_gap_fs", "Between kept frames, fs"),
+    FormField("uncertainty_every", "Look every … steps"),
+)
 PRESETS: dict[str, tuple[dict[str, Any], str]] = {
     "first look": ({}, "Half a picosecond in a heat bath: does the molecule stay whole and warm?"),
     "energy conservation": ({"ensemble": "nve", "steps": 4000, "save_every": 4}, (
@@ -51,8 +63,11 @@ PRESETS: dict[str, tuple[dict[str, Any], str]] = {
 """Name -> changes to the defaults, and the question that it answers."""
 
 
-def simulation_form() -> dict[str, Any]:
-    """Draw the widgets; the values of an MDConfig, not yet checked."""
+def simulation_form(model: str) -> dict[str, Any]:
+    """Draw the widgets for a model (what `toolkit.load` takes); the values of an MDConfig, not yet checked.
+
+    Raises ModelError when the model is gone.
+    """
     preset = st.segmented_control("Preset", list(PRESETS), default=next(iter(PRESETS)), required=True,
                                   key=f"{PAGE}.preset", help=explained("md.preset"), persist_state="session",
                                   on_change=forget_form, args=(PAGE, FIELDS))
@@ -63,4 +78,30 @@ def simulation_form() -> dict[str, Any]:
         values = draw_form(PAGE, MDConfig, BATHS[values["ensemble"]], values)
     st.caption(explained(f"md.ensemble.{values['ensemble']}"))
     with st.container(horizontal=True):
-        return draw_form(PAGE, MDConfig, LENGTH, values)
+        values = draw_form(PAGE, MDConfig, LENGTH, values)
+    folder = find_model(model)
+    return _watch(folder, values) if has_uncertainty(folder) else values
+
+
+def _watch(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """What to do where the forces of a model with error bars are unsure, with the limit that its test frames suggest."""
+    with st.expander("Where the model is unsure: stop, or keep frames to label", icon=":material/visibility:"):
+        record = read_json(folder / CALIBRATION)
+        if record is not None:
+            st.caption(f"On its test frames the standard deviation of a force is at most "
+                       f"{record['largest_forces_std_eV_per_A']['max']:.2g} eV/Å. A limit of "
+                       f"{suggested_stop_eV_per_A(record):g} eV/Å, {STOP_FACTOR:g} times that, means: it has left what the "
+                       f"model has learned. {equation('uncertainty')}")
+        with st.container(horizontal=True):
+            return draw_form(PAGE, MDConfig, WATCH, values)
+
+
+def show_harvest(path: Path) -> None:
+    """The frames that a simulation kept to be labelled, to take home."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    st.download_button(f"{count(count_harvested(text), 'frame')} to label (extended XYZ)", text, path.name, "chemical/x-xyz",
+                       key=f"{PAGE}.harvest", icon=":material/download:")
+    st.caption("Here the forces of the model were uncertain; `forces_std` says by how much, for each atom. Compute energies and "
+               "forces with the method of the training data, and train on the old frames and these.")
