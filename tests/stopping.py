@@ -11,15 +11,22 @@ from toolkit.jobs.tasks import run_task
 from toolkit.progress import SilentReporter
 
 
-class StopInside(SilentReporter):
-    """Asks to stop once the work whose messages hold this text has made some steps."""
+class StopAtOnce(SilentReporter):
+    """Asks to stop at the first question."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def should_stop(self) -> bool:
+        return True
+
+
+class StopInside(SilentReporter):
+    """Asks to stop once the work whose messages hold this text has made so many steps."""
+
+    def __init__(self, text: str, steps: int = 1) -> None:
+        self._text, self._steps = text, steps
         self._seen = False
 
     def update(self, step: int, total: int, message: str = "") -> None:
-        self._seen |= self._text in message and step > 0
+        self._seen |= self._text in message and step >= self._steps
 
     def should_stop(self) -> bool:
         return self._seen

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.stopping import StopInside
 from toolkit.bench.memory import peak_tensor_bytes
 from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
 from toolkit.errors import ConfigError, JobError, ModelError
@@ -22,7 +23,6 @@ from toolkit.jobs.scripts import comparison_script
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential, load_potential
-from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8, "avg_num_neighbors": 8.0}
@@ -156,25 +156,12 @@ def test_memory_is_counted_tensor_by_tensor() -> None:
     assert 12_000_000 <= peak_tensor_bytes(three_at_once, torch.device("cpu")) < 12_010_000
 
 
-class _StopIn(SilentReporter):
-    """Asks to stop as soon as the named stage reports."""
-
-    def __init__(self, title: str) -> None:
-        self._title, self._seen = title, False
-
-    def update(self, step: int, total: int, message: str = "") -> None:
-        self._seen |= self._title in message
-
-    def should_stop(self) -> bool:
-        return self._seen
-
-
 @pytest.mark.parametrize(("title", "rows"), [("errors of second", 1), ("speed", 2), ("simulation with second", 2)])
 def test_a_stop_keeps_every_row_that_is_done(title: str, rows: int, models: Path, tmp_path: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.jobs.reporter.LOOK_FOR_STOP_EVERY_S", -1.0)  # the simulation may be over sooner
     asked, folder = request(models, "first", "second").model_dump(mode="json"), tmp_path / "run"
-    stopped = run_task("compare", asked, folder, reporter=_StopIn(title))
+    stopped = run_task("compare", asked, folder, reporter=StopInside(title, steps=0))
     assert open_run(folder).state == "stopped" and not stopped["complete"]
     assert read_json(folder / FILE) == stopped
     assert sum("errors" in row for row in stopped["models"].values()) == rows

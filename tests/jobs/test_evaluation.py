@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.stopping import StopAtOnce, StopInside
 from toolkit.analysis.energy_zero import energy_zero
 from toolkit.analysis.parity import element_errors, frame_errors
 from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, parse_config
@@ -22,7 +23,6 @@ from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential, load_potential
-from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
@@ -70,17 +70,8 @@ def test_the_run_folder_says_what_it_was_made_of(model: Path) -> None:
 
 
 def test_a_stop_keeps_what_is_done_and_damage_is_named(model: Path, tmp_path: Path) -> None:
-    class StopAfterOne(SilentReporter):
-        done = 0
-
-        def update(self, step: int, total: int, message: str = "") -> None:
-            self.done += message == "evaluating"
-
-        def should_stop(self) -> bool:
-            return self.done > 0
-
     frames = read_frames("embedded:ethanol").frames[:60]
-    errors = evaluate_potential(load_potential(model, device="cpu"), frames, reporter=StopAfterOne())
+    errors = evaluate_potential(load_potential(model, device="cpu"), frames, reporter=StopInside("evaluating"))
     assert errors["n_frames"] == 50 and errors["stopped"]
     (tmp_path / "half.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(JobError, match="cannot read the predictions"):
@@ -90,10 +81,6 @@ def test_a_stop_keeps_what_is_done_and_damage_is_named(model: Path, tmp_path: Pa
 
 
 def test_a_stop_before_the_first_frames_is_no_failure(model: Path) -> None:
-    class StopAtOnce(SilentReporter):
-        def should_stop(self) -> bool:
-            return True
-
     request = EvaluateRequest(model=str(model), data="embedded:ethanol", device="cpu")
     run_dir = create_run_dir("evaluate")
     result = run_task("evaluate", request.model_dump(mode="json"), run_dir, reporter=StopAtOnce())

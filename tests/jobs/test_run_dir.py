@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.stopping import StopAtOnce
 from toolkit.errors import DataError, JobError, StorageError
 from toolkit.jobs import launcher
 from toolkit.jobs import reporter as reporter_module
@@ -16,7 +17,7 @@ from toolkit.jobs.reporter import RunReporter
 from toolkit.jobs.run_dir import (Status, classify, create_run_dir, held_lock, is_locked, list_runs, open_run,
                                   read_json, read_metrics, read_status, write_status)
 from toolkit.jobs.runner import run_here
-from toolkit.progress import Reporter, SilentReporter
+from toolkit.progress import Reporter
 
 
 @pytest.mark.parametrize(("state", "alive", "stop_asked", "age_s", "shown"), [
@@ -104,11 +105,6 @@ def _work(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporte
     return {"resumed": resume}
 
 
-class _StopAtOnce(SilentReporter):
-    def should_stop(self) -> bool:
-        return True
-
-
 def test_synchronous_runs_use_the_same_folder_and_rules(tmp_path: Path) -> None:
     assert run_here("train", _work, {"steps": 3}, tmp_path) == {"resumed": False}
     assert open_run(tmp_path).state == "finished" and open_run(tmp_path).status.worker_pid is None
@@ -165,7 +161,7 @@ def test_a_worker_that_is_gone_is_never_signalled(tmp_path: Path, monkeypatch: p
 
 
 def test_a_listener_can_stop_and_errors_are_kept(tmp_path: Path) -> None:
-    run_here("train", _work, {"steps": 3}, tmp_path / "a", listener=_StopAtOnce())
+    run_here("train", _work, {"steps": 3}, tmp_path / "a", listener=StopAtOnce())
     assert open_run(tmp_path / "a").state == "stopped"
     with pytest.raises(DataError):
         run_here("train", _work, {"steps": 3, "bad": True}, tmp_path / "b")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from tests.stopping import run_until
+from tests.stopping import StopAtOnce, run_until
 from toolkit.cli import app
 from toolkit.config import MDConfig, ModelConfig, parse_config
 from toolkit.errors import ConfigError, DataError, JobError, ModelError
@@ -23,7 +23,6 @@ from toolkit.jobs.tasks import run_md, run_task, uses_gpu
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
-from toolkit.progress import SilentReporter
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
 
@@ -36,11 +35,6 @@ def tiny_model(tmp_path: Path) -> Path:
     return tmp_path / "tiny"
 
 
-class _StopAtOnce(SilentReporter):
-    def should_stop(self) -> bool:
-        return True
-
-
 def request(model: Path, **md: object) -> dict:
     return MDRequest(model=str(model), structure="embedded:ethanol", device="cpu",
                      md=MDConfig(temperature_K=20.0, **md)).model_dump(mode="json")
@@ -50,7 +44,7 @@ def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLKIT_RUNS", str(tmp_path / "runs"))
     config, run_dir = request(tiny_model, steps=40, save_every=10), create_run_dir("md")
-    assert run_task("md", config, run_dir, reporter=_StopAtOnce())["stopped"]
+    assert run_task("md", config, run_dir, reporter=StopAtOnce())["stopped"]
     assert open_run(run_dir).state == "stopped"
     result = run_task("md", config, run_dir, resume=True)
     assert open_run(run_dir).state == "finished" and result["steps"] == 40

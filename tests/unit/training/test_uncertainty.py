@@ -14,6 +14,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.spatial.transform import Rotation
 
+from tests.stopping import StopAtOnce
 from toolkit.config import ModelConfig
 from toolkit.errors import DataError, ModelError
 from toolkit.models.checkpoint import save_model
@@ -197,12 +198,8 @@ def test_saved_and_loaded_it_says_the_same_and_belongs_to_its_weights(potential,
 
 
 def test_a_fit_that_is_asked_to_stop_ends_at_once(potential, frames):
-    class Impatient(SilentReporter):
-        def should_stop(self) -> bool:
-            return True
-
     with pytest.raises(KeyboardInterrupt):
-        fit_uncertainty(potential, frames, frames, reporter=Impatient())
+        fit_uncertainty(potential, frames, frames, reporter=StopAtOnce())
 
 
 def test_models_without_a_linear_last_layer_are_refused(frames):
