@@ -113,7 +113,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                                   "learned. Empty: none.", "uncertainty"),
     "md.harvest_gap_fs": ("At least so much time between two kept frames of one copy: neighbours teach the same.",
                           "uncertainty"),
-    "md.uncertainty_every": ("Steps from one look to the next. One look costs about five force calls.", "uncertainty"),
+    "md.uncertainty_every": ("Steps from one look to the next, at most 10 fs: it rises and falls with a bond that "
+                             "breaks. One look costs about five force calls.", "uncertainty"),
     "md.steps": ("Number of time steps. The more, the smaller the error bars of all averages.", "error-bars"),
     "md.save_every": ("Steps between stored frames. Spectra need a frame every 4 fs or less, averages only rare ones.",
                       "replicas"),
