@@ -58,7 +58,7 @@ def _options() -> Options:
                                             help=explained(f"dataset.{name}"))
         for column, label in zip(columns[3:], ("Energy", "Forces", "Stress"), strict=True):
             name = f"{label.lower()}_key"
-            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="found automatically",
+            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="automatic",
                                             help=explained(f"dataset.{name}"))
     return tuple((name, value) for name, value in chosen.items() if value and value != "auto")
 
