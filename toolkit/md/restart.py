@@ -40,6 +40,8 @@ def load_restart(trajectory: Path, device: torch.device) -> RestartPoint:
     tensors = load_tensors(path)
     try:
         step, num_replicas = tensors["counters"].tolist()
+        # files from before there were inner steps
+        tensors.setdefault("inner_forces", tensors["positions"].new_zeros(len(tensors["positions"]), 0, 3))
         generator = torch.Generator(device)
         generator.set_state(tensors["generator"])
         state = MDState(**{name: tensors[name].to(device) for name in tensor_names()}, num_replicas=num_replicas,

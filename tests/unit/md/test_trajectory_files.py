@@ -23,6 +23,7 @@ from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.checkpoint import load_tensors, save_tensors
 from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.progress import SilentReporter
 
@@ -240,6 +241,13 @@ def test_resume_refuses_another_structure_or_a_lost_restart_point(tmp_path):
     with pytest.raises(DataError, match="missing"):
         run(tmp_path / "a.h5", resume=True)
     assert Trajectory(tmp_path / "a.h5").num_frames == 5
+
+
+def test_a_run_from_before_there_were_inner_steps_goes_on(tmp_path):
+    run(tmp_path / "a.h5", reporter=StopAt(20)).close()
+    restart = restart_path(tmp_path / "a.h5")
+    save_tensors({name: value for name, value in load_tensors(restart).items() if name != "inner_forces"}, restart)
+    assert_same(run(tmp_path / "a.h5", resume=True), run(None))
 
 
 def test_resume_starts_when_nothing_was_committed(tmp_path):
