@@ -16,10 +16,14 @@ from toolkit.checks.dynamics import nve
 from toolkit.checks.precision import REFERENCE, variants
 from toolkit.checks.result import CRITERIA, CheckResult, judge
 from toolkit.checks.structures import molecular_crystal, random_crystal, random_molecule
+from toolkit.config import DataConfig, parse_config
+from toolkit.data.catalog import PREFIX as CATALOG
+from toolkit.data.catalog import is_downloaded
 from toolkit.data.embedded import PREFIX, embedded_names
 from toolkit.data.formats import read_frames
+from toolkit.errors import ConfigError, DataError
 from toolkit.models.checkpoint import MAX_CONFIG_BYTES
-from toolkit.models.folders import find_model, weights_sha256
+from toolkit.models.folders import SAMPLE, find_model, weights_sha256
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import write_text_atomic
@@ -82,7 +86,7 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
     """Check a model and keep the result: passport.json and a section of CARD.md in its folder, when that is writable.
 
     model : a name under trained_models/, a folder, or a Potential (then nothing is written)
-    frames : structures it is meant for; by default those embedded ones it was trained on, or whose elements it knows
+    frames : structures it is meant for; by default from its own sample or data, else embedded ones whose elements it knows
     nve_ps : length of the simulation at constant energy, ps; 0 leaves it out
     reporter : hears progress and may ask to stop; an unfinished passport is not written
     Raises ModelError, DataError (elements the model does not know) and DeviceError.
@@ -201,22 +205,46 @@ def _structures(potential: Potential, start: Atoms | None) -> dict[str, Atoms]:
 
 
 def _known_structure(potential: Potential, folder: Path | None) -> Atoms | None:
-    """A frame of an embedded set whose elements the model knows, best of the molecule it was trained on; else None."""
-    trained_on = "" if folder is None else _training_sources(folder)
-    for name in sorted(embedded_names(), key=lambda name: name not in trained_on):
-        atoms = read_frames(PREFIX + name).frames[0]
+    """What the model is meant for: the first frame of its sample or its data, else of an embedded set whose elements it
+    knows, best of the molecule it was trained on; else None."""
+    metrics = {} if folder is None else _metrics(folder)
+    sources = [] if folder is None else _own_sources(folder, metrics)
+    trained_on = str(_get(metrics, "data", "sources"))
+    sources += [DataConfig(train=PREFIX + name) for name in sorted(embedded_names(), key=lambda name: name not in trained_on)]
+    for source in sources:
+        try:
+            atoms = read_frames(source.train, source).frames[0]
+        except DataError:
+            continue
         if set(atoms.get_chemical_symbols()) <= set(potential.species):
             return atoms
     return None
 
 
-def _training_sources(folder: Path) -> str:
-    """The data named in metrics.json, such as "catalog:rmd17_ethanol"; empty when that file says nothing of the kind."""
+def _own_sources(folder: Path, metrics: dict[str, Any]) -> list[DataConfig]:
+    """The sample that lies beside a shipped model, and what it was trained on where that needs no download."""
+    sources = [DataConfig(train=str(folder / SAMPLE))] if (folder / SAMPLE).is_file() else []
+    try:
+        data = parse_config(DataConfig, _get(metrics, "train_config", "data"))
+        here = not data.train.startswith(CATALOG) or is_downloaded(data.train.removeprefix(CATALOG))
+    except (ConfigError, DataError):
+        return sources
+    return [*sources, data] if here else sources
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json, or an empty dict where it is none."""
     try:
         with open(folder / "metrics.json", "rb") as stream:
-            return str(json.loads(stream.read(MAX_CONFIG_BYTES))["data"]["sources"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
+            found = json.loads(stream.read(MAX_CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _get(metrics: dict[str, Any], group: str, name: str) -> Any:
+    found = metrics.get(group)
+    return found.get(name) if isinstance(found, dict) else None
 
 
 def _describe(atoms: Atoms) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -14,6 +17,7 @@ from toolkit.checks.passport import passport, with_section
 from toolkit.cli import app
 from toolkit.config import ModelConfig
 from toolkit.errors import DataError
+from toolkit.jobs.shipping import write_sample
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
 
@@ -75,6 +79,21 @@ def test_the_molecule_of_the_training_set_is_preferred(tmp_path, metrics):
     (folder / "metrics.json").write_text(metrics)
     chosen = passport(folder, nve_ps=0.0, device="cpu", reporter=_Impatient()).structures["data"]
     assert chosen == ("C2H6O, not periodic" if "ethanol" in metrics else "C9H8O4, not periodic")
+
+
+@pytest.mark.parametrize("source", ["sample", "data", "gone", "catalog:nothing"])
+def test_its_own_frames_come_before_those_of_others(tmp_path, source):
+    """A model of water is not tried on aspirin, which it happens to know the elements of and breaks in a simulation."""
+    folder = _folder(tmp_path / "model")
+    water = molecule("H2O")
+    water.calc = SinglePointCalculator(water, energy=-1.0, forces=np.zeros((3, 3)))
+    if source == "sample":
+        write_sample([water], folder / "sample.npz")
+    named = {"data": tmp_path / "water.xyz", "gone": tmp_path / "gone.xyz"}.get(source, source)
+    write(tmp_path / "water.xyz", water, format="extxyz")
+    (folder / "metrics.json").write_text(json.dumps({"train_config": {"data": {"train": str(named)}}}))
+    chosen = passport(folder, nve_ps=0.0, device="cpu", reporter=_Impatient()).structures["data"]
+    assert chosen == ("H2O, not periodic" if source in ("sample", "data") else "C9H8O4, not periodic")
 
 
 def test_structures_follow_what_is_given(folder):
