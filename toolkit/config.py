@@ -22,8 +22,9 @@ from toolkit.storage import write_text_atomic
 
 EnergyUnit = Literal["auto", "eV", "meV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"]
 LengthUnit = Literal["auto", "Å", "Bohr", "nm"]
-ForcesUnit = Literal["auto", "eV/Å", "meV/Å", "kcal/mol/Å", "kJ/mol/Å", "Hartree/Å", "Rydberg/Å", "eV/Bohr", "kcal/mol/Bohr",
-                     "Hartree/Bohr", "Rydberg/Bohr", "kJ/mol/nm"]
+ForcesUnit = Literal["auto", "eV/Å", "meV/Å", "kcal/mol/Å", "kJ/mol/Å", "Hartree/Å", "Rydberg/Å",
+                     "eV/Bohr", "meV/Bohr", "kcal/mol/Bohr", "kJ/mol/Bohr", "Hartree/Bohr", "Rydberg/Bohr",
+                     "eV/nm", "meV/nm", "kcal/mol/nm", "kJ/mol/nm", "Hartree/nm", "Rydberg/nm"]
 
 
 class SplitConfig(StrictModel):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 import toolkit.data
-from toolkit.config import DataConfig
+from toolkit.config import DataConfig, EnergyUnit, ForcesUnit, LengthUnit
 from toolkit.data.formats import FrameSet, read_frames
 from toolkit.errors import DataError
-from toolkit.units import BOHR_A, ENERGY_UNITS_EV, HARTREE_EV, LENGTH_UNITS_A
+from toolkit.units import BOHR_A, ENERGY_UNITS_EV, FORCE_UNITS_EV_PER_A, HARTREE_EV, LENGTH_UNITS_A
 
 EMBEDDED = Path(toolkit.data.__file__).parent / "embedded"
 
@@ -29,6 +30,12 @@ def test_every_unit_is_recognised(npz_file, ethanol_arrays, energy_unit: str, le
     assert read.report.evidence.count("detected") == 2
     np.testing.assert_allclose(read.frames[5].get_forces(), ethanol_arrays["F"][5], atol=1e-9)
     np.testing.assert_allclose(read.frames[5].positions, ethanol_arrays["R"][5], atol=1e-9)
+
+
+def test_every_unit_can_be_declared() -> None:
+    assert set(get_args(EnergyUnit)) == {"auto", *ENERGY_UNITS_EV} and set(get_args(LengthUnit)) == {"auto", *LENGTH_UNITS_A}
+    assert set(get_args(ForcesUnit)) == {"auto", *FORCE_UNITS_EV_PER_A}
+    assert FORCE_UNITS_EV_PER_A["Hartree/Bohr"] == pytest.approx(51.42207)
 
 
 def _all_electron(ethanol_arrays: dict[str, np.ndarray]) -> np.ndarray:
