@@ -113,9 +113,14 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
 def write_passport(made: Passport, folder: Path) -> None:
     """Write passport.json and replace (or add) the section of CARD.md. Raises StorageError when that is impossible."""
     write_text_atomic(folder / FILE_NAME, json.dumps(made.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    put_section(folder, _card_section(made))
+
+
+def put_section(folder: Path, section: str) -> None:
+    """Replace (or add) a section of the card in a model's folder, where there is a card. Raises StorageError."""
     card = folder / "CARD.md"
     if card.is_file():
-        write_text_atomic(card, with_section(card.read_text(encoding="utf-8", errors="replace"), _card_section(made)))
+        write_text_atomic(card, with_section(card.read_text(encoding="utf-8", errors="replace"), section))
 
 
 def with_section(text: str, section: str) -> str:

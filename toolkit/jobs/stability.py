@@ -15,7 +15,7 @@ from ase import Atoms
 
 from toolkit.analysis.distance_error import BIN_WIDTH_A, ReferenceDistances, distance_error
 from toolkit.analysis.rdf import radial_distribution
-from toolkit.checks.passport import with_section
+from toolkit.checks.passport import put_section
 from toolkit.config import parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
@@ -30,7 +30,7 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_json, write_text_atomic
+from toolkit.storage import write_json
 from toolkit.training.card import device_name
 from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.units import FS_PER_PS
@@ -81,9 +81,7 @@ def record_stability(result: Result, model: str) -> Path:
         raise JobError(f"found a record that is not complete, or not of the weights in {folder}", "resume it first")
     result = _beside_recorded(result, folder / STABILITY)
     write_json(result, folder / STABILITY)
-    card = folder / "CARD.md"
-    if card.is_file():
-        write_text_atomic(card, with_section(card.read_text(encoding="utf-8"), stability_section(result)))
+    put_section(folder, stability_section(result))
     return folder / STABILITY
 
 

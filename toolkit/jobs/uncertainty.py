@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from toolkit.analysis.calibration import Calibration, calibration
-from toolkit.checks.passport import with_section, without_section
+from toolkit.checks.passport import put_section, without_section
 from toolkit.config import DataConfig, TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.errors import DataError, ModelError
@@ -90,9 +90,7 @@ def record_check(potential: Potential, frames: Sequence[Atoms], source: str,
         "verdict": {name: check.verdict() for name, check in checks.items()},
         **{name: check.to_dict() for name, check in checks.items()}}
     write_json(record, folder / CALIBRATION)
-    card = folder / "CARD.md"
-    if card.is_file():
-        write_text_atomic(card, with_section(card.read_text(encoding="utf-8"), calibration_section(record)))
+    put_section(folder, calibration_section(record))
     return checks
 
 
