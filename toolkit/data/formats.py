@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from ase import Atoms
@@ -64,8 +64,10 @@ class ReadReport:
 
 
 @dataclass(frozen=True)
-class FrameSet:
+class FrameSet(Sequence[Atoms]):
     """Frames whose calculators hold energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and dipole (e·Å) where known.
+
+    It is itself the sequence of them: `len(found)`, `found[0]`, `found[:10]`, `for atoms in found`.
 
     isolated : places in the file of isolated atoms, which are not among the frames
     """
@@ -73,6 +75,18 @@ class FrameSet:
     frames: Sequence[Atoms]
     report: ReadReport
     isolated: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Atoms: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Atoms]: ...
+
+    def __getitem__(self, index: int | slice) -> Atoms | Sequence[Atoms]:
+        return self.frames[index]
 
     @property
     def places(self) -> np.ndarray:

@@ -13,8 +13,10 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from toolkit.config import DataConfig
+from toolkit.config import DataConfig, ModelConfig
 from toolkit.data.formats import FrameSet, read_frames
+from toolkit.models.potential import build_potential
+from toolkit.training.metrics import evaluate_potential
 from toolkit.units import BOHR_A, HARTREE_EV, KCAL_PER_MOL_EV
 
 LAYOUTS = {
@@ -42,6 +44,13 @@ def test_npz_layouts(layout: str, npz_file, ethanol_arrays) -> None:
     assert (read.report.energy_unit, read.report.length_unit) == ("eV", "Å")
     assert "Badger" in read.report.evidence and read.report.missing == {} and read.report.warnings == ()
     _assert_same(read, ethanol_arrays)
+
+
+def test_what_was_read_is_the_sequence_of_its_frames(npz_file, ethanol_arrays) -> None:
+    read = read_frames(str(npz_file(**ethanol_arrays)))
+    assert len(read) == len(ethanol_arrays["E"]) and read[-1] is list(read)[-1]
+    errors = evaluate_potential(build_potential(ModelConfig(species=["H", "C", "O"], l_max=0, num_layers=1)), read[:3])
+    assert errors["n_frames"] == 3
 
 
 def test_npz_energies_of_shape_frames_by_one(npz_file, ethanol_arrays) -> None:
