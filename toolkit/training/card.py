@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
         f"- **Data**: {'; '.join(data['sources'])} — {data['n_train']} training, "
         f"{data['n_val']} validation, {data['n_test']} test frames; "
         + ("energies only" if forces_rms is None else f"training force RMS {forces_rms * 1e3:.0f} meV/Å"),
-        f"- **Units found**: {'; '.join(data['units'])}",
+        f"- **Units found**: {_units_found(data['sources'], data['units'])}",
         f"- **Model**: {', '.join(_hyperparameters(model))}, r_max {model.r_max} Å",
         f"- **Training**: {metrics['epochs']} epochs (best {metrics['best_epoch']}), {metrics['wall_s'] / 60:.1f} min on "
         f"{metrics['device']}, torch {metrics['versions']['torch']}",
@@ -75,6 +75,16 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
     lines.append("- **Limits**: trained only on configurations like those above; other molecules, elements, charge states "
                  "or much higher temperatures are extrapolation.")
     return "\n".join(lines) + "\n"
+
+
+def _units_found(sources: Sequence[str], units: Sequence[str]) -> str:
+    """The units of all files, with the evidence of the first that has each; metrics.json holds that of every file."""
+    found: dict[str, tuple[str, str, list[str]]] = {}
+    for source, text in zip(sources, units, strict=True):
+        unit, _, evidence = text.partition(": ")
+        found.setdefault(unit, (source, evidence, []))[2].append(source)
+    return "; ".join(f"{unit} ({evidence})" if len(files) == 1 else f"{unit} in {', '.join(files)} (of {first}: {evidence})"
+                     for unit, (first, evidence, files) in found.items())
 
 
 def _hyperparameters(model: ModelConfig) -> list[str]:
