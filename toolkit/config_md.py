@@ -20,7 +20,7 @@ class MDConfig(StrictModel):
 
     inner_steps : above 1, a second, cheaper potential makes so many steps of timestep_fs/inner_steps, and the potential
         itself corrects them once a step (r-RESPA); not for npt
-    inner_tolerance_eV_per_A : a step at whose end the two differ by more on an atom is made again by the accurate one alone
+    inner_tolerance_eV_per_A : where the two differ by more on an atom, a replica makes the step by the accurate one alone
     ensemble : "nve" (velocity Verlet), "langevin" (BAOAB), "csvr" (stochastic velocity rescaling), "nose-hoover"
         (chains) or "npt" (csvr and stochastic cell rescaling, for crystals)
     final_temperature_K : the target moves there from temperature_K, linearly over the run

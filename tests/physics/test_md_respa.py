@@ -226,12 +226,18 @@ def well_with_an_edge(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return energy, force
 
 
+def over_the_edge(tolerance: float | None, replicas: int) -> tuple[MDConfig, InnerWatch]:
+    """Steps in a harmonic well, the inner ones in one with an edge."""
+    config = MDConfig(temperature_K=150.0, timestep_fs=8.0, inner_steps=4, steps=250, friction_per_fs=0.05,
+                      replicas=replicas, seed=2, inner_tolerance_eV_per_A=tolerance)
+    rows = [CARBON] * replicas
+    inner = ReplicaForces(ExternalField(well_with_an_edge), rows, config.skin)
+    return config, InnerWatch(config, ReplicaForces(ExternalField(harmonic_field(STIFFNESS)), rows, config.skin, inner=inner))
+
+
 @pytest.mark.parametrize(("tolerance", "right"), [(0.3, True), (None, False)])
 def test_a_hole_of_the_inner_potential_does_no_harm(tolerance, right):
-    config = MDConfig(temperature_K=150.0, timestep_fs=8.0, inner_steps=4, steps=250, friction_per_fs=0.05, replicas=200,
-                      seed=2, inner_tolerance_eV_per_A=tolerance)
-    outer, inner = force_function(harmonic_field(STIFFNESS)), force_function(well_with_an_edge)
-    step = InnerWatch(config, outer, inner)
+    config, step = over_the_edge(tolerance, replicas=200)
     samples, state = [], at_origin(config)
     for number in range(config.steps):
         state = step(state)
@@ -239,7 +245,21 @@ def test_a_hole_of_the_inner_potential_does_no_harm(tolerance, right):
             samples.append(state.positions.numpy() ** 2)
     sigmas = sigmas_from(np.stack(samples), thermal_energy(150.0) / STIFFNESS)
     assert (abs(sigmas) < 3.0) == right and (right or abs(sigmas) > 10.0)
-    assert (0 < step.steps_alone <= config.steps) == right
+    assert (0 < step.steps_alone < 0.2 * config.steps * config.replicas) == right
+
+
+def test_replicas_that_stay_clear_of_a_hole_do_not_notice_those_that_fall_in():
+    config, step = over_the_edge(0.3, replicas=60)
+    _, unwatched = over_the_edge(None, replicas=60)
+    state, free = at_origin(config), at_origin(config)
+    clear = torch.ones(config.replicas, dtype=torch.bool)
+    for _ in range(50):
+        clear &= ~step.strayed(state)
+        state, free = step(state), unwatched(free)
+        clear &= free.positions[:, 0, 0].abs() < HOLE_A
+    assert 5 < clear.sum() < 55 and step.steps_alone > 0
+    assert torch.equal(state.velocities[clear], free.velocities[clear])
+    assert bool((state.velocities[~clear] != free.velocities[~clear]).any(dim=(1, 2)).all())
 
 
 def test_a_ramp_heats_once_a_step():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from toolkit.config import MDConfig
 from toolkit.md.barostat import rescale_cell
+from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, Step, middle_step, npt_step, respa_step, velocity_verlet_step
 from toolkit.md.state import MDState
 from toolkit.md.thermostats import langevin, nose_hoover_chain, stochastic_rescaling
@@ -29,34 +30,53 @@ class InnerWatch:
     """Makes a step again, in steps as short as the inner ones but by the accurate potential, where the inner one strays.
 
     A cheap potential may have holes that the accurate one has not. Once it is in one, a correction that comes too late and
-    too strong breaks the molecule: seen with 8 fs, once in 6 ns of ethanol. All replicas make such a step again.
+    too strong breaks the molecule: seen with 8 fs, once in 6 ns of ethanol. Only the replicas that strayed make such a step
+    again, with the noise of before; the path of the others does not depend on them.
+    forces : of the accurate potential, with those of the inner one as `forces.inner`
     """
 
-    def __init__(self, config: MDConfig, force_function: ForceFunction, inner_function: ForceFunction) -> None:
+    def __init__(self, config: MDConfig, forces: ReplicaForces) -> None:
         self.steps_alone = 0
-        self._tolerance = config.inner_tolerance_eV_per_A
-        self._step = make_step(config, force_function, inner_function)
-        self._alone = make_step(config, force_function, force_function)
-        self._inner_function = inner_function
+        self._config = config
+        self._forces = forces
+        self._step = make_step(config, forces, forces.inner)
+        self._part, self._part_ids = forces, [-1]
 
     def strayed(self, state: MDState) -> Tensor:
         """Replicas with an atom on which the two forces differ by more than the tolerance, (R,) bool; on the device."""
-        if self._tolerance is None:
+        if self._config.inner_tolerance_eV_per_A is None:
             return torch.zeros_like(state.replica_ids, dtype=torch.bool)
         difference = torch.linalg.vector_norm(state.forces - state.inner_forces, dim=2).amax(dim=1)
-        return ~(difference <= self._tolerance)  # what is not a number has strayed
+        return ~(difference <= self._config.inner_tolerance_eV_per_A)  # what is not a number has strayed
 
     def __call__(self, state: MDState) -> MDState:
-        """One step with inner steps, or when a replica has strayed at its start or end, the same without them."""
-        if not bool(self.strayed(state).any()):
-            noise = state.generator.get_state()
-            after = self._step(state)
-            if not bool(self.strayed(after).any()):
-                return after
-            state.generator.set_state(noise)
-        self.steps_alone += 1
-        after = self._alone(replace(state, inner_forces=state.forces))
-        return replace(after, inner_forces=self._inner_function(after.positions, after.cell)[1])
+        """One step with inner steps; without them for the replicas that have strayed at its start or end."""
+        noise, strayed = state.generator.get_state(), self.strayed(state)
+        if bool(strayed.all()):
+            return self._alone(state, strayed)
+        after = self._step(state)
+        strayed = strayed | self.strayed(after)
+        if not bool(strayed.any()):
+            return after
+        state.generator.set_state(noise)
+        return after.with_replicas(strayed, self._alone(state, strayed))
+
+    def _alone(self, state: MDState, strayed: Tensor) -> MDState:
+        """The step of the replicas where `strayed` (R,) is true, by the accurate potential alone."""
+        state, forces = state.select(strayed), self._forces_of(state, strayed)
+        n, after = self._config.inner_steps, state
+        short_step = _ensemble_step(self._config, forces, self._config.timestep_fs / n)
+        for _ in range(n):
+            after = replace(short_step(after), step=state.step)
+        self.steps_alone += len(state.replica_ids)
+        return replace(after, inner_forces=forces.inner(after.positions, after.cell)[1], step=state.step + 1)
+
+    def _forces_of(self, state: MDState, strayed: Tensor) -> ReplicaForces:
+        """The forces of some replicas; those of the step before when they are the same."""
+        ids = state.replica_ids[strayed].tolist()
+        if ids != self._part_ids:
+            self._part, self._part_ids = self._forces.only(strayed), ids
+        return self._part
 
 
 def _ensemble_step(config: MDConfig, force_function: ForceFunction, h: float) -> Step:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Protocol
 
@@ -88,6 +89,14 @@ class ReplicaForces:
             self._begin()
         if self.inner is not None:
             self.inner.keep(kept)
+
+    def only(self, kept: Tensor) -> ReplicaForces:
+        """The same for the replicas where `kept` (R,) is true, beside this one."""
+        part = copy(self)
+        part.inner = None
+        part.keep(kept)
+        part.inner = None if self.inner is None else self.inner.only(kept)
+        return part
 
     def __call__(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.evaluate(self.graph(positions, cells), positions)

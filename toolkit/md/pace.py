@@ -45,7 +45,7 @@ class Pace:
     def report(self, point: RestartPoint, steps_alone: int = 0) -> None:
         """Tell how far the run is, how fast, how long it will take, and the means over the running replicas.
 
-        steps_alone : so many were made again without the inner potential
+        steps_alone : so many, counted for each replica, were made without the inner potential
         """
         elapsed = time.monotonic() - self._begin
         steps_per_s = (point.step - self._first_step) / elapsed if elapsed > 0.0 else 0.0
@@ -53,7 +53,7 @@ class Pace:
         left_s = (self.config.steps - point.step) / steps_per_s if steps_per_s > 0.0 else None
         message = f"{speed:.3g} ns/day, {left_s:.0f} s left" if left_s is not None else "first steps"
         if steps_alone:
-            message += f", {steps_alone:,} steps without the inner model"
+            message += f", {steps_alone:,} steps of single replicas without the inner model"
         self._reporter.update(point.step, self.config.steps, message)
         state = point.state
         alive = len(state.replica_ids)

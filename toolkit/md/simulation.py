@@ -75,7 +75,7 @@ def simulate(pot: ForceField, atoms: Atoms | Sequence[Atoms], config: MDConfig, 
     try:
         guards = Guards(rows, config, pot.device)
         pace = Pace(config, point.step, files.wall_s, reporter or SilentReporter())
-        inner_watch = None if inner is None else InnerWatch(config, forces, forces.inner)
+        inner_watch = None if inner is None else InnerWatch(config, forces)
         blocks = None
         if pot.device.type in BLOCK_DEVICES:
             blocks = BlockRunner(config, forces, guards, files.datasets, inner_watch)

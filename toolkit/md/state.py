@@ -93,6 +93,10 @@ class MDState:
         """Only the replicas where `kept` (R,) bool is true; the others are retired."""
         return replace(self, **{name: getattr(self, name)[kept] for name in tensor_names() if name != "step"})
 
+    def with_replicas(self, where: Tensor, others: MDState) -> MDState:
+        """The replicas where `where` (R,) bool is true as they are in `others`, which has only these."""
+        return replace(self, **{name: getattr(self, name).index_put((where,), getattr(others, name)) for name in MOVING})
+
     def gaussian(self, *shape: int) -> Tensor:
         """Standard normal numbers (R, *shape), drawn for retired replicas too: nobody's noise depends on them."""
         size = (self.num_replicas, *shape)
