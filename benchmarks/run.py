@@ -3,7 +3,8 @@
     python benchmarks/run.py cuda            # or cpu; --out FILE, --budget-s 450, --only train-5 …
 
 First the backends are checked against the reference in float64, then each row is measured in its own process under
-`timeout`, so that a hang or a crash loses that row alone. What is known is in the result file after every row.
+`timeout`, so that a hang or a crash loses that row alone. A row that took too long says where it was. What is known is in
+the result file after every row.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PARTS = {
     "cuda": (
         Part("check", "check", 120, "passed"),
         Part("md-1", "md --steps 20000", 60, "steps_per_s", 2_500),
-        Part("md-64", "md --replicas 64 --steps 2000", 60, "replica_steps_per_s", 30_000),
+        Part("md-64", "md --replicas 64 --steps 2000", 90, "replica_steps_per_s", 30_000),
         Part("train-5", "train --batch 5", 60, "frames_per_s", 1_000),
         Part("train-50", "train --batch 50", 60, "frames_per_s", 5_000),
         Part("infer-1", "infer --batch 1", 40, "ms"),
@@ -95,10 +96,11 @@ def _measure(part: Part, device: str) -> tuple[dict | None, str]:
     """The row, or None and the last words of the process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "row.json"
-        command = ["timeout", "-k", "5", str(part.limit_s), sys.executable, "-m", "toolkit", "bench", *part.words.split(),
+        command = ["timeout", "-s", "ABRT", "-k", "5", str(part.limit_s), sys.executable, "-m", "toolkit", "bench", *part.words.split(),
                    "--device", device, "--json", str(path)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        trouble = "" if done.returncode == 0 else f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}"
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"})
+        last_words = (done.stderr or done.stdout).partition("Extension modules:")[0].strip()[-6000:]
+        trouble = "" if done.returncode == 0 else f"exit {done.returncode}: {last_words}"
         if done.stderr and "Warning" in done.stderr:
             trouble += "\n" + done.stderr.strip()[-600:]
         return (json.loads(path.read_text()) if path.exists() else None), trouble
