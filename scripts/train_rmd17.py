@@ -2,6 +2,7 @@
 
     python scripts/train_rmd17.py                                        all eight, configs/rmd17_h200.yaml
     python scripts/train_rmd17.py aspirin ethanol --within 560           two of them, tested, in less than ten minutes
+    python scripts/train_rmd17.py ethanol --seeds 6 --within 800         six networks of it, ethanol_1 …, to be teachers together
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
     python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --recipe configs/student_large.yaml
@@ -94,6 +95,13 @@ def changes(folder: Path, molecule: str, frames: Path | None, start_from: Path |
     return [f"data.train={own / 'train.extxyz'}", f"data.val={own / 'val.extxyz'}", test, "data.split={}", *start]
 
 
+def different_seeds(seeds: int, new_weights: bool) -> list[tuple[str, list[str]]]:
+    """What follows the name of each run, and what is changed in it: the order of the frames and the random weights."""
+    if seeds == 1:
+        return [("", [])]
+    return [(f"_{seed}", [f"seed={seed}", *([f"model.seed={seed}"] if new_weights else [])]) for seed in range(1, seeds + 1)]
+
+
 @guarded
 def main(
     molecules: Annotated[list[str] | None, typer.Argument(help=f"default: {' '.join(MOLECULES)}")] = None,
@@ -103,6 +111,7 @@ def main(
     frames: Annotated[Path | None, typer.Option("--frames", help="holds NAME/train.extxyz, NAME/val.extxyz")] = None,
     start_from: Annotated[Path | None, typer.Option("--start-from", help="holds models or runs of the same names")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="a.b=value")] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="so many of each molecule, from different seeds")] = 1,
     resume: Annotated[bool, typer.Option("--resume")] = False,
     within: Annotated[float | None, typer.Option("--within", help="all end, tested, in so many seconds")] = None,
     stop_after: Annotated[float | None, typer.Option("--stop-after", help="save and stop after so many seconds")] = None,
@@ -113,8 +122,8 @@ def main(
     stop_at = None if stop_after is None else time.monotonic() + stop_after
     limit = [] if within is None else ["max_train_s=null"]  # that of the recipe gives way, not one that is --set
     more = [*limit, *(overrides or [])]
-    configs = {runs / name: load_config(TrainConfig, recipe, [*changes(data, name, frames, start_from), *more])
-               for name in names}
+    configs = {runs / (name + suffix): load_config(TrainConfig, recipe, [*changes(data, name, frames, start_from), *seed, *more])
+               for name in names for suffix, seed in different_seeds(seeds, start_from is None)}
     watchdog = None if give_up_after is None else Watchdog(give_up_after)
     with ConsoleReporter() as console:
         listeners = {folder: Listener(folder.name, console, stop_at, watchdog) for folder in configs}

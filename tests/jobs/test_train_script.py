@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from ase.io import write
 
 from toolkit.data.formats import read_frames
 from toolkit.jobs.run_dir import open_run, read_json
 from toolkit.jobs.shipping import write_sample
+from toolkit.models.potential import load_potential
 
 SETTINGS = ("data.split.num_train=30", "data.split.num_val=6", "data.split.num_test=6", "data.split.gap=0",
             "max_epochs=40", "model.num_features=8", "device=cpu")
+ANY_NETWORK = tuple(setting for setting in SETTINGS if not setting.startswith("model."))
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_both_are_stopped_resumed_and_tested(data: Path) -> None:
         test = read_json(data / "runs" / name / "result.json")["test"]
         assert test["n_frames"] == 6 and f"{test['forces_mae_meV_per_A']:.2f} meV/Å" in done.stdout
     longer = script(data, "--start-from", data / "runs", "--runs", data / "longer", "--set", "max_epochs=1",
-                    settings=[setting for setting in SETTINGS if not setting.startswith("model.")])
+                    settings=ANY_NETWORK)
     assert longer.returncode == 0, longer.stderr
     config = read_json(data / "longer" / "toluene" / "config.json")
     assert config["start_from"] == str(data / "runs" / "toluene")
@@ -62,6 +65,17 @@ def test_a_time_for_all_takes_the_place_of_that_of_the_recipe(data: Path) -> Non
     done = script(data, "--recipe", data / "short.yaml", "--within", 11, "--set", "max_epochs=100000")
     assert done.returncode == 0, done.stderr
     assert all(read_json(data / "runs" / name / "result.json")["epochs"] > 1 for name in ("ethanol", "toluene"))
+
+
+def test_several_of_one_molecule_are_different_networks(data: Path) -> None:
+    words = ("--seeds", 2, "--set", "max_epochs=1")
+    assert script(data, *words).returncode == 0
+    models = [load_potential(data / "runs" / f"ethanol_{seed}", device="cpu").model.state_dict() for seed in (1, 2)]
+    assert any(not torch.equal(models[0][name], models[1][name]) for name in models[0])
+    assert read_json(data / "runs" / "toluene_2" / "config.json")["seed"] == 2
+    kept = script(data, *words, "--start-from", data / "starts", "--runs", data / "longer",
+                  settings=ANY_NETWORK)
+    assert kept.returncode == 2 and "starts/ethanol" in kept.stderr  # one start for both
 
 
 def test_a_run_that_does_not_get_on_is_given_up(data: Path) -> None:
