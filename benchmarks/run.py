@@ -96,8 +96,8 @@ def _measure(part: Part, device: str) -> tuple[dict | None, str]:
     """The row, or None and the last words of the process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "row.json"
-        command = ["timeout", "-s", "ABRT", "-k", "5", str(part.limit_s), sys.executable, "-m", "toolkit", "bench", *part.words.split(),
-                   "--device", device, "--json", str(path)]
+        command = ["timeout", "-s", "ABRT", "-k", "5", str(part.limit_s), sys.executable, "-m", "toolkit", "bench",
+                   *part.words.split(), "--device", device, "--json", str(path)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONFAULTHANDLER": "1"})
         last_words = (done.stderr or done.stdout).partition("Extension modules:")[0].strip()[-6000:]
         trouble = "" if done.returncode == 0 else f"exit {done.returncode}: {last_words}"
