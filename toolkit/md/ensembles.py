@@ -11,7 +11,8 @@ from torch import Tensor
 from toolkit.config import MDConfig
 from toolkit.md.barostat import rescale_cell
 from toolkit.md.forces import ReplicaForces
-from toolkit.md.integrators import ForceFunction, Step, middle_step, npt_step, respa_step, velocity_verlet_step
+from toolkit.md.integrators import (ForceFunction, Step, middle_step, npt_step, respa_step, short_steps,
+                                     velocity_verlet_step)
 from toolkit.md.state import MDState
 from toolkit.md.thermostats import langevin, nose_hoover_chain, stochastic_rescaling
 from toolkit.units import EV_PER_A3_GPA
@@ -64,10 +65,8 @@ class InnerWatch:
     def _alone(self, state: MDState, strayed: Tensor) -> MDState:
         """The step of the replicas where `strayed` (R,) is true, by the accurate potential alone."""
         state, forces = state.select(strayed), self._forces_of(state, strayed)
-        n, after = self._config.inner_steps, state
-        short_step = _ensemble_step(self._config, forces, self._config.timestep_fs / n)
-        for _ in range(n):
-            after = replace(short_step(after), step=state.step)
+        n = self._config.inner_steps
+        after = short_steps(state, _ensemble_step(self._config, forces, self._config.timestep_fs / n), n)
         self.steps_alone += len(state.replica_ids)
         return replace(after, inner_forces=forces.inner(after.positions, after.cell)[1], step=state.step + 1)
 

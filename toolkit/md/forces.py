@@ -93,9 +93,8 @@ class ReplicaForces:
     def only(self, kept: Tensor) -> ReplicaForces:
         """The same for the replicas where `kept` (R,) is true, beside this one."""
         part = copy(self)
-        part.inner = None
+        part.inner = copy(self.inner)
         part.keep(kept)
-        part.inner = None if self.inner is None else self.inner.only(kept)
         return part
 
     def __call__(self, positions: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,12 +86,18 @@ def respa_step(state: MDState, force_function: ForceFunction, inner_step: Step, 
     """
     h = timestep_fs
     state = kick(state, 0.5 * h, state.forces - state.inner_forces)
-    inner = replace(state, forces=state.inner_forces)
-    for _ in range(inner_steps):
-        inner = replace(inner_step(inner), step=state.step)
+    inner = short_steps(replace(state, forces=state.inner_forces), inner_step, inner_steps)
     state = update_forces(replace(inner, inner_forces=inner.forces), force_function)
     state = kick(state, 0.5 * h, state.forces - state.inner_forces)
     return replace(state, step=state.step + 1)
+
+
+def short_steps(state: MDState, step: Step, number: int) -> MDState:
+    """So many steps that together count as a part of one: `state.step`, and with it a ramp's target, stays."""
+    after = state
+    for _ in range(number):
+        after = replace(step(after), step=state.step)
+    return after
 
 
 def kick(state: MDState, interval_fs: float, forces: Tensor | None = None) -> MDState:
