@@ -15,10 +15,11 @@ from toolkit.models.edge_network import EdgeNetwork
 from toolkit.models.species import SpeciesTable
 from toolkit.nn.angular import SphericalHarmonics
 from toolkit.nn.charges import ChargeHead
-from toolkit.nn.convolution import InteractionLayer, SpeciesFeatures
+from toolkit.nn.convolution import InteractionLayer
 from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
+from toolkit.nn.species import SpeciesFeatures
 
 
 class NequIP(EdgeNetwork):
@@ -83,8 +84,7 @@ class NequIP(EdgeNetwork):
         dtype = self.species_embedding.dtype
         # 1. species
         index = self.table.index(graph.atomic_numbers)
-        one_hot = torch.nn.functional.one_hot(index, len(self.species)).to(dtype)
-        species = SpeciesFeatures(index, one_hot, self.species_embedding)
+        species = SpeciesFeatures.of(index, self.species_embedding)
         features = [self.species_embedding.index_select(0, index).unsqueeze(1)]  # (N, 1, D)
         yield o3.Irreps([(features[0].shape[2], "0e")]), features
         # 2. edges

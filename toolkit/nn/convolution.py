@@ -19,6 +19,7 @@ from toolkit.nn.gate import Gate
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.radial import BesselBasis
+from toolkit.nn.species import SpeciesFeatures
 
 if TYPE_CHECKING:
     from toolkit.nn.fused_layer import FusedNodes
@@ -43,17 +44,6 @@ class EdgeFeatures(NamedTuple):
     lengths: Tensor
     edge_attrs: Tensor
     edge_embedding: Tensor | None
-
-
-class SpeciesFeatures(NamedTuple):
-    """What a layer knows of the elements.
-
-    index : (N,) int64;  one_hot : (N, num_species);  embedding : the table (num_species, D)
-    """
-
-    index: Tensor
-    one_hot: Tensor
-    embedding: Tensor
 
 
 class NeighborConvolution(torch.nn.Module):
@@ -148,6 +138,6 @@ class InteractionLayer(NeighborConvolution):
         x = self.linear_2(x)
         # 4. self-connection
         if self.self_connection is not None:
-            x = [a + b for a, b in zip(x, self.self_connection(features, species.embedding, species.one_hot), strict=True)]
+            x = [a + b for a, b in zip(x, self.self_connection(features, species), strict=True)]
         # 5. nonlinearity
         return self.gate(x)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
 from toolkit.nn.scaling import scaled
+from toolkit.nn.species import SpeciesFeatures, weighted_blocks
 
 
 class EquivariantLinear(torch.nn.Module):
@@ -60,8 +62,7 @@ class SelfConnection(torch.nn.Module):
         found = {target: source for source, target in pairs}
         self.sources = [found.get(index) for index in range(len(irreps_out))]
         self._slot = {target: slot for slot, (_, target) in enumerate(pairs)}
-        self._widths = [irreps_in[source].mul for source, _ in pairs]
-        self._scales = [1.0 / math.sqrt(width * embedding_dim) for width in self._widths]
+        self._scales = [1.0 / math.sqrt(irreps_in[source].mul * embedding_dim) for source, _ in pairs]
         self.weights = torch.nn.ParameterList(
             torch.randn(embedding_dim, irreps_in[source].mul, irreps_out[target].mul) for source, target in pairs)
 
@@ -73,24 +74,31 @@ class SelfConnection(torch.nn.Module):
 
     def by_species(self) -> list[Tensor | None]:
         """The folded matrices (num_species, C_in, C_out) of each output irrep; None where it has no source."""
-        return [None if source is None else self.folded[self._slot[index]].unflatten(0, (-1, self._widths[self._slot[index]]))
-                for index, source in enumerate(self.sources)]
+        return [None if source is None else self.folded[self._slot[index]] for index, source in enumerate(self.sources)]
 
     def _matrices(self, species_embedding: Tensor) -> list[Tensor]:
-        """One matrix per species, one below the other: (num_species, D) × (D, C_in, C_out) -> (num_species · C_in, C_out)."""
-        mixed = [torch.tensordot(species_embedding, weight, dims=1).flatten(0, 1) for weight in self.weights]
+        """Σ_d z_d W_d of each species: (num_species, D) × (D, C_in, C_out) -> (num_species, C_in, C_out)."""
+        mixed = [torch.tensordot(species_embedding, weight, dims=1) for weight in self.weights]
         return scaled(mixed, self._scales)
 
-    def forward(self, features: list[Tensor], species_embedding: Tensor, one_hot: Tensor) -> list[Tensor]:
-        """features as in EquivariantLinear;  species_embedding : (num_species, D);  one_hot : (N, num_species)."""
-        matrices = self.folded or self._matrices(species_embedding)
+    def forward(self, features: list[Tensor], species: SpeciesFeatures) -> list[Tensor]:
+        """features as in EquivariantLinear."""
+        mix = self._mixing(species)
         outputs = []
         for index, (mul, irrep) in enumerate(self.irreps_out):
-            if self.sources[index] is None:
+            source = self.sources[index]
+            if source is None:
                 outputs.append(features[0].new_zeros(features[0].shape[0], irrep.dim, mul))
-                continue
-            # place each atom's features in the block of its species: (N, 2l+1, C_in) -> (N, 2l+1, num_species · C_in)
-            x = features[self.sources[index]]
-            blocks = (x.unsqueeze(2) * one_hot[:, None, :, None]).flatten(2)
-            outputs.append(blocks @ matrices[self._slot[index]])
+            else:
+                outputs.append(mix(features[source], self._slot[index]))
         return outputs
+
+    def _mixing(self, species: SpeciesFeatures) -> Callable[[Tensor, int], Tensor]:
+        """The map of one irrep: by a matrix for each species or, where those are many, by z ⊗ x."""
+        num_species, embedding_dim = species.embedding.shape
+        if self.folded is not None or species.groups is not None or num_species <= embedding_dim:
+            matrices = self.folded or self._matrices(species.embedding)
+            return lambda x, slot: species.mix(x, matrices[slot])
+        rows = species.embedding.index_select(0, species.index)  # (N, D)
+        stacked = scaled([weight.flatten(0, 1) for weight in self.weights], self._scales)  # (D · C_in, C_out)
+        return lambda x, slot: weighted_blocks(x, rows) @ stacked[slot]

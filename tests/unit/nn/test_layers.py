@@ -11,6 +11,7 @@ from toolkit.nn.irreps import feature_irreps
 from toolkit.nn.linear import EquivariantLinear, SelfConnection
 from toolkit.nn.mlp import ScalarMLP
 from toolkit.nn.scaling import scaled
+from toolkit.nn.species import SpeciesFeatures
 
 
 def random_features(irreps: o3.Irreps, num_atoms: int, seed: int = 0) -> list[torch.Tensor]:
@@ -55,16 +56,42 @@ def test_linear_equals_e3nn_with_the_same_weights():
     torch.testing.assert_close(flat(ours(features)), reference(flat(features)))
 
 
-def test_self_connection_equals_the_fully_connected_tensor_product():
-    irreps_in, irreps_out, dim = o3.Irreps("4x0e+3x1o"), o3.Irreps("2x0e+5x1o"), 3
-    ours = SelfConnection(irreps_in, dim, irreps_out).double()
+def self_connection_of(num_species: int, dim: int, seed: int) -> tuple[SelfConnection, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    connection = SelfConnection(o3.Irreps("4x0e+3x1o"), dim, o3.Irreps("2x0e+5x1o")).double()
+    return connection, torch.randn(num_species, dim, dtype=torch.float64, generator=generator)
+
+
+@pytest.mark.parametrize("num_species, dim", [(2, 3), (7, 3)], ids=["a matrix per species", "by the embedding"])
+@pytest.mark.parametrize("num_atoms", [6, 300], ids=["few atoms", "sorted by species"])
+@pytest.mark.parametrize("folded", [False, True])
+def test_self_connection_equals_the_fully_connected_tensor_product(num_species, dim, num_atoms, folded):
+    ours, embedding = self_connection_of(num_species, dim, 1)
+    irreps_in, irreps_out = o3.Irreps("4x0e+3x1o"), o3.Irreps("2x0e+5x1o")
     reference = o3.FullyConnectedTensorProduct(irreps_in, o3.Irreps([(dim, "0e")]), irreps_out).double()
     with torch.no_grad():
         reference.weight.copy_(torch.cat([w.transpose(0, 1).flatten() for w in ours.weights]))
-    features = random_features(irreps_in, 6)
-    embedding = torch.randn(2, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    one_hot = torch.eye(2, dtype=torch.float64)[[0, 1, 1, 0, 1, 0]]
-    torch.testing.assert_close(flat(ours(features, embedding, one_hot)), reference(flat(features), one_hot @ embedding))
+        if folded:
+            ours.fold(embedding)
+    features = random_features(irreps_in, num_atoms)
+    index = torch.randint(num_species - 1, (num_atoms,), generator=torch.Generator().manual_seed(2))  # one species is absent
+    species = SpeciesFeatures.of(index, embedding)
+    assert (species.groups is not None) == (num_atoms == 300)
+    torch.testing.assert_close(flat(ours(features, species)), reference(flat(features), embedding[index]))
+
+
+@pytest.mark.parametrize("num_species", [2, 7])
+def test_self_connection_differentiates_twice_in_any_order_of_atoms(num_species, monkeypatch):
+    monkeypatch.setattr("toolkit.nn.species.GROUPS_PAY", 1)
+    ours, embedding = self_connection_of(num_species, 3, 3)
+    index = torch.tensor([1, 0, 1, 1, 0])
+    features = [x.requires_grad_() for x in random_features(o3.Irreps("4x0e+3x1o"), 5)]
+
+    def energy(table: torch.Tensor, *x: torch.Tensor) -> torch.Tensor:
+        species = SpeciesFeatures.of(index, table)
+        assert species.groups is not None
+        return flat(ours(list(x), species)).pow(3).sum()
+    assert torch.autograd.gradgradcheck(energy, (embedding.requires_grad_(), *features))
 
 
 @pytest.mark.parametrize("l_max", range(7))
