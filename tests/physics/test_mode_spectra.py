@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from scipy.signal import lfilter
 from scipy.spatial.transform import Rotation
 
 from tests.synthetic_trajectories import write_trajectory
@@ -112,6 +113,27 @@ def test_a_linear_molecule_keeps_its_bends_apart():
     positions, velocities = (np.einsum("tab,tnb->tna", tumble, x) for x in oscillating(modes, times))
     found = spectra_of(modes, positions, velocities, 1.0, 1e-6, 8192)
     assert np.abs(found.shift_cm1).max() < 0.5 and found.band_share.min() > 0.99
+
+
+def test_the_error_bar_of_a_mode_temperature_is_its_scatter():
+    """A mode that remembers its amplitude for 500 fs; ten times as long, in segments that overlap by half."""
+    masses, temperature, omega = np.array([12.0, 12.0]), 300.0, 2.0 * np.pi * 1000.0 / PER_FS_CM1
+    modes = NormalModes(np.array([1000.0]), np.array([[[1.0, 0, 0], [-1.0, 0, 0]]]) / np.sqrt(2.0), np.array([12.0]),
+                        np.zeros(3), np.zeros(3), np.array([[0.0, 0, 0], [1.5, 0, 0]]), masses, False)
+    times, decay, rng = np.arange(3600) * 5.0, np.exp(-5.0 / 500.0), np.random.default_rng(0)
+    positions = np.broadcast_to(modes.positions, (len(times), 2, 3))
+    found = []
+    for _ in range(150):
+        noise = rng.normal(size=(len(times) + 600, 2)) * np.sqrt(1.0 - decay**2)
+        amplitude = lfilter([1.0], [1.0, -decay], noise, axis=0)[600:]
+        speed = amplitude[:, 0] * np.cos(omega * times) + amplitude[:, 1] * np.sin(omega * times)
+        speed *= np.sqrt(KB_EV_PER_K * temperature / AMU_A2_PER_FS2_EV / masses.sum())
+        velocities = speed[:, None, None] * np.array([[1.0, 0, 0], [-1.0, 0, 0]])
+        spectra = spectra_of(modes, positions, velocities, 5.0, 1e-6, 600)
+        found.append((spectra.kinetic_K[0], spectra.kinetic_stderr_K[0]))
+    means, errors = np.array(found).T
+    assert abs(sigmas_from(means, temperature)) < 4.0
+    assert means.std(ddof=1) / np.sqrt((errors**2).mean()) == pytest.approx(1.1, abs=0.2)  # 1.6 where segments count as strangers
 
 
 def test_the_blue_shift_of_velocity_verlet_is_taken_out():

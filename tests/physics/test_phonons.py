@@ -47,6 +47,15 @@ def test_bands_of_nearest_neighbour_springs_are_those_on_paper(cubic):
     assert np.abs(found.acoustic_THz).max() < 1e-4 and found.sum_rule_error_eV_per_A2 < 1e-10
 
 
+def test_a_left_handed_cell_is_the_same_crystal():
+    crystal = bulk("Cu", "fcc", a=SIDE)
+    mirrored = crystal.copy()
+    mirrored.set_cell(crystal.cell.array[[1, 0, 2]])
+    assert np.linalg.det(mirrored.cell.array) < 0.0
+    found, expected = phonons(mirrored, (3, 4, 2), springs), phonons(crystal, (4, 3, 2), springs)
+    np.testing.assert_allclose(found.frequencies_THz, expected.frequencies_THz, atol=1e-6)
+
+
 def test_labels_mark_special_points_and_the_density_counts_every_mode():
     found = phonons(bulk("Cu", "fcc", a=SIDE), (3, 3, 3), springs)
     at = dict((name, place) for name, place in reversed(found.labels))

@@ -22,7 +22,8 @@ class Coordination:
     """The first shell: up to `shell_A`, Å, an atom has `total` neighbours on average.
 
     partial : "Nb-Mo" -> mean number of Mo within the shell of an Nb; both orders are given
-    short_range_order : the same pairs -> Warren–Cowley parameter (0 random, negative: they seek each other)
+    short_range_order : the same pairs -> Warren–Cowley parameter (0 random, negative: they seek each other; NaN for an
+        element without neighbours)
     """
 
     shell_A: float
@@ -54,10 +55,10 @@ def coordination_numbers(rdf: RadialDistribution, atomic_fractions: dict[str, fl
     atomic_fractions : element -> c, as in the frames
     """
     shell_A = first_shell(rdf) if shell_A is None else shell_A
-    place = int(np.searchsorted(rdf.r_A, shell_A))
-    if place >= len(rdf.r_A):
-        raise DataError(f"found a shell of {shell_A:g} Å, g(r) ends at {rdf.r_A[-1]:.2f} Å", "compute it further out")
-    counts = {name: float(rdf.coordination[row, place]) for row, name in enumerate(rdf.pairs)}
+    edges = rdf.r_A + 0.5 * (rdf.r_A[1] - rdf.r_A[0])  # where the running integral is known
+    if shell_A > edges[-1]:
+        raise DataError(f"found a shell of {shell_A:g} Å, g(r) ends at {edges[-1]:.2f} Å", "compute it further out")
+    counts = {name: float(np.interp(shell_A, edges, rdf.coordination[row])) for row, name in enumerate(rdf.pairs)}
     partial = {}
     for name, count in counts.items():
         if name != "total":
@@ -65,6 +66,8 @@ def coordination_numbers(rdf: RadialDistribution, atomic_fractions: dict[str, fl
             partial[name] = count
             partial[f"{second}-{first}"] = count * atomic_fractions[first] / atomic_fractions[second]
     around = {a: sum(n for name, n in partial.items() if name.split("-")[0] == a) for a in atomic_fractions}
-    order = {name: 1.0 - n / (atomic_fractions[name.split("-")[1]] * around[name.split("-")[0]])
-             for name, n in partial.items()}
+    order = {}
+    for name, count in partial.items():
+        first, second = name.split("-")
+        order[name] = 1.0 - count / (atomic_fractions[second] * around[first]) if around[first] > 0.0 else float("nan")
     return Coordination(shell_A, counts["total"], partial, order)

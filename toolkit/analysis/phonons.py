@@ -65,7 +65,7 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     require_crystal(atoms)
     if len(supercell) != 3 or min(supercell) < 1:
         raise ConfigError(f"found the supercell {list(supercell)}, expected three whole numbers from 1", "e.g. 2 2 2")
-    crystal = _phonopy(atoms, supercell)
+    crystal = _phonopy(*_right_handed(atoms, supercell))
     matrix = second_derivatives(_atoms(crystal.supercell))
     size = len(matrix) // 3
     constants = matrix.reshape(size, 3, size, 3).transpose(0, 2, 1, 3)
@@ -85,6 +85,15 @@ def require_crystal(atoms: Atoms) -> None:
     """Raise DataError unless the structure is periodic along all three vectors."""
     if not atoms.pbc.all():
         raise DataError(f"found periodicity {atoms.pbc.tolist()}, phonons need a crystal", "use normal modes instead")
+
+
+def _right_handed(atoms: Atoms, supercell: Sequence[int]) -> tuple[Atoms, Sequence[int]]:
+    """The same crystal, two of its vectors exchanged where they are left-handed, since phonopy refuses those."""
+    if np.linalg.det(atoms.cell.array) > 0.0:
+        return atoms, supercell
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array[[1, 0, 2]])
+    return turned, (supercell[1], supercell[0], supercell[2])
 
 
 def _phonopy(atoms: Atoms, supercell: Sequence[int]) -> Phonopy:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.analysis.blocks import block_mean
+from toolkit.analysis.blocks import MIN_SAMPLES, block_mean, correlated_mean
 from toolkit.errors import DataError
 
 SMALL_FACE = 0.005
@@ -25,7 +25,8 @@ ICOSAHEDRON = (0, 0, 12, 0)
 
 @dataclass(frozen=True)
 class VoronoiStatistics:
-    """Means over atoms and frames with standard errors from the scatter of the frames (NaN for one frame).
+    """Means over atoms and frames with standard errors from the scatter of the frames (NaN for one frame), which allow
+    for how long one frame remembers another from 4 frames on.
 
     indices : ⟨n3 n4 n5 n6⟩ -> share of the atoms, the most frequent first
     """
@@ -44,7 +45,7 @@ def voronoi_statistics(frames: Iterable[tuple[np.ndarray, np.ndarray]],
                        small_face: float = SMALL_FACE) -> VoronoiStatistics:
     """Statistics of the Voronoi cells of all atoms.
 
-    frames : positions (N, 3), Å, and cell (3, 3), rows, Å, of each frame, periodic along all three
+    frames : positions (N, 3), Å, and cell (3, 3), rows, Å, of each frame in order of time, periodic along all three
     small_face : share of the surface of a cell below which a face is not counted
     Raises DataError when there are no frames.
     """
@@ -56,10 +57,18 @@ def voronoi_statistics(frames: Iterable[tuple[np.ndarray, np.ndarray]],
         rows.append([faces.mean(), q6.mean(), np.mean([index == ICOSAHEDRON for index in indices])])
     if not rows:
         raise DataError("found no frames, expected at least one")
-    (faces, q6, icosahedral), errors = block_mean(np.array(rows))
+    (faces, q6, icosahedral), errors = _mean(np.array(rows))
     shares = {index: count / counts.total() for index, count in counts.most_common()}
     return VoronoiStatistics(shares, float(faces), float(errors[0]), float(q6), float(errors[1]), float(icosahedral),
                              float(errors[2]), counts.total())
+
+
+def _mean(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of the columns of a series (T, K) and their standard errors."""
+    mean, errors = block_mean(rows)
+    if len(rows) >= MIN_SAMPLES:
+        errors = np.array([correlated_mean(column).stderr for column in rows.T])
+    return mean, errors
 
 
 def _cells(positions: np.ndarray, cell: np.ndarray,

@@ -33,6 +33,14 @@ def remove_rotation(velocities: Tensor, positions: Tensor, masses: Tensor) -> Te
     return velocities - torch.linalg.cross(omega[:, None, :].expand_as(arms), arms)
 
 
+def _remove_turn_about_axis(velocities: Tensor, bend: Tensor, positions: Tensor, masses: Tensor) -> Tensor:
+    """Of a linear molecule, velocities that would not turn it about its axis if it were bent along `bend`. (R, N, 3)."""
+    axis = torch.linalg.svd(positions - positions.mean(dim=1, keepdim=True), full_matrices=False).Vh[:, :1]
+    turn = torch.linalg.cross(axis.expand_as(bend), bend)
+    share = (masses * velocities * turn).sum(dim=(1, 2)) / (masses * turn**2).sum(dim=(1, 2))
+    return velocities - share[:, None, None] * turn
+
+
 def _inertia(arms: Tensor, masses: Tensor) -> Tensor:
     """Inertia tensors Σ m (r² 1 − r rᵀ), (R, 3, 3)."""
     second_moments = torch.einsum("nz,rna,rnb->rab", masses, arms, arms)
@@ -44,19 +52,23 @@ def degrees_of_freedom(atoms: Atoms, ensemble: str) -> int:
     """Number of velocity components that carry kT/2 each.
 
     "langevin" thermostats everything, also the centre of mass and the rotation: 3N. All others start without total
-    momentum and, when nothing is periodic, without angular momentum, and keep it so: 3N − 3, minus 3 rotations (2 when
-    linear). One atom alone keeps its 3, since an outer field is then the only thing that can act on it.
+    momentum and, when nothing is periodic, without angular momentum, and keep it so: 3N − 3, minus 3 rotations, of two
+    atoms 2. A linear molecule of three or more is no exception: once it bends, its angular momentum about the axis, zero,
+    ties the two halves of a degenerate bend together.
+    One atom alone keeps its 3, since an outer field is then the only thing that can act on it.
     """
     n = len(atoms)
     if ensemble == "langevin" or n == 1:
         return 3 * n
-    return 3 * n - 3 - (0 if atoms.pbc.any() else _num_rotations(atoms))
+    if atoms.pbc.any():
+        return 3 * n - 3
+    return 3 * n - (5 if n == 2 else 6)
 
 
-def _num_rotations(atoms: Atoms) -> int:
+def _is_linear(atoms: Atoms) -> bool:
     arms = atoms.positions - atoms.get_center_of_mass()
     extents = np.linalg.svd(arms, compute_uv=False)
-    return 2 if extents[1] < 1e-4 * extents[0] else 3
+    return bool(extents[1] < 1e-4 * extents[0])
 
 
 def initial_velocities(atoms: Atoms, positions: Tensor, masses: Tensor, ensemble: str, temperatures_K: Tensor,
@@ -71,7 +83,14 @@ def initial_velocities(atoms: Atoms, positions: Tensor, masses: Tensor, ensemble
     if ensemble == "langevin" or len(atoms) == 1:
         return velocities
     velocities = remove_translation(velocities, masses)
-    return velocities if atoms.pbc.any() else remove_rotation(velocities, positions, masses)
+    if atoms.pbc.any():
+        return velocities
+    velocities = remove_rotation(velocities, positions, masses)
+    if len(atoms) > 2 and _is_linear(atoms):
+        bend = maxwell_boltzmann(positions, masses, temperatures_K, generator)
+        bend = remove_rotation(remove_translation(bend, masses), positions, masses)
+        return _remove_turn_about_axis(velocities, bend, positions, masses)
+    return velocities
 
 
 def rescale_to(velocities: Tensor, masses: Tensor, dof: int, temperatures_K: Tensor) -> Tensor:

@@ -42,6 +42,13 @@ def test_a_shell_that_is_given_may_join_the_two_of_bcc():
     assert coordination_numbers(rdf_of(BCC), {"Mo": 1.0}, 3.7).total == pytest.approx(14.0)
 
 
+def test_a_shell_ends_where_it_was_said_to():
+    simple = Atoms("Mo", [[0.0, 0.0, 0.0]], cell=[3.01] * 3, pbc=True)  # neighbours in the bin that begins at 3.00 Å
+    empty = coordination_numbers(rdf_of(simple), {"Mo": 1.0}, 3.0)
+    assert empty.total == 0.0 and np.isnan(empty.short_range_order["Mo-Mo"])
+    assert coordination_numbers(rdf_of(simple), {"Mo": 1.0}, 3.02).total == pytest.approx(6.0)
+
+
 def test_an_ideal_gas_has_no_shell():
     with pytest.raises(DataError, match=r"no peak|minimum"):
         first_shell(RadialDistribution(np.arange(0.05, 6.0, 0.1), ("total",), np.ones((1, 60)), np.zeros((1, 60)),
@@ -112,6 +119,16 @@ def test_the_centre_of_an_icosahedron_is_one():
     atoms = Atoms("Cu13", np.concatenate([np.zeros((1, 3)), corners]), cell=[12.0] * 3, pbc=True)
     found = voronoi_statistics(frames(atoms))
     assert found.icosahedral == pytest.approx(1.0 / 13.0)
+
+
+def test_voronoi_error_bars_allow_for_frames_that_repeat_each_other():
+    def gas(seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.random.default_rng(seed).uniform(0.0, 10.0, (30, 3)), np.eye(3) * 10.0
+    once = voronoi_statistics([gas(seed) for seed in range(20)])
+    slow = voronoi_statistics([gas(seed // 4) for seed in range(80)])
+    assert slow.faces == pytest.approx(once.faces)
+    for name in ("faces_stderr", "q6_stderr"):
+        assert getattr(slow, name) == pytest.approx(getattr(once, name), rel=0.3)  # half as large were the frames independent
 
 
 def test_voronoi_cells_of_an_ideal_gas_have_fifteen_and_a_half_faces():
