@@ -8,10 +8,9 @@ import io
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import ase.io
 import numpy as np
@@ -149,7 +148,7 @@ def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawF
                   for atoms, table in zip(frames, tables, strict=True)],
         dipoles=[_array(table.get("dipole"), path, "dipole") for table in tables],
         keys=keys,
-        statement=replace(_statement(tables, keys["energy"], name), forces_unit=_forces_unit(tables, keys["forces"])),
+        statement=_statement(_HeaderUnits.of(tables, config, path), tables, keys, name),
         warnings=tuple(warnings),
     )
 
@@ -206,19 +205,43 @@ def _array(value: object, path: Path, key: str | None) -> np.ndarray | None:
         raise DataError(f"{path}: {key!r} holds {str(value)[:40]!r}, expected numbers", "name another key") from None
 
 
-def _forces_unit(tables: list[dict[str, object]], forces_key: str | None) -> str | None:
-    header = tables[0] if tables else {}
-    return forces_unit_in_key(forces_key) or force_unit_name(str(header.get("forces_unit", "")))
+class _HeaderUnits(NamedTuple):
+    """Units that the headers of frames state, None where they state none."""
+
+    energy_unit: str | None
+    length_unit: str | None
+    forces_unit: str | None
+
+    @classmethod
+    def of(cls, tables: list[dict[str, object]], config: DataConfig, path: Path) -> _HeaderUnits:
+        """What is declared is not looked for. Raises DataError for a unit that is not known and for frames that differ."""
+        readers = {"energy_unit": energy_unit_name, "length_unit": length_unit_name, "forces_unit": force_unit_name}
+        return cls(**{key: _stated_unit(tables, key, name_of, path) if getattr(config, key) == "auto" else None
+                      for key, name_of in readers.items()})
 
 
-def _statement(tables: list[dict[str, object]], energy_key: str | None, name: str) -> UnitStatement:
-    in_key = unit_in_key(energy_key)
+def _stated_unit(tables: list[dict[str, object]], key: str, name_of: Callable[[str], str | None],
+                 path: Path) -> str | None:
+    names = {text: name_of(text) for text in dict.fromkeys(str(table.get(key, "")).strip() for table in tables) if text}
+    unknown = [text for text, name in names.items() if name is None]
+    if unknown:
+        raise DataError(f"{path}: found {key}={unknown[0][:40]!r} in a header, expected a unit that is known",
+                        f"declare data.{key}")
+    if len(set(names.values())) > 1:
+        raise DataError(f"{path}: found frames of different {key}s, {', '.join(map(str, names))}, expected one",
+                        "bring all frames to one unit, or make a file for each")
+    return next(iter(names.values()), None)
+
+
+def _statement(header: _HeaderUnits, tables: list[dict[str, object]], keys: dict[str, str | None],
+               name: str) -> UnitStatement:
+    forces_unit = forces_unit_in_key(keys["forces"]) or header.forces_unit
+    length_unit, in_key = header.length_unit or "Å", unit_in_key(keys["energy"])
     if in_key is not None:
-        return UnitStatement(in_key, "Å", f"the key {energy_key!r}")
-    header = tables[0] if tables else {}
-    if energy_key in ATOM_ENERGIES_HARTREE and {"zpve", "alpha", "Cv"} <= set(header):
-        return UnitStatement("Hartree", "Å", "the columns of QM9")
-    stated = energy_unit_name(str(header.get("energy_unit", "")))
-    if stated is not None:
-        return UnitStatement(stated, length_unit_name(str(header.get("length_unit", ""))) or "Å", "the file's header")
-    return UnitStatement("eV", "Å", "the convention of extended XYZ" if name == "extended XYZ" else "ASE's conversion")
+        return UnitStatement(in_key, length_unit, f"the key {keys['energy']!r}", forces_unit)
+    if tables and keys["energy"] in ATOM_ENERGIES_HARTREE and {"zpve", "alpha", "Cv"} <= set(tables[0]):
+        return UnitStatement("Hartree", "Å", "the columns of QM9", forces_unit)
+    if header.energy_unit or header.length_unit:
+        return UnitStatement(header.energy_unit or "eV", length_unit, "the file's header", forces_unit)
+    source = "the convention of extended XYZ" if name == "extended XYZ" else "ASE's conversion"
+    return UnitStatement("eV", "Å", source, forces_unit)

@@ -121,10 +121,12 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
 
 def _check_declared(source: str, report: dict[str, Any], config: DataConfig) -> None:
     """A packed folder holds what was chosen when it was packed. Raises DataError when something else is asked for."""
-    for key in ("energy_key", "forces_key"):
+    implied = f"{report['energy_unit']}/{report['length_unit']}"
+    packed = {**report, "forces_unit": report.get("forces_unit") or implied}
+    for key in ("energy_key", "forces_key", "stress_key", "energy_unit", "length_unit", "forces_unit"):
         declared = getattr(config, key)
-        if declared not in (None, report[key]):
-            raise DataError(f"{source} was packed with {key} {report[key]}, found {key}: {declared}",
+        if declared not in (None, "auto", packed[key]):
+            raise DataError(f"{source} was packed with {key} {packed[key]}, found {key}: {declared}",
                             f"pack the data again with it, or leave {key} out")
 
 

@@ -24,6 +24,8 @@ MAX_FRAMES = 1200
 """Frames looked at per group: unit detection must stay quick on long trajectories."""
 
 MAX_PAIRS = 50
+SAME_FRAME = 1e-6
+"""Frames that differ by less, in file units, are copies of each other."""
 MIN_FRAMES = 12
 MAX_FEATURE_ATOMS = 60
 
@@ -186,14 +188,15 @@ def _badger(z_i: int, z_j: int, length: float) -> float:
 
 
 def _closest_pairs(raw: RawFrames, group: list[int]) -> list[CloseStep]:
-    """The closest pairs of frames of one group."""
+    """The closest pairs of frames of one group; of the same frame twice nothing can be learned."""
     structures = [raw.structures[t] for t in group]
     periodic = bool(structures[0].pbc.any())
     positions = unwrapped_positions(structures)
     features = frame_features(structures, positions, MAX_FEATURE_ATOMS)
     distances = cdist(features, features)
     distances[np.tril_indices(len(group))] = np.inf
-    order = np.argsort(distances, axis=None)[: min(MAX_PAIRS, len(group) * (len(group) - 1) // 2)]
+    distances[distances < SAME_FRAME] = np.inf
+    order = np.argsort(distances, axis=None)[: min(MAX_PAIRS, np.count_nonzero(np.isfinite(distances)))]
     pairs = []
     for a, b in zip(*np.unravel_index(order, distances.shape), strict=True):
         force_a, force_b = raw.forces[group[a]], raw.forces[group[b]]
@@ -204,7 +207,7 @@ def _closest_pairs(raw: RawFrames, group: list[int]) -> list[CloseStep]:
             rotation, step = _superpose(positions[a], positions[b])
             force_b = force_b @ rotation
         rms = float(np.sqrt((step**2).sum(axis=1).mean()))
-        if rms > 1e-6:
+        if rms > SAME_FRAME:
             work = -0.5 * float(np.sum((force_a + force_b) * step))
             pairs.append(CloseStep(rms, work, raw.energies[group[b]] - raw.energies[group[a]], group[a], group[b]))
     return pairs

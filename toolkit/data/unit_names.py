@@ -7,9 +7,9 @@ import re
 _ENERGY = {
     "eV": ("ev", "electronvolt"),
     "meV": ("mev",),
-    "kcal/mol": ("kcal/mol", "kcalmol", "kcal_mol", "kcal/mole", "kcalmol-1"),
-    "kJ/mol": ("kj/mol", "kjmol", "kj_mol", "kjmol-1"),
-    "Hartree": ("hartree", "hartrees", "ha", "eh", "au", "a.u."),
+    "kcal/mol": ("kcal/mol", "kcalmol", "kcal_mol", "kcal/mole", "kcalmol-1", "kcal.mol-1", "kcalmol^-1"),
+    "kJ/mol": ("kj/mol", "kjmol", "kj_mol", "kjmol-1", "kj.mol-1", "kjmol^-1"),
+    "Hartree": ("hartree", "hartrees", "ha", "eh", "e_h", "au", "a.u."),
     "Rydberg": ("rydberg", "ry"),
 }
 _LENGTH = {

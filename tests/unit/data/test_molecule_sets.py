@@ -143,6 +143,9 @@ def test_a_packed_folder_is_what_it_was_packed_from(qm9: str, tmp_path: Path) ->
     assert read_frames(packed, DataConfig(train=packed, energy_key="U0")).report.energy_key == "U0"
     with pytest.raises(DataError, match="packed with energy_key U0, found energy_key: G"):
         read_frames(packed, DataConfig(train=packed, energy_key="G"))
+    assert read_frames(packed, DataConfig(train=packed, energy_unit="Hartree", length_unit="Å")).report.energy_unit == "Hartree"
+    with pytest.raises(DataError, match="packed with energy_unit Hartree, found energy_unit: eV"):
+        read_frames(packed, DataConfig(train=packed, energy_unit="eV"))
 
 
 def test_charges_are_packed_and_many_shards_need_few_open_files(tmp_path: Path) -> None:

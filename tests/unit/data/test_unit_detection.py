@@ -206,3 +206,56 @@ def test_unrelated_forces_prove_nothing(npz_file, ethanol_arrays) -> None:
     noise = np.random.default_rng(0).normal(size=ethanol_arrays["F"].shape)
     with pytest.raises(DataError, match="cannot tell the energy unit"):
         read_frames(str(npz_file(F=noise)))
+
+
+@pytest.mark.parametrize("copies", [11, 60])
+def test_copies_of_a_frame_do_not_hide_mixed_units(npz_file, ethanol_arrays, copies: int) -> None:
+    """Hartree and Hartree/Bohr beside Å. Pairs at no distance say nothing, and must not crowd out those that do."""
+    order = np.concatenate([np.arange(60), np.resize(np.arange(60 if copies == 60 else 1), copies)])
+    arrays = {"R": ethanol_arrays["R"][order], "E": ethanol_arrays["E"][order] / HARTREE_EV,
+              "F": ethanol_arrays["F"][order] * BOHR_A / HARTREE_EV}
+    with pytest.raises(DataError):
+        read_frames(str(npz_file(**arrays)))
+    with pytest.raises(DataError, match="dr"):
+        read_frames(str(npz_file(**arrays)), DataConfig(train="a.npz", energy_unit="Hartree", length_unit="Å"))
+
+
+def _with_header(path: Path, entries: list[str], count: int) -> Path:
+    """The file with entries appended to the headers of its frames, of `count` atoms, in turn."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, place in enumerate(range(1, len(lines), count + 2)):
+        lines[place] += f" {entries[number % len(entries)]}"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_units_in_headers_are_read(xyz_file, ethanol_arrays) -> None:
+    factor = 1.0 / ENERGY_UNITS_EV["kcal/mol"]
+    path = _with_header(xyz_file(energy_factor=factor, forces_factor=factor), ["energy_unit=kcal/mol"], 9)
+    found = read_frames(str(path))
+    assert found.report.energy_unit == "kcal/mol" and "the file's header" in found.report.evidence
+    assert found[3].get_potential_energy() == pytest.approx(ethanol_arrays["E"][3])
+
+
+@pytest.mark.parametrize(("entry", "key"), [("energy_unit=kcal", "energy_unit"), ("length_unit=furlong", "length_unit"),
+                                            ("energy_unit=eV forces_unit=hartree/atom", "forces_unit")])
+def test_a_unit_in_a_header_that_is_not_known_is_refused_unless_declared(xyz_file, entry: str, key: str) -> None:
+    path = _with_header(xyz_file(), [entry], 9)
+    with pytest.raises(DataError, match=f"found {key}=.*declare data.{key}"):
+        read_frames(str(path))
+    declared = {"energy_unit": "eV", "length_unit": "Å", "forces_unit": "eV/Å"}
+    assert len(read_frames(str(path), DataConfig(train=str(path), **{key: declared[key]}))) == 60
+
+
+def test_frames_of_different_units_are_refused(xyz_file) -> None:
+    path = _with_header(xyz_file(), ["energy_unit=eV", "energy_unit=kcal/mol"], 9)
+    with pytest.raises(DataError, match="different energy_units, eV, kcal/mol"):
+        read_frames(str(path))
+
+
+def test_a_length_unit_alone_in_a_header_counts(tmp_path) -> None:
+    path = tmp_path / "h2.xyz"
+    path.write_text("".join(f"2\nlength_unit=Bohr energy={-31.0 - k} Properties=species:S:1:pos:R:3\n"
+                            f"H 0 0 0\nH 0 0 {1.4 + 0.01 * k}\n" for k in range(3)), encoding="utf-8")
+    found = read_frames(str(path))
+    assert found.report.length_unit == "Bohr" and found[0].get_distance(0, 1) == pytest.approx(1.4 * BOHR_A)
