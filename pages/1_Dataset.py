@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -16,6 +15,7 @@ from toolkit.figures.plots import bar_chart
 from toolkit.ui.choices import pick_source
 from toolkit.ui.dataset import show_distributions, show_findings, show_frames, show_references
 from toolkit.ui.explanations import explained
+from toolkit.ui.loading import last_change
 from toolkit.ui.page import begin, show_numbers, shown_errors
 
 Options = tuple[tuple[str, str], ...]
@@ -44,7 +44,7 @@ def main() -> None:
             st.info("Choose a file: extended XYZ, npz as in MD17, rMD17 or sGDML, or anything that ASE reads.")
             return
         sources = tuple(dict.fromkeys(path for path in (source, test) if path))
-        modified = tuple(Path(path).stat().st_mtime if Path(path).is_file() else 0.0 for path in sources)
+        modified = tuple(last_change(path) for path in sources)
         inspection, tables = load(sources, modified, options)
         _draw(inspection, tables, options)
 

@@ -13,8 +13,8 @@ from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
-from toolkit.ui.page import SVG, begin, plain, quantity, show_numbers, shown_errors
-from toolkit.ui.runs import clone_button, pick_run, show_queue, watch
+from toolkit.ui.page import SVG, begin, quantity, show_numbers, shown_errors
+from toolkit.ui.runs import clone_button, pick_run, show_notes, show_queue, watch
 from toolkit.ui.students import teach_section
 from toolkit.ui.training import (
     checked,
@@ -127,8 +127,7 @@ def _progress(run: Run) -> None:
         st.plotly_chart(training_curves({run.run_id: epochs}), key=f"train.curves.{run.run_id}", config=SVG)
     elif not run.ended:
         st.info("The first point appears after the first epoch.")
-    for note in (record for record in records if record.get("kind") == "note"):
-        st.caption(f":material/info: {plain(str(note.get('message')))}")
+    show_notes(records)
     if "test.forces_mae_meV_per_A" in result:
         _test_errors(run, result)
     with st.expander("The same on the command line", icon=":material/terminal:"):

@@ -8,14 +8,14 @@ import streamlit as st
 
 from toolkit.config import DataConfig, parse_config
 from toolkit.jobs.requests import EvaluateRequest
-from toolkit.jobs.run_dir import Run, read_config
+from toolkit.jobs.run_dir import Run, read_config, read_metrics
 from toolkit.jobs.scripts import evaluation_script
 from toolkit.ui.choices import pick_model, pick_source
 from toolkit.ui.evaluation import show_evaluation, tested_on
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import begin, shown_errors
-from toolkit.ui.runs import pick_run, start_job, watch
+from toolkit.ui.runs import pick_run, show_notes, start_job, watch
 
 READING = (
     FormField("energy_unit", "Energy unit"),
@@ -72,6 +72,7 @@ def _reading(source: str) -> DataConfig:
 
 
 def _result(run: Run) -> None:
+    show_notes(read_metrics(run.path))
     if run.ended:
         with shown_errors():
             show_evaluation(run)

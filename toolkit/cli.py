@@ -83,7 +83,7 @@ def evaluate(
     reading = read_data_config(data, context.args)
     potential = load_potential(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
-        result, _ = evaluate_frames(potential, labelled_frames(reading), reporter)
+        result, _ = evaluate_frames(potential, labelled_frames(reading, reporter=reporter), reporter)
     show_result(f"{model} on {data}", result, json_file)
     if has_other_zero(result):
         typer.echo(f"note: {describe_other_zero(result, model)}", err=True)

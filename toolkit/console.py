@@ -58,7 +58,7 @@ class ConsoleReporter:
 
     def metrics(self, record: dict[str, Any]) -> None:
         """Print one line per epoch, and every note, above the bar."""
-        lines = {"epoch": epoch_line, "note": lambda note: note["message"]}
+        lines = {"epoch": epoch_line, "note": lambda note: f"note: {note['message']}"}
         if record.get("kind") in lines:
             self._progress.console.print(lines[record["kind"]](record), highlight=False, soft_wrap=True)
 

@@ -18,6 +18,12 @@ class Reporter(Protocol):
         """Return True once the user asked to stop; the work then saves and returns."""
 
 
+def tell(reporter: Reporter, *messages: str) -> None:
+    """Notes for the user, each once: the command line prints them, pages show them."""
+    for message in dict.fromkeys(messages):
+        reporter.metrics({"kind": "note", "message": message})
+
+
 class SilentReporter:
     """A reporter that ignores everything and never stops the work."""
 

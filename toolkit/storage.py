@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import StorageError
+from toolkit.errors import StorageError, ToolkitError
 
 BLOCK_BYTES = 1 << 20
 
@@ -37,6 +37,15 @@ def replacing(path: Path, *, make_folder: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def reachable(path: Path, error: type[ToolkitError] = StorageError) -> Path:
+    """The path, whether something is there or not. Raises `error` when it lies where one may not look."""
+    try:
+        (path / "anything").is_file()
+    except OSError as found:
+        raise error(f"cannot look at {path}: {found.strerror}", "give a path that you may read") from None
+    return path
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:

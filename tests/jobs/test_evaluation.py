@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.io import write
 
 from tests.stopping import StopAtOnce, StopInside
 from toolkit.analysis.energy_zero import energy_zero
@@ -16,13 +17,14 @@ from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, pa
 from toolkit.data.embedded import embedded_path
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
-from toolkit.jobs.environment import source_file
+from toolkit.jobs.environment import recorded, source_file
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential, load_potential
+from toolkit.progress import SilentReporter
 from toolkit.training.metrics import evaluate_potential
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
@@ -104,3 +106,40 @@ def test_the_budget_counts_what_the_run_will_do(model: Path, monkeypatch: pytest
     parts = config.model_copy(update={"max_edges_per_batch": 80})
     again = run_task("budget", parts.model_dump(mode="json"), create_run_dir("budget"))
     assert again["in_parts"] and again["peak_bytes"] < result["peak_bytes"]
+
+
+def test_what_the_readers_had_to_say_is_told(tmp_path: Path) -> None:
+    class Listener(SilentReporter):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def metrics(self, record: dict) -> None:
+            self.notes += [record["message"]] if record["kind"] == "note" else []
+
+    atoms = read_frames("embedded:ethanol").frames[0].copy()
+    atoms.info["REF_energy"], atoms.info["energy"] = -310.0, -309.0
+    write(tmp_path / "two.xyz", atoms, format="extxyz")
+    frames = labelled_frames(DataConfig(train=str(tmp_path / "two.xyz")), reporter=(told := Listener()))
+    assert len(frames) == 1 and "REF_energy" in told.notes[0]
+    del atoms.info["REF_energy"], atoms.info["energy"]
+    write(tmp_path / "bare.xyz", atoms, format="extxyz")
+    with pytest.raises(DataError, match="no energies and no forces"):
+        labelled_frames(DataConfig(train=str(tmp_path / "bare.xyz")))
+
+
+def test_a_run_does_not_go_on_with_other_frames(tmp_path: Path) -> None:
+    frames = [atoms.copy() for atoms in read_frames("embedded:ethanol").frames[:4]]
+    for atoms in frames:
+        atoms.info["energy"] = -309.0
+    data = tmp_path / "set.xyz"
+    write(data, frames, format="extxyz")
+    asked: list[bool] = []
+    task = recorded(lambda config, run_dir, resume, reporter: asked.append(resume) or {})
+    config = {"data": {"train": str(data)}}
+    task(config, tmp_path, False, SilentReporter())
+    task(config, tmp_path, True, SilentReporter())
+    noted = read_json(tmp_path / "environment.json")["inputs_sha256"]
+    write(data, frames[::-1], format="extxyz")
+    with pytest.raises(JobError, match="set.xyz changed since the run began"):
+        task(config, tmp_path, True, SilentReporter())
+    assert asked == [False, True] and read_json(tmp_path / "environment.json")["inputs_sha256"] == noted

@@ -41,6 +41,11 @@ def guarded(function: Callable[..., int]) -> Callable[..., None]:
         except ToolkitError as error:
             show_error(str(error))
             code = 2
+        except OSError as error:
+            if error.filename is None:
+                raise
+            show_error(f"cannot use {error.filename}: {error.strerror}")
+            code = 2
         except KeyboardInterrupt:
             code = 130
         raise typer.Exit(code)

@@ -23,6 +23,7 @@ from toolkit.data.raw_frames import RawFrames, UnitStatement, check_frames
 from toolkit.data.unit_decision import UnitDecision
 from toolkit.data.units_detection import decide_units
 from toolkit.errors import DataError
+from toolkit.storage import reachable
 from toolkit.units import ENERGY_UNITS_EV, EV_PER_A3_GPA, FORCE_UNITS_EV_PER_A, LENGTH_UNITS_A
 
 DIAGONAL = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
@@ -159,7 +160,7 @@ def locate(source: str) -> tuple[Path, UnitStatement | None]:
         return embedded.embedded_path(source.removeprefix(embedded.PREFIX)), None
     if source.startswith(catalog.PREFIX):
         return catalog.fetch_with_units(source.removeprefix(catalog.PREFIX))
-    return Path(source).expanduser(), None
+    return reachable(Path(source).expanduser(), DataError), None
 
 
 def is_qm9(path: Path) -> bool:

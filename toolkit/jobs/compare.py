@@ -57,7 +57,7 @@ def compare(request: CompareRequest, folder: str | Path, reporter: Reporter | No
     folder, reporter = Path(folder), reporter or SilentReporter()
     for model in request.models:
         find_model(model)
-    frames = chosen_frames(request)
+    frames = chosen_frames(request, reporter)
     make_folder(folder / "stages")
     keep_request(request, folder / "request.json")
     keep_weights(request.models, folder)
@@ -74,9 +74,9 @@ def compare(request: CompareRequest, folder: str | Path, reporter: Reporter | No
     return summary
 
 
-def chosen_frames(request: CompareRequest) -> list[Atoms]:
+def chosen_frames(request: CompareRequest, reporter: Reporter | None = None) -> list[Atoms]:
     """At most `request.frames` of the frames, evenly spaced, in their order. Raises DataError."""
-    frames = labelled_frames(request.data, request.part)
+    frames = labelled_frames(request.data, request.part, reporter)
     return [frames[t] for t in np.unique(np.linspace(0, len(frames) - 1, min(len(frames), request.frames)).astype(int))]
 
 

@@ -12,14 +12,15 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.data import catalog, embedded
-from toolkit.errors import ToolkitError
+from toolkit.data.packed import HEADER, is_packed
+from toolkit.errors import JobError, ToolkitError
 from toolkit.jobs.run_dir import find_run, read_json
 from toolkit.jobs.runner import Task
 from toolkit.jobs.sources import RUN_PREFIX
 from toolkit.models.folders import WEIGHTS, find_model, weights_sha256
 from toolkit.models.potential import resolve_device
 from toolkit.progress import Reporter
-from toolkit.storage import file_sha256, write_json
+from toolkit.storage import file_sha256, reachable, write_json
 from toolkit.training.card import device_name, software_versions
 
 FILE = "environment.json"
@@ -32,7 +33,7 @@ def recorded(task: Task) -> Task:
 
     @functools.wraps(task)
     def run(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Reporter) -> dict[str, Any]:
-        record_environment(run_dir, config)
+        record_environment(run_dir, config, resume)
         result = task(config, run_dir, resume, reporter)
         record_results(run_dir, config)
         return result
@@ -40,11 +41,25 @@ def recorded(task: Task) -> Task:
     return run
 
 
-def record_environment(run_dir: Path, config: dict[str, Any]) -> None:
-    """Note software, device and the hashes of what the configuration names. Raises DeviceError, StorageError."""
+def record_environment(run_dir: Path, config: dict[str, Any], resume: bool = False) -> None:
+    """Note software, device and the hashes of what the configuration names.
+
+    Raises JobError where a run is to go on with files that have changed since; DeviceError, StorageError.
+    """
+    inputs = input_hashes(config)
+    if resume:
+        _require_same(inputs, (read_json(run_dir / FILE) or {}).get("inputs_sha256", {}))
     write_json({"toolkit": __version__, "versions": software_versions(), "platform": platform.platform(),
                 "device": device_name(resolve_device(str(config.get("device", "auto")))), "command": sys.argv,
-                "inputs_sha256": input_hashes(config)}, run_dir / FILE)
+                "inputs_sha256": inputs}, run_dir / FILE)
+
+
+def _require_same(inputs: dict[str, str], earlier: dict[str, str]) -> None:
+    """With other frames a split falls differently: what was learned from would be tested on."""
+    changed = [source for source, found in inputs.items() if earlier.get(source, found) != found]
+    if changed:
+        raise JobError(f"found {', '.join(changed)} changed since the run began, expected the same to go on with",
+                       "put it back as it was, or start a new run")
 
 
 def record_results(run_dir: Path, config: dict[str, Any]) -> None:
@@ -89,5 +104,7 @@ def _locate(source: str) -> Path:
         return catalog.cache_folder() / name / catalog.catalog_entry(name).files[0].name
     if f"{prefix}:" == RUN_PREFIX:
         return find_run(name) / "trajectory.h5"
-    path = Path(source).expanduser()
+    path = reachable(Path(source).expanduser())
+    if is_packed(path):
+        return path / HEADER
     return path if path.is_file() else find_model(source) / WEIGHTS

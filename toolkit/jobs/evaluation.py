@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.uncertainty import CHECK, evaluation_check
 from toolkit.models.base import ModelOutput
 from toolkit.models.potential import Potential, load_potential
-from toolkit.progress import Reporter
+from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import replacing, write_json
 from toolkit.training.metrics import evaluate_potential
 
@@ -54,7 +55,7 @@ def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     Stopped before the first frames were done, it leaves no predictions.
     """
     request = parse_config(EvaluateRequest, config)
-    frames = labelled_frames(request.data, request.part)
+    frames = labelled_frames(request.data, request.part, reporter)
     potential = load_potential(request.model, device=request.device, dtype=request.dtype)
     errors, parity = evaluate_frames(potential, frames, reporter)
     if parity is None:
@@ -67,15 +68,27 @@ def evaluate_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter:
     return errors
 
 
-def labelled_frames(data: DataConfig, part: Part = "all") -> list[Atoms]:
-    """All frames of `data.train`, or one set of its split. Raises DataError when there are none."""
-    frames = read_frames(data.train, data).frames if part == "all" else getattr(load_splits(data), part)
+def labelled_frames(data: DataConfig, part: Part = "all", reporter: Reporter | None = None) -> Sequence[Atoms]:
+    """All frames of `data.train`, or one set of its split. Warnings of the readers become notes.
+
+    Raises DataError when there are none, or none with an energy or forces.
+    """
+    if part == "all":
+        found = read_frames(data.train, data)
+        frames, reports = found.frames, (found.report,)
+    else:
+        splits = load_splits(data)
+        frames, reports = getattr(splits, part), splits.reports
+    tell(reporter or SilentReporter(), *(warning for report in reports for warning in report.warnings))
     if not frames:
         raise DataError(f"found no frames in the {part} set of {data.train}", "choose another set")
+    if not any({"energy", "forces"} & atoms.calc.results.keys() for atoms in frames if atoms.calc is not None):
+        raise DataError(f"found no energies and no forces in {data.train}, expected frames with labels",
+                        "name the keys that hold them: energy_key, forces_key")
     return frames
 
 
-def evaluate_frames(potential: Potential, frames: list[Atoms],
+def evaluate_frames(potential: Potential, frames: Sequence[Atoms],
                     reporter: Reporter | None = None) -> tuple[dict[str, Any], Parity | None]:
     """The errors that `evaluate_potential` returns with what `energy_zero` adds, and the predictions they were taken from:
     None when it was asked to stop before the first."""

@@ -20,8 +20,9 @@ from toolkit.jobs.run_dir import (Run, Status, create_run_dir, held_lock, open_r
 from toolkit.storage import write_text_atomic
 
 WORKER_COMMAND = (sys.executable, "-m", "toolkit.jobs.worker")
-TERMINATE_AFTER_S = 10.0
-KILL_AFTER_S = 60.0
+TERMINATE_AFTER_S = 60.0
+KILL_AFTER_S = 120.0
+"""After a stop is asked for. The second SIGTERM interrupts a worker that has not come to a place where it can save."""
 
 
 def start(task: str, config: dict[str, Any], root: Path | None = None) -> Path:

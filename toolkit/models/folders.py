@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from toolkit.errors import ModelError
-from toolkit.storage import file_sha256
+from toolkit.storage import file_sha256, reachable
 
 WEIGHTS = "weights.safetensors"
 SAMPLE = "sample.npz"
@@ -26,7 +26,7 @@ def shipped_models() -> list[str]:
 
 def find_model(name_or_path: str | Path) -> Path:
     """The model folder meant by a name or path. Raises ModelError that lists the names there are."""
-    path = Path(name_or_path)
+    path = reachable(Path(name_or_path), ModelError)
     candidates = [path, path / "model"] + ([models_folder() / path] if path.name == str(path) else [])
     for folder in candidates:
         if (folder / WEIGHTS).is_file():

@@ -16,7 +16,7 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.data.graph_store import GraphStore
 from toolkit.data.statistics import Statistics, compute_statistics, elements
 from toolkit.errors import ConfigError, DataError
-from toolkit.progress import Reporter
+from toolkit.progress import Reporter, tell
 from toolkit.training.start import describe_start, network_of, refit_shifts
 
 
@@ -33,7 +33,7 @@ class TrainingData:
 
 
 def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
-    """Read, split and check the data, take statistics of the training set, build neighbour lists.
+    """Read, split and check the data, take statistics of the training set, build neighbour lists. Warnings become notes.
 
     Raises DataError when labels that the loss needs are missing or a split holds an unknown species.
     """
@@ -62,6 +62,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "start_from": None if config.start_from is None else describe_start(config.start_from),
         "warnings": [*warnings, *(w for report in splits.reports for w in report.warnings)],
     }
+    tell(reporter, *summary["warnings"])
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
 
 

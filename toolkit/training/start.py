@@ -16,7 +16,7 @@ from toolkit.data.statistics import composition_counts, fit_to_compositions, spr
 from toolkit.models.base import AtomisticModel
 from toolkit.models.checkpoint import load_model, read_model_config
 from toolkit.models.folders import find_model, weights_sha256
-from toolkit.models.potential import load_potential
+from toolkit.models.potential import Potential, load_potential
 
 MAX_FRAMES = 300
 FRAMES_AT_ONCE = 20
@@ -46,7 +46,7 @@ def refit_shifts(name: str, frames: Sequence[Atoms], device: str,
     Raises ModelError; DataError for elements that the model does not know.
     """
     potential = load_potential(name, device=device)
-    shifts = dict(potential.config.per_species_energy_shifts or dict.fromkeys(potential.species, 0.0))
+    shifts = _shifts(potential)
     labelled = [atoms for atoms in frames if atoms.calc is not None and "energy" in atoms.calc.results]
     if not labelled:
         return {**shifts, **(isolated or {})}, ()
@@ -65,6 +65,12 @@ def refit_shifts(name: str, frames: Sequence[Atoms], device: str,
     return {**shifts, **fitted}, (
         f"the energies of isolated atoms are not used: {name} was trained above another zero of energy, they would move "
         f"its energies by up to {np.abs(moved).max():.2f} eV/atom; its zero was fitted to the new frames instead",)
+
+
+def _shifts(potential: Potential) -> dict[str, float]:
+    """Energy shifts, element -> eV, that the weights hold; those of the configuration are where a training began."""
+    values = next(value for key, value in potential.model.state_dict().items() if key.endswith(SHIFTS))
+    return dict(zip(potential.species, values.tolist(), strict=True))
 
 
 def _of_every_element(frames: Sequence[Atoms]) -> list[Atoms]:

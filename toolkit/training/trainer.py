@@ -19,9 +19,10 @@ from toolkit.data.graph import AtomicGraph
 from toolkit.errors import JobError, TrainingError
 from toolkit.kernels.dispatch import select_backend
 from toolkit.models.checkpoint import load_model, save_model
+from toolkit.models.folders import WEIGHTS
 from toolkit.models.potential import resolve_device, resolve_dtype
 from toolkit.models.registry import build_model
-from toolkit.progress import Reporter, SilentReporter
+from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.training.card import write_card
 from toolkit.training.memory import available_bytes, plan_max_edges
 from toolkit.training.metrics import evaluate_errors
@@ -64,6 +65,10 @@ def begin_or_resume(config: TrainConfig, run_dir: Path, resume: bool, reporter: 
     return trainer
 
 
+class StopWanted(Exception):
+    """The reporter asked to stop in the middle of a validation or test."""
+
+
 class Trainer:
     """One run: model, optimiser, averages and progress, with an epoch loop that can stop at any step."""
 
@@ -104,23 +109,39 @@ class Trainer:
         run_batch : what computes the steps, when it was made before
         """
         run_batch = run_batch or self.make_runner()
-        last = self._is_over() or self._has_stopped_early()
+        last = (self._is_over() and not self.progress.step) or self._has_stopped_early()
         while not last:
-            if not self._train_epoch(run_batch):
+            try:
+                if not self._train_epoch(run_batch):
+                    raise StopWanted
+                record, last = self._end_epoch()
+            except StopWanted:
                 self.save()
                 return False
-            self.progress.epoch, self.progress.step = self.progress.epoch + 1, 0
-            last = self._is_over()
-            look = last or self.progress.epoch % self.config.validate_every_epochs == 0
-            with self.turns.alone() if look else nullcontext():
-                record = self._validate() if look else None
-                self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0.0, 0, 0.0
-                if record is not None:
-                    self.save()
             if record is not None:
                 self.reporter.metrics(record)
                 last = last or self._early_stop()
         return True
+
+    def _end_epoch(self) -> tuple[dict[str, Any] | None, bool]:
+        """Count the epoch, validate where that is due. Returns the record of the epoch, and whether it was the last.
+
+        Stopped meanwhile, all is as it was before: a run that goes on from there has no batches left, and validates.
+        """
+        steps, self.progress.step = self.progress.step, 0
+        self.progress.epoch += 1
+        last = self._is_over()
+        look = last or self.progress.epoch % self.config.validate_every_epochs == 0
+        with self.turns.alone() if look else nullcontext():
+            try:
+                record = self._validate() if look else None
+            except StopWanted:
+                self.progress.epoch, self.progress.step = self.progress.epoch - 1, steps
+                raise
+            self.progress.loss_sum, self.progress.frames, self.progress.train_s = 0.0, 0, 0.0
+            if record is not None:
+                self.save()
+        return record, last
 
     def _is_over(self) -> bool:
         """At the last epoch, or out of time."""
@@ -216,7 +237,7 @@ class Trainer:
                              f"epoch {self.progress.epoch + 1}/{self.config.max_epochs}, loss {loss:.3g}")
 
     def _note(self, message: str) -> None:
-        self.reporter.metrics({"kind": "note", "message": message})
+        tell(self.reporter, message)
 
     def _learning_rate(self) -> float:
         epoch = self.progress.epoch + self.progress.step / self.steps_per_epoch
@@ -246,8 +267,14 @@ class Trainer:
         }
 
     def evaluation_batches(self, graphs: Sequence[AtomicGraph]) -> Iterator[AtomicGraph]:
-        """Batches without a gradient, within `eval_batch_size` frames and the edges that fit."""
-        return batches(graphs, self.config.eval_batch_size, self.progress.max_edges)
+        """Batches without a gradient, within `eval_batch_size` frames and the edges that fit.
+
+        Raises StopWanted between two of them when the reporter asks to stop.
+        """
+        for batch in batches(graphs, self.config.eval_batch_size, self.progress.max_edges):
+            if self.reporter.should_stop():
+                raise StopWanted
+            yield batch
 
     def _has_stopped_early(self) -> bool:
         """Whether the run that goes on had ended: its last state is that of a validation that stopped it."""
@@ -259,7 +286,10 @@ class Trainer:
         return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
 
     def conclude(self, finished: bool) -> dict[str, Any]:
-        """Test the best model (only when finished), write its metrics and card, and return the result."""
+        """Test the best model (only when finished), write its metrics and card, and return the result.
+
+        Stopped during the test, the run counts as stopped; what goes on from there tests it.
+        """
         result: dict[str, Any] = {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir), "stopped": not finished,
                                   "epochs": self.progress.epoch, "best_epoch": self.progress.best_epoch + 1,
                                   "wall_s": self.wall_s(), "frames_per_s": self._frames_per_s()}
@@ -270,8 +300,11 @@ class Trainer:
         if self.data.test:
             model, _ = load_model(self.model_dir, resolve_dtype(self.config.dtype), self.backend)
             model.to(self.device).requires_grad_(False)
-            with self.turns.alone():
-                test = evaluate_errors(model, self.evaluation_batches(self.data.test))
+            try:
+                with self.turns.alone():
+                    test = evaluate_errors(model, self.evaluation_batches(self.data.test))
+            except StopWanted:
+                return {**result, "stopped": True}
             result["test"] = test
             result.update({f"test.{key}": value for key, value in test.items() if key != "per_species"})
         write_card(self.model_dir, self.config, self.data, result, self.device)
@@ -286,10 +319,16 @@ class Trainer:
         save_state(self.checkpoint_dir, self.config, self.progress, tensors)
 
     def resume(self) -> None:
-        """Continue from the last checkpoint. Raises JobError when the run folder has none."""
+        """Continue from the last checkpoint, from the beginning where the run ended before it wrote one.
+
+        Raises JobError when the run folder has a model but no checkpoint.
+        """
         folder = find_state(self.checkpoint_dir)
         if folder is None:
-            raise JobError(f"found no checkpoint in {self.checkpoint_dir}", "start the training without --resume")
+            if (self.model_dir / WEIGHTS).is_file():
+                raise JobError(f"found a model but no checkpoint in {self.run_dir}", "start the training in another folder")
+            self._note("the run ended before its first checkpoint: it starts from the beginning")
+            return
         self.progress, tensors = load_state(folder, self.config)
         if not self.progress.trained_frames:  # a checkpoint of a version that did not count them
             self.progress.trained_frames = self.progress.epoch * len(self.data.train) + self.progress.frames

@@ -28,6 +28,7 @@ from toolkit.models.folders import SAMPLE, find_model
 from toolkit.ui.choices import check_sources
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import equation, explained
+from toolkit.ui.loading import last_change
 from toolkit.ui.page import SVG, plain, quantity, show_numbers
 from toolkit.ui.uncertainty import show_uncertainty
 from toolkit.ui.viewer import show_scene
@@ -188,8 +189,8 @@ def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:
     request = parse_config(EvaluateRequest, read_config(run.path))
-    sources = [Path(source) for source in (request.data.train, request.data.val, request.data.test) if source]
-    frames = _frames(str(run.path), tuple(path.stat().st_mtime for path in sources if path.is_file()))
+    sources = [source for source in (request.data.train, request.data.val, request.data.test) if source]
+    frames = _frames(str(run.path), tuple(last_change(source) for source in sources))
     atoms = frames[frame] if frame < len(frames) else Atoms()
     if not np.array_equal(atoms.numbers, parity.atomic_numbers[parity.frame_of_atom == frame]):
         st.info("The frames of this evaluation are not in the file any more, so they are not drawn.")
@@ -207,6 +208,6 @@ def _loaded(folder: str, modified: float) -> tuple[Parity, dict[str, np.ndarray]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the frames …")
-def _frames(folder: str, modified: tuple[float, ...]) -> list[Atoms]:
+def _frames(folder: str, modified: tuple[float, ...]) -> Sequence[Atoms]:
     request = parse_config(EvaluateRequest, read_config(Path(folder)))
     return labelled_frames(request.data, request.part)

@@ -7,10 +7,12 @@ from pathlib import Path
 import streamlit as st
 from ase import Atoms
 
+from toolkit.errors import DataError
 from toolkit.jobs.run_dir import find_run
 from toolkit.jobs.sources import RUN_PREFIX, starting_structure
 from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.models.potential import Potential, load_potential
+from toolkit.storage import reachable
 
 
 def cached_potential(name_or_path: str, dtype: str) -> Potential:
@@ -23,7 +25,13 @@ def cached_structure(source: str, frame: int) -> Atoms:
     """One frame of a data source or of an earlier run. Raises DataError."""
     is_run = source.startswith(RUN_PREFIX)
     path = find_run(source.removeprefix(RUN_PREFIX)) / "trajectory.h5" if is_run else Path(source)
-    return _structure(source, frame, path.stat().st_mtime if path.is_file() else 0.0)
+    return _structure(source, frame, last_change(path))
+
+
+def last_change(path: str | Path) -> float:
+    """When a file was last changed, s; 0 where there is none. Raises DataError where one may not look."""
+    path = reachable(Path(path), DataError)
+    return path.stat().st_mtime if path.is_file() else 0.0
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model …")

@@ -99,6 +99,12 @@ def clone_button(run: Run) -> None:
         st.switch_page(RUN_PAGES["train"], query_params={"clone": run.run_id})
 
 
+def show_notes(records: list[dict[str, Any]]) -> None:
+    """What a run had to say, each note once: a resumed run says some again."""
+    for message in dict.fromkeys(str(record.get("message")) for record in records if record.get("kind") == "note"):
+        st.caption(f":material/info: {plain(message)}")
+
+
 def link_to(run: Run) -> None:
     """A link to the page that shows a run."""
     page = RUN_PAGES.get(run.status.task)

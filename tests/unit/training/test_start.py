@@ -52,6 +52,21 @@ def test_it_begins_with_the_source_and_at_the_energies_of_the_new_data(source, c
     assert energy == pytest.approx(frames[0].get_potential_energy(), abs=0.05 * len(frames[0]))
 
 
+def test_it_begins_where_trained_shifts_are(copper_config, tmp_path):
+    """The configuration of the source tells where its shifts began, the weights where they ended."""
+    trainable = {"species": ("Cu",), "per_species_energy_shifts": {"Cu": 0.0}, "per_species_energy_shifts_trainable": True}
+    train(changed(copper_config, max_epochs=4, model=trainable), tmp_path / "source")
+    before = load_potential(tmp_path / "source", device="cpu")
+    assert abs(before.model.table.shifts.item() - before.config.per_species_energy_shifts["Cu"]) > 1e-3
+    source = changed(copper_config, model=ModelConfig(), start_from=str(tmp_path / "source"), max_epochs=1)
+    trainer = begin_or_resume(source, tmp_path / "run", False, SilentReporter())
+    frames = read(copper_config.data.train, ":")
+    energies = np.array([atoms.get_potential_energy() for atoms in frames])
+    moved = (trainer.model.table.shifts.item() - before.model.table.shifts.item()) * len(frames[0])
+    errors = np.array([found["energy"] for found in before.predict(frames)]) + moved - energies
+    assert abs(errors.mean()) < 0.05 * len(frames[0])
+
+
 def test_one_epoch_of_it_is_better_than_one_from_random_weights(source, copper_config, tmp_path):
     going_on, fresh = Recorder(), Recorder()
     train(source, tmp_path / "on", reporter=going_on)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +62,31 @@ def test_stop_and_resume_equals_uninterrupted(copper_config, tmp_path, stop_at):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+def progress_of(run_dir: Path) -> dict[str, float]:
+    return json.loads((run_dir / "checkpoints" / "last" / "state.json").read_text())["progress"]
+
+
+def test_a_stop_during_a_validation_loses_no_epoch(copper_config, tmp_path):
+    config = changed(copper_config, max_epochs=4, validate_every_epochs=2)
+    steps = begin_or_resume(config, tmp_path, False, SilentReporter()).steps_per_epoch
+    train(config, tmp_path / "whole", reporter=(whole := Recorder()))
+    assert train(config, tmp_path / "parts", reporter=Recorder(2 * steps))["stopped"]
+    assert (progress_of(tmp_path / "parts")["epoch"], progress_of(tmp_path / "parts")["step"]) == (1, steps)
+    train(config, tmp_path / "parts", resume=True, reporter=(rest := Recorder()))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert [e["val_loss"] for e in rest.epochs] == [e["val_loss"] for e in whole.epochs]
+    assert rest.epochs[0]["train_loss"] == whole.epochs[0]["train_loss"]
+
+
+def test_a_stop_during_the_test_leaves_it_to_be_done(copper_config, tmp_path):
+    whole = train(copper_config, tmp_path / "whole")
+    stopper = Recorder()
+    stopper.metrics = lambda record: setattr(stopper, "stop_at", 0 if record.get("epoch") == copper_config.max_epochs else None)
+    stopped = train(copper_config, tmp_path / "parts", reporter=stopper)
+    assert stopped["stopped"] and "test" not in stopped and not (tmp_path / "parts" / "model" / "CARD.md").exists()
+    assert train(copper_config, tmp_path / "parts", resume=True)["test"] == whole["test"]
+
+
 @pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(copper_config, tmp_path):
     config = changed(copper_config, max_epochs=6, checkpoint_every_steps=2)
@@ -98,9 +125,17 @@ def test_a_full_disk_loses_nothing_already_computed(copper_config, tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_starts_again(copper_config, tmp_path):
+    train(copper_config, tmp_path / "whole")
+    train(copper_config, tmp_path / "parts", resume=True, reporter=(recorder := Recorder()))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    assert "before its first checkpoint" in recorder.notes[0]
+    shutil.rmtree(tmp_path / "parts" / "checkpoints")
+    with pytest.raises(JobError, match="a model but no checkpoint"):  # it would write over the model
+        train(copper_config, tmp_path / "parts", resume=True)
+
+
 def test_resume_needs_a_checkpoint_of_the_same_configuration(copper_config, tmp_path):
-    with pytest.raises(JobError, match="found no checkpoint"):
-        train(copper_config, tmp_path, resume=True)
     train(copper_config, tmp_path, reporter=Recorder(3))
     with pytest.raises(ModelError, match=r"batch_size differ"):
         train(changed(copper_config, batch_size=4), tmp_path, resume=True)
