@@ -37,13 +37,14 @@ def main() -> None:
     rng = np.random.default_rng(chosen.seed)
     frames = []
     given = [frame for source in chosen.sources for frame in toolkit.read_frames(source).frames]
+    given = [given[k] for k in rng.permutation(len(given))]
     for frame in track(given, "GFN2-xTB"):
         frames.append(labelled(frame.copy()))
         for _ in range(chosen.copies):
             atoms = frame.copy()
             atoms.rattle(rng.uniform(*RATTLE_A), rng=rng)
             frames.append(labelled(atoms))
-    write(chosen.out, [frames[k] for k in rng.permutation(len(frames))], format="extxyz")
+    write(chosen.out, frames, format="extxyz")
 
 
 def labelled(atoms: Atoms) -> Atoms:

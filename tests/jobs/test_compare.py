@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from ase.io import write
 
 from tests.stopping import StopInside
 from toolkit.bench.memory import peak_tensor_bytes
 from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig
+from toolkit.data.formats import read_frames
 from toolkit.errors import ConfigError, JobError, ModelError
 from toolkit.jobs.compare import FILE, chosen_frames, compare
 from toolkit.jobs.compare_config import CompareRequest
@@ -172,6 +174,17 @@ def test_a_stop_keeps_every_row_that_is_done(title: str, rows: int, models: Path
     assert finished["models"]["first"]["errors"] == stopped["models"]["first"]["errors"]
     with pytest.raises(ConfigError, match="other settings"):
         compare(request(models, "second", "first"), folder)
+
+
+def test_models_are_not_judged_by_different_frames(models: Path, tmp_path: Path) -> None:
+    data = tmp_path / "set.xyz"
+    frames = read_frames("embedded:ethanol").frames[:30]
+    write(data, frames, format="extxyz")
+    asked = request(models, "first", "second", data=str(data))
+    assert not compare(asked, tmp_path / "run", StopInside("errors of second", steps=0))["complete"]
+    write(data, frames[::-1], format="extxyz")
+    with pytest.raises(ConfigError, match="set.xyz changed since the run began"):
+        compare(asked, tmp_path / "run")
 
 
 def test_report_and_table_hold_the_numbers(compared: tuple[Path, dict], models: Path) -> None:

@@ -17,7 +17,7 @@ from tests.stopping import run_until
 from toolkit.cli import app
 from toolkit.config import ModelConfig
 from toolkit.data.formats import read_frames
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.jobs import distillation
 from toolkit.jobs.distillation import distill
 from toolkit.jobs.distillation_config import DistillRequest
@@ -66,7 +66,7 @@ def test_frames_have_the_mean_labels_and_the_temperature_of_the_sampler(request_
     frames = read_frames(str(tmp_path / "out" / "train.extxyz")).frames
     own = [frame for frame in frames if frame.get_potential_energy() < -4.0]
     sampled = [frame for frame in frames if frame.get_potential_energy() > -4.0]
-    assert len(own) == 2 * 20 and len(sampled) == result["n_sampled"] == 48 * 40  # 16 starts, 3 replicas each
+    assert len(own) == 2 * 20 and len(sampled) == result["n_sampled"] == 40 * 40
     stretch, mean = lengths(sampled) - LENGTH, 0.5 * (STIFFNESS["soft"] + STIFFNESS["stiff"])
     assert np.allclose([frame.get_potential_energy() for frame in sampled], 0.5 * mean * stretch**2, atol=1e-6)
     pulls = np.array([np.linalg.norm(frame.get_forces()[0]) for frame in sampled])
@@ -110,6 +110,35 @@ def test_what_cannot_teach_is_refused(request_of, tmp_path, monkeypatch):
     with pytest.raises(DataError, match="24 of 24|without energy or forces"):
         distill(request_of(data={"train": str(tmp_path / "bare.extxyz"), "split": {"num_val": 1, "num_test": 0},
                                  "energy_unit": "eV", "length_unit": "Å"}), tmp_path / "bare")
+
+
+def test_as_many_trajectories_as_asked_for(request_of, tmp_path):
+    """40 from 14 frames, three times each: two too many are left out."""
+    short = {"ps": 0.02, "every_fs": 20.0}
+    assert distill(request_of(**short), tmp_path / "a")["n_sampled"] == 40
+    assert distill(request_of(trajectories=17, **short), tmp_path / "b")["n_sampled"] == 17
+
+
+def test_frames_that_a_teacher_learned_do_not_judge_its_student(tmp_path):
+    config = ModelConfig(species=("H", "C", "O"), num_layers=1, l_max=0, num_features=4, r_max=3.0)
+    save_model(build_potential(config).model, config, tmp_path / "teacher")
+    own = {"train": "embedded:aspirin", "split": {"method": "blocks", "num_train": 900, "num_val": 50}}
+    (tmp_path / "teacher" / "metrics.json").write_text(json.dumps({"train_config": {"data": own}}))
+    short = {"teachers": (str(tmp_path / "teacher"),), "trajectories": 1, "ps": 0.001, "every_fs": 0.5, "temperature_K": 1.0}
+    with pytest.raises(DataError, match="validation and test frames among those that .*teacher was trained on"):
+        distill(DistillRequest(data="embedded:aspirin", **short), tmp_path / "random")
+    assert distill(DistillRequest(**short), tmp_path / "own")["n_val"] == 50
+    words = ["distill", str(tmp_path / "teacher"), "--trajectories", "1", "--ps", "0.001", "--every-fs", "0.5", "--temperature-K",
+             "1", "--data", "embedded:aspirin", "-o"]
+    runner = CliRunner()
+    assert runner.invoke(app, [*words, str(tmp_path / "c")]).exit_code == 2
+    split = ["--method", "blocks", "--num-train", "900", "--num-val", "50"]
+    done = runner.invoke(app, [*words, str(tmp_path / "d"), *split])
+    assert done.exit_code == 0, done.stderr
+    own["train"] = str(tmp_path / "gone.xyz")
+    (tmp_path / "teacher" / "metrics.json").write_text(json.dumps({"train_config": {"data": own}}))
+    with pytest.raises(ModelError, match="gone.xyz, which is not on this machine"):
+        distill(DistillRequest(**short), tmp_path / "e")
 
 
 def test_the_command_and_the_runs_page(tmp_path, monkeypatch, root):

@@ -16,9 +16,10 @@ from toolkit.analysis.parity import element_errors, frame_errors
 from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, parse_config
 from toolkit.data.embedded import embedded_path
 from toolkit.data.formats import read_frames
-from toolkit.errors import DataError, JobError
-from toolkit.jobs.environment import recorded, source_file
+from toolkit.errors import ConfigError, DataError, JobError
+from toolkit.jobs.environment import recorded
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
+from toolkit.jobs.inputs import source_file
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
 from toolkit.jobs.tasks import run_task
@@ -140,6 +141,6 @@ def test_a_run_does_not_go_on_with_other_frames(tmp_path: Path) -> None:
     task(config, tmp_path, True, SilentReporter())
     noted = read_json(tmp_path / "environment.json")["inputs_sha256"]
     write(data, frames[::-1], format="extxyz")
-    with pytest.raises(JobError, match="set.xyz changed since the run began"):
+    with pytest.raises(ConfigError, match="set.xyz changed since the run began"):
         task(config, tmp_path, True, SilentReporter())
     assert asked == [False, True] and read_json(tmp_path / "environment.json")["inputs_sha256"] == noted

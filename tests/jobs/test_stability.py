@@ -144,14 +144,14 @@ def test_inner_steps_are_recorded_with_the_model_that_made_them(springs, tmp_pat
     assert (result["inner_model"], result["inner_steps"]) == ("springs", 3)
     assert "inner_steps" not in json.loads((tmp_path / "plain" / STABILITY).read_text())
     card = record_stability(result, "springs").with_name("CARD.md").read_text()
-    assert "time step 3 fs, each with 3 inner steps by `springs` that this model corrects" in card
+    assert "time step 3 fs, each with 3 inner steps by `springs` (weights " in card and "† All replicas" in card
 
 
 def test_results_of_other_weights_are_not_taken_over(springs, tmp_path):
     request = springs(replicas=2, ps=0.03, data=None)
     run_stability(request, tmp_path / "run")
     (find_model("springs") / "weights.safetensors").write_bytes(b"trained on")
-    with pytest.raises(ConfigError, match="other weights of springs"):
+    with pytest.raises(ConfigError, match="springs changed since the run began"):
         run_stability(request, tmp_path / "run")
     assert run_stability(request, tmp_path / "fresh")["complete"]
 

@@ -19,7 +19,7 @@ from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.jobs.run_dir import read_status
 from toolkit.jobs.tasks import run_task
 from toolkit.jobs.workflow import run_workflow
-from toolkit.jobs.workflow_config import CrystalConfig, WorkflowConfig
+from toolkit.jobs.workflow_config import CrystalConfig, MeltQuenchConfig, WorkflowConfig
 from toolkit.jobs.workflow_report import _angles, report_sections
 from toolkit.jobs.workflow_start import atom_counts, start_crystal
 from toolkit.md.trajectory import Trajectory
@@ -125,6 +125,16 @@ def test_an_existing_model_needs_no_training(folder, config, tmp_path):
     request = {**config, "train": None, "model": str(folder / "train"), "out_of_domain": None, "elastic": None}
     results = run_workflow(parse_config(WorkflowConfig, request), tmp_path / "again")
     assert list(results) == STAGES[2:9]
+
+
+def test_a_glass_that_breaks_is_no_glass(folder, config, tmp_path, monkeypatch):
+    runs = MeltQuenchConfig.runs
+    monkeypatch.setattr(MeltQuenchConfig, "runs", lambda self: {
+        name: run.model_copy(update={"max_temperature_K": 1.0} if name == "glass" else {}) for name, run in runs(self).items()})
+    request = {**config, "train": None, "model": str(folder / "train"), "out_of_domain": None, "elastic": None}
+    with pytest.raises(DataError, match="the simulation 'glass' broke"):
+        run_workflow(parse_config(WorkflowConfig, request), tmp_path / "broken")
+    assert not (tmp_path / "broken" / "results.json").exists()
 
 
 def test_a_random_alloy_has_its_composition_and_no_order():

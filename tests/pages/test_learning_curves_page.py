@@ -19,7 +19,7 @@ from toolkit.data.formats import read_frames
 from toolkit.errors import ConfigError, DataError
 from toolkit.jobs.learning_curve import _write_csv, nested_subset, run_learning_curve
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
-from toolkit.jobs.learning_curve_report import RESULTS, TABLE
+from toolkit.jobs.learning_curve_report import RESULTS, TABLE, _method
 from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
@@ -72,6 +72,18 @@ def test_only_frames_l_max_and_length_vary(curve: Finished) -> None:
     patient = RECIPE.model_copy(update={"optimizer": OptimizerConfig(warmup_epochs=3), "early_stop_patience_epochs": 5})
     longer = REQUEST.model_copy(update={"recipe": patient}).run_config(Point(1, 8, 0), 16, "x.json")
     assert (longer.optimizer.warmup_epochs, longer.early_stop_patience_epochs) == (6, 10)
+
+
+def test_runs_that_the_clock_ended_are_not_called_equally_long(curve: Finished) -> None:
+    assert {row["steps"] for row in curve.result["runs"]} == {8} and "same number of optimiser steps" in _method(curve.result)
+    recipe = {**curve.result["request"]["recipe"], "max_train_s": 2.0}
+    timed = {"request": {**curve.result["request"], "recipe": recipe},
+             "runs": [{**row, "steps": 60 + row["num_train"]} for row in curve.result["runs"]]}
+    assert "max_train_s, after 64 to 76 optimiser steps: they were not trained equally" in _method(timed)
+    as_long = {**timed, "runs": curve.result["runs"]}
+    assert _method(as_long) == _method(curve.result)
+    old = {**timed, "runs": [{key: row[key] for key in row if key != "steps"} for row in timed["runs"]]}
+    assert "not trained equally" in _method(old)
 
 
 def test_seeds_draw_other_frames_and_an_order_is_nested() -> None:

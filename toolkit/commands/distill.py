@@ -9,6 +9,7 @@ import typer
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, check_resume, guarded, read_options, split_words
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_result
+from toolkit.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
@@ -24,16 +25,24 @@ def distill(
 ) -> int:
     """Sample frames by molecular dynamics and label them with the mean of trained models: train.extxyz, val.extxyz.
 
-    Options: --sampler MODEL --data FILE --temperature-K 500 --trajectories 64 --ps 5 --every-fs 40 --timestep-fs
-    --friction-per-fs --copies --seed --device --dtype --backend
+    Options: --sampler MODEL --temperature-K 500 --trajectories 64 --ps 5 --every-fs 40 --timestep-fs --friction-per-fs
+    --copies --seed --device --dtype --backend; and --data FILE, split as the teachers split it: --method blocks
+    --num-train 950 --num-val 50, --test FILE, --energy-unit --energy-key … (default: the data of the first teacher)
     """
+    from toolkit.config import DataConfig, SplitConfig
     from toolkit.jobs.distillation_config import DistillRequest
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.tasks import run_task
 
     check_resume(resume, output)
     names, words = split_words([*teachers, *context.args])
-    fields, = read_options(words, DistillRequest, without=("teachers",))
+    fields, reading, split = read_options(words, DistillRequest, DataConfig, SplitConfig,
+                                          without=("teachers", "train", "split"))
+    split.pop("seed", None)  # that of the simulations
+    if "data" in fields:
+        fields["data"] = {"train": fields["data"], **reading, "split": split}
+    elif reading or split:
+        raise ConfigError("found how to read or split a file, but no file", "add --data FILE")
     request = parse_config(DistillRequest, {"teachers": names, **fields})
     folder = output or create_run_dir("distill")
     with ConsoleReporter() as reporter:

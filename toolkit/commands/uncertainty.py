@@ -32,11 +32,11 @@ def fit(
     Options when files are named: --val, or --method blocks --num-train 950 --num-val 50 for parts of TRAIN, which must be
     those of the training: errors on learned frames are too small to scale by; --energy-unit --energy-key …
     """
-    from toolkit.jobs.uncertainty import fit_model, own_data
+    from toolkit.jobs.uncertainty import fit_model, own_data_here
 
     options, split = read_options(context.args, DataConfig, SplitConfig, without={"train", "split"})
     values = {"train": train, **options, **({"split": split} if split else {})}
-    data = own_data(model) if train is None else parse_config(DataConfig, values)
+    data = own_data_here(model) if train is None else parse_config(DataConfig, values)
     with ConsoleReporter() as reporter:
         result = fit_model(model, data, max_frames=max_frames, num_directions=directions, seed=seed, device=device,
                            reporter=reporter)
@@ -58,7 +58,7 @@ def check(
     """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong."""
     from toolkit.data.formats import read_frames
     from toolkit.jobs.evaluation import labelled_frames
-    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data, record_check
+    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data_here, record_check
     from toolkit.models.potential import load_potential
 
     if record and len(data or []) > 1:
@@ -66,7 +66,7 @@ def check(
     potential = load_potential(model, device=device)
     sources = {name: read_frames(name).frames for name in data or []}
     if not sources:
-        own = own_data(model)
+        own = own_data_here(model)
         sources = {own.test or own.train: labelled_frames(own, "test")}
     results, right = {}, True
     with ConsoleReporter() as reporter:

@@ -25,7 +25,7 @@ from toolkit.jobs.compare_numbers import judged, median_frame, paired_difference
 from toolkit.jobs.compare_report import write_report
 from toolkit.jobs.evaluation import labelled_frames
 from toolkit.jobs.run_dir import make_folder
-from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
+from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.summary import judged_source
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
@@ -60,7 +60,6 @@ def compare(request: CompareRequest, folder: str | Path, reporter: Reporter | No
     frames = chosen_frames(request, reporter)
     make_folder(folder / "stages")
     keep_request(request, folder / "request.json")
-    keep_weights(request.models, folder)
     work = _Comparison(request, folder, frames)
     stages = work.stages()
     for name, result in do_stages(stages, folder, reporter):

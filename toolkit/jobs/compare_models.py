@@ -13,7 +13,7 @@ from toolkit.config import TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.data.detective.copies import leakage
 from toolkit.errors import ToolkitError
-from toolkit.jobs.environment import source_file
+from toolkit.jobs.inputs import source_file
 from toolkit.jobs.run_dir import read_json
 from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import Potential

@@ -21,18 +21,21 @@ from ase.io import write
 
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
-from toolkit.errors import DataError
+from toolkit.errors import DataError, ModelError
+from toolkit.jobs.compare_models import seen_frames
 from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
-from toolkit.jobs.stages import Result, keep_request, keep_weights
-from toolkit.jobs.uncertainty import own_data
+from toolkit.jobs.run_dir import read_json
+from toolkit.jobs.stages import Result, keep_request
+from toolkit.jobs.uncertainty import own_data_here
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
+from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.storage import replacing
 from toolkit.units import MEV_PER_EV
 
-STARTS = 16
+MAX_STARTS = 16
 """Training frames that simulations start from, spread evenly; several trajectories share one where there are more."""
 FRAMES_AT_ONCE = 50
 
@@ -50,9 +53,9 @@ def distill(request: DistillRequest, folder: str | Path, reporter: Reporter | No
     """
     folder, reporter = Path(folder), reporter or SilentReporter()
     keep_request(request, folder / "request.json")
-    keep_weights([*request.teachers, *([request.sampler] if request.sampler else [])], folder)
-    splits = load_splits(request.data or own_data(request.teachers[0]))
+    splits = load_splits(request.data or own_data_here(request.teachers[0]))
     _check_labels(splits.train)
+    _check_unseen(request.teachers, splits)
     sampled = _sample(request, splits.train, folder, reporter)
     labels = None if sampled is None else _label(request, sampled, reporter)
     if labels is None:
@@ -66,16 +69,17 @@ def distill(request: DistillRequest, folder: str | Path, reporter: Reporter | No
 
 def _sample(request: DistillRequest, train: Sequence[Atoms], folder: Path, reporter: Reporter) -> list[Atoms] | None:
     """Frames of all trajectories, while they are whole, without the first of each; None when asked to stop."""
-    number = min(STARTS, request.trajectories, len(train))
+    replicas = -(-request.trajectories // min(MAX_STARTS, len(train)))
+    number = -(-request.trajectories // replicas)
     starts = [train[t] for t in np.linspace(0, len(train) - 1, number).round().astype(int)]
     sampler = _load(request, request.sampler or request.teachers[0])
     frames: list[Atoms] = []
-    stopped = False
-    for trajectory in simulate(sampler, starts, request.md(-(-request.trajectories // number)), folder / "sampled.h5",
-                               resume=True, reporter=reporter):
+    stopped, wanted = False, request.trajectories
+    for trajectory in simulate(sampler, starts, request.md(replicas), folder / "sampled.h5", resume=True, reporter=reporter):
         with trajectory:
             stopped = stopped or trajectory.stopped
-            frames += _whole(trajectory)
+            frames += _whole(trajectory, min(replicas, wanted))
+            wanted -= min(replicas, wanted)
     if stopped:
         return None
     if not frames:
@@ -83,11 +87,12 @@ def _sample(request: DistillRequest, train: Sequence[Atoms], folder: Path, repor
     return frames
 
 
-def _whole(trajectory: Trajectory) -> list[Atoms]:
+def _whole(trajectory: Trajectory, replicas: int) -> list[Atoms]:
+    """The frames of its first replicas."""
     cell, pbc = trajectory.cell, trajectory.pbc
     info = {"charge": trajectory.total_charge} if trajectory.total_charge else {}
     return [Atoms(trajectory.atomic_numbers, positions.astype(float), cell=cell, pbc=pbc, info=info)
-            for replica in range(trajectory.num_replicas)
+            for replica in range(replicas)
             for block in trajectory.chunks("positions", FRAMES_AT_ONCE, replica, start=1) for positions in block]
 
 
@@ -126,6 +131,23 @@ def _check_labels(frames: Sequence[Atoms]) -> None:
     if bare:
         raise DataError(f"found {bare} of {len(frames)} training frames without energy or forces",
                         "give the frames that the teachers were trained on")
+
+
+def _check_unseen(teachers: Sequence[str], splits: Splits) -> None:
+    """Frames that a teacher learned by heart judge neither it nor its student. Raises DataError when there are any.
+
+    Of teachers whose training frames are not on this disk nothing is known.
+    """
+    for name in teachers:
+        try:
+            metrics = read_json(find_model(name) / "metrics.json") or {}
+        except ModelError:
+            continue
+        seen = seen_frames(metrics, [*splits.val, *splits.test]) or {}
+        if seen.get("n_copies"):
+            raise DataError(f"found {seen['n_copies']} of the {len(splits.val) + len(splits.test)} validation and test frames "
+                            f"among those that {name} was trained on, expected none",
+                            "split the file as the teacher did, e.g. --method blocks --num-train 950 --num-val 50")
 
 
 def _write(splits: Splits, frames: list[Atoms], request: DistillRequest, folder: Path) -> None:

@@ -107,6 +107,7 @@ def _training(request: LearningCurveRequest, point: Point, indices: Indices, fol
         if result["stopped"]:
             return None
         row = {"l_max": point.l_max, "num_train": point.num_train, "seed": point.seed, "epochs": result["epochs"],
+               "steps": result["steps"],
                ERROR: result[f"test.{ERROR}"], "energy_mae_meV_per_atom": result["test.energy_mae_meV_per_atom"],
                "wall_s": result["wall_s"]}
         reporter.metrics({"kind": "run", **row})
@@ -151,7 +152,8 @@ def _fit(law: PowerLaw) -> dict[str, Any]:
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:
     if rows:
-        lines = [",".join(rows[0]), *(",".join(map(_cell, row.values())) for row in rows)]
+        columns = dict.fromkeys(name for row in rows for name in row)
+        lines = [",".join(columns), *(",".join(_cell(row.get(name)) for name in columns) for row in rows)]
         write_text_atomic(path, "\n".join(lines) + "\n")
 
 

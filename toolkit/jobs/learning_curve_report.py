@@ -22,6 +22,8 @@ SOURCES = {
     "residuals": "the scatter of single runs about the line",
     "none": "nothing: two points have a slope, but no error bar",
 }
+SAME_STEPS = 0.05
+"""Numbers of steps that differ by less, relative to the largest, count as the same."""
 BENT = 0.05
 """Below this probability the points are said not to lie on a straight line."""
 
@@ -48,13 +50,27 @@ def headline(result: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             "slopes": {name: plus_minus(curve["slope"], curve["slope_stderr"], 3) for name, curve in curves.items()}}
 
 
+def _method(result: Mapping[str, Any]) -> str:
+    """How much the runs were trained: as much as was meant, or as long as the recipe let them."""
+    recipe, meant = result["request"]["recipe"], result["request"]["equal"]
+    limits = [name for name in ("max_train_s", "early_stop_patience_epochs") if recipe.get(name) is not None]
+    if not limits:
+        return METHOD[meant]
+    steps = [row["steps"] for row in result["runs"] if row.get("steps")]
+    if meant == "steps" and steps and max(steps) - min(steps) <= SAME_STEPS * max(steps):
+        return METHOD[meant]
+    seen = f", after {min(steps):,} to {max(steps):,} optimiser steps" if steps else ""
+    return (f"The recipe ends runs by {' and '.join(limits)}{seen}: they were not trained equally, and the slope holds that "
+            f"too. Without these limits all would make the same number of {meant}.")
+
+
 def _slopes(result: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) -> Section:
     sources = dict.fromkeys(curve["slope_error_from"] for curve in curves.values())
     paragraphs = [
         "Fitted: force MAE = e^a · n^(−b) on n training frames, by least squares of the logarithms.",
         *(f"Standard errors of b come from {SOURCES[source]}; the interval holds b with 68 % probability (Student's t)."
           for source in sources),
-        METHOD[result["request"]["equal"]],
+        _method(result),
         *(f"{name}: the points do not lie on one straight line (p = {curve['misfit_p']:.2g}); its slope is a mean one."
           for name, curve in curves.items() if curve["misfit_p"] is not None and curve["misfit_p"] < BENT)]
     if not result["complete"]:
@@ -70,9 +86,9 @@ def _slopes(result: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) 
 
 
 def _table(result: Mapping[str, Any]) -> Section:
-    rows = [[str(row["l_max"]), str(row["num_train"]), str(row["seed"]), str(row["epochs"]),
+    rows = [[str(row["l_max"]), str(row["num_train"]), str(row["seed"]), str(row["epochs"]), f"{row.get('steps', '')}",
              f"{row['forces_mae_meV_per_A']:.2f}", plus_minus(row["energy_mae_meV_per_atom"], None, 3),
              f"{row['wall_s'] / 60:.1f}"]
             for row in sorted(result["runs"], key=lambda row: (row["l_max"], row["num_train"], row["seed"]))]
-    header = ["l_max", "training frames", "seed", "epochs", "force MAE, meV/Å", "energy MAE, meV/atom", "time, min"]
+    header = ["l_max", "training frames", "seed", "epochs", "steps", "force MAE, meV/Å", "energy MAE, meV/atom", "time, min"]
     return Section("Every run", tables=[Table(header, rows)])

@@ -23,7 +23,7 @@ from toolkit.jobs.frames import open_frames
 from toolkit.jobs.run_dir import make_folder, read_json
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stability_config import StabilityRequest
-from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
+from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import EQUILIBRATION_FRACTION, summarize
 from toolkit.md.trajectory import Trajectory
@@ -56,7 +56,6 @@ def run_stability(request: StabilityRequest, folder: str | Path, reporter: Repor
     folder, reporter = Path(folder), reporter or SilentReporter()
     make_folder(folder / "stages")
     keep_request(request, folder / "request.json")
-    keep_weights([model for model in (request.model, request.inner_model) if model is not None], folder)
     conditions, atoms = _conditions(request), starting_structure(request.structure, request.frame)
     if atoms.pbc.any():
         raise DataError(f"found a periodic structure in {request.structure}, stability is that of bonds in a molecule",

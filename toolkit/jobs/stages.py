@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from toolkit.config import StrictModel, parse_config, save_config
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ConfigError
+from toolkit.jobs.inputs import input_hashes, require_same
 from toolkit.jobs.run_dir import read_json
-from toolkit.models.folders import find_model, weights_sha256
 from toolkit.progress import Reporter
 from toolkit.storage import write_json
 
-WEIGHTS = "weights.json"
+INPUTS = "inputs.json"
+"""Which files the stages are of: source -> SHA-256."""
 Result = dict[str, Any]
 Stage = Callable[[Reporter], Result | None]
 """Returns its result, or None when it was asked to stop."""
@@ -60,28 +60,17 @@ class StageReporter:
 
 
 def keep_request(request: StrictModel, file: Path) -> None:
-    """Write what was asked for, or check that it is what was asked for before. Raises ConfigError when it is not."""
+    """Write what was asked for, and which files it names, or check that both are as before. Raises ConfigError when not.
+
+    What cannot be found is left to the stages.
+    """
     kept = read_json(file)
-    if kept is None:
-        save_config(request, file)
-    elif parse_config(type(request), kept) != request:
+    if kept is not None and parse_config(type(request), kept) != request:
         raise ConfigError(f"{file.parent} holds a {file.stem} with other settings",
                           "choose another folder, or the same settings")
-
-
-def keep_weights(models: Iterable[str], folder: Path) -> None:
-    """Write which weights the stages are of, or check that they still are the same. Raises ConfigError when not.
-
-    Models that cannot be found are left to the stages.
-    """
-    found: dict[str, str] = {}
-    for model in models:
-        with suppress(ModelError):
-            found[model] = weights_sha256(find_model(model))
-    kept = read_json(folder / WEIGHTS) or {}
-    changed = sorted(model for model in found if kept.get(model, found[model]) != found[model])
-    if changed:
-        raise ConfigError(f"{folder} holds results of other weights of {', '.join(changed)}, expected the same model",
-                          "choose another folder")
-    if not found.items() <= kept.items():
-        write_json({**kept, **found}, folder / WEIGHTS)
+    inputs, known = input_hashes(request.model_dump(mode="json")), read_json(file.parent / INPUTS) or {}
+    require_same(inputs, known)
+    if kept is None:
+        save_config(request, file)
+    if not inputs.items() <= known.items():
+        write_json({**known, **inputs}, file.parent / INPUTS)

@@ -27,7 +27,7 @@ from toolkit.jobs.modes import load_modes, modes_result, save_modes
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stage_md import simulate_stage
-from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
+from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_numbers import bond_peaks, energy_record
 from toolkit.jobs.study_report import write_reports
@@ -161,7 +161,6 @@ def run_study(request: StudyRequest, folder: str | Path, reporter: Reporter | No
     folder, reporter = Path(folder), reporter or SilentReporter()
     make_folder(folder / "stages")
     keep_request(request, folder / "study.json")
-    keep_weights([request.model], folder)
     write_text_atomic(folder / "study.py", script(request))
     stages = {name: (title, _of(stage, request, folder)) for name, (title, stage) in STAGES.items()}
     results = dict(do_stages(stages, folder, reporter))

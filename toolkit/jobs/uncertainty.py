@@ -41,6 +41,16 @@ def own_data(model: str) -> DataConfig:
     return parse_config(TrainConfig, values).data
 
 
+def own_data_here(model: str) -> DataConfig:
+    """As `own_data`. Raises ModelError, too, when a file of it is not on this machine."""
+    data = own_data(model)
+    for source in (data.train, data.val, data.test):
+        if source is not None and ":" not in source and not Path(source).exists():
+            raise ModelError(f"{model} was trained on {_source_name(source)}, which is not on this machine",
+                             "name the file with its frames, and how it is to be split")
+    return data
+
+
 def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8,
               seed: int = 0, device: str = "auto", reporter: Reporter | None = None) -> dict[str, Any]:
     """Fit on the training frames of `data`, calibrate on its validation frames, and write it beside the weights.

@@ -22,7 +22,7 @@ from toolkit.interfaces.elasticity import elastic_constants
 from toolkit.jobs.learning_curve import EpochsKept
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.stage_md import simulate_stage
-from toolkit.jobs.stages import Result, Stage, do_stages, keep_request, keep_weights
+from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.workflow_analyses import structure, transition, volume_curve
 from toolkit.jobs.workflow_config import WorkflowConfig
 from toolkit.jobs.workflow_report import write_reports
@@ -67,9 +67,6 @@ class Workflow:
         if name == names[0]:
             return read(self.folder / START_FILE, format="extxyz")
         with Trajectory(self.trajectory(names[names.index(name) - 1])) as before:
-            if before.breaks:
-                raise DataError(f"the simulation {names[names.index(name) - 1]!r} broke: {before.breaks[0].reason}",
-                                "train the model further, or choose a shorter time step or a lower temperature")
             return before.to_atoms(-1)
 
 
@@ -105,10 +102,16 @@ def make_start(work: Workflow) -> Result:
 
 
 def simulation(work: Workflow, name: str) -> Result | None:
-    """One of the four simulations, and the volume along it."""
+    """One of the four simulations, and the volume along it. Raises DataError when it broke."""
     config = work.config.melt_quench.runs()[name]
     result = simulate_stage(work.trajectory(name), work.potential, work.start_of(name), config, work.reporter)
-    return None if result is None else {**result, "curve": volume_curve(work.trajectory(name))}
+    if result is None:
+        return None
+    with Trajectory(work.trajectory(name)) as trajectory:
+        if trajectory.breaks:
+            raise DataError(f"the simulation {name!r} broke: {trajectory.breaks[0].reason}",
+                            "train the model further, or choose a shorter time step or a lower temperature")
+    return {**result, "curve": volume_curve(work.trajectory(name))}
 
 
 def structures(work: Workflow) -> Result:
@@ -164,7 +167,6 @@ def run_workflow(config: WorkflowConfig, folder: str | Path, reporter: Reporter 
     work = Workflow(config, Path(folder), reporter or SilentReporter())
     make_folder(work.folder / "stages")
     keep_request(config, work.folder / "workflow.json")
-    keep_weights([] if config.model is None else [config.model], work.folder)
     save_config(config, work.folder / "workflow.yaml")
     asked = workflow_stages(config)
     stages = {name: (title, _of(stage, work)) for name, (title, stage) in asked.items()}

@@ -37,7 +37,7 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
         "steps": trajectory.steps_done,
         "stopped": trajectory.stopped,
         "steps_per_s": steps_per_s,
-        "replica_steps_per_s": steps_per_s * trajectory.num_replicas,
+        "replica_steps_per_s": _replica_steps(trajectory) / trajectory.wall_s if trajectory.wall_s > 0.0 else 0.0,
         "ns_per_day": ns_per_day(steps_per_s, trajectory.timestep_fs),
         "temperature_mean_K": None,
         "temperature_sem_K": None,
@@ -53,6 +53,12 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
     if alive.any() and trajectory.num_frames >= MIN_SAMPLES:
         result |= _averages(trajectory, alive) | _conservation(trajectory, alive)
     return result
+
+
+def _replica_steps(trajectory: Trajectory) -> float:
+    """Steps of all replicas together, each as far as it came."""
+    broke = {broken.replica: broken.time_fs / trajectory.timestep_fs for broken in trajectory.breaks}
+    return sum(broke.get(replica, trajectory.steps_done) for replica in range(trajectory.num_replicas))
 
 
 def _harvest(trajectory: Trajectory) -> str | None:

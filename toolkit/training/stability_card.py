@@ -8,6 +8,8 @@ from typing import Any
 STABILITY = "stability.json"
 FULL_REPLICAS, FULL_PS = 64, 100.0
 """A stability record of this size is a full one."""
+FORGOTTEN_PS = 10.0
+"""In less time a trajectory still resembles the frame that it began with, and so does its h(r)."""
 
 
 def stability_section(record: Mapping[str, Any]) -> str:
@@ -28,6 +30,9 @@ def stability_section(record: Mapping[str, Any]) -> str:
                   f"against {record['reference']} {sampled}; in brackets what the finite number of reference frames "
                   "alone would give. At another temperature than theirs (*) it is no error of the model.", ""]
     short = [run for run in record["runs"] if run["replicas"] < FULL_REPLICAS or run["ps"] < FULL_PS]
+    if any(_remembers(run) and run["h_of_r_error"] is not None for run in record["runs"]):
+        lines += [f"† All replicas began with one frame, and in less than {FORGOTTEN_PS:g} ps do not forget it: most of this "
+                  "h(r) error is that frame's, not the model's.", ""]
     if short:
         lines += [f"**Shorter than the {FULL_REPLICAS} × {FULL_PS:g} ps that a full record takes**: rare failures may "
                   "not have shown.", ""]
@@ -37,11 +42,17 @@ def stability_section(record: Mapping[str, Any]) -> str:
 def _inner_steps(record: Mapping[str, Any]) -> str:
     if "inner_steps" not in record:
         return ""
-    return (f", each with {record['inner_steps']} inner steps by `{record['inner_model']}` that this model corrects "
-            "(r-RESPA)")
+    weights = record["inner_weights_sha256"][:8]
+    return (f", each with {record['inner_steps']} inner steps by `{record['inner_model']}` (weights {weights}) that this "
+            "model corrects (r-RESPA)")
 
 
 def _h_of_r(run: Mapping[str, Any]) -> str:
     if run["h_of_r_error"] is None:
         return "—"
-    return f"{run['h_of_r_error']:.4f}{'' if run['at_reference_temperature'] else ' *'} [{run['h_of_r_noise']:.4f}]"
+    marks = ("" if run["at_reference_temperature"] else " *") + (" †" if _remembers(run) else "")
+    return f"{run['h_of_r_error']:.4f}{marks} [{run['h_of_r_noise']:.4f}]"
+
+
+def _remembers(run: Mapping[str, Any]) -> bool:
+    return run["ps"] < FORGOTTEN_PS

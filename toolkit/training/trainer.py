@@ -291,8 +291,9 @@ class Trainer:
         Stopped during the test, the run counts as stopped; what goes on from there tests it.
         """
         result: dict[str, Any] = {"run_dir": str(self.run_dir), "model_dir": str(self.model_dir), "stopped": not finished,
-                                  "epochs": self.progress.epoch, "best_epoch": self.progress.best_epoch + 1,
-                                  "wall_s": self.wall_s(), "frames_per_s": self._frames_per_s()}
+                                  "epochs": self.progress.epoch, "steps": self.progress.global_step,
+                                  "best_epoch": self.progress.best_epoch + 1, "wall_s": self.wall_s(),
+                                  "frames_per_s": self._frames_per_s()}
         if not finished:
             return result
         if self.progress.best_epoch < 0:

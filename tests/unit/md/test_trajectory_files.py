@@ -10,6 +10,7 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -21,8 +22,8 @@ from toolkit.errors import ConfigError, DataError, StorageError, ToolkitError
 from toolkit.md import pace
 from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
-from toolkit.md.summary import summarize
-from toolkit.md.trajectory import Trajectory
+from toolkit.md.summary import _replica_steps, summarize
+from toolkit.md.trajectory import Break, Trajectory
 from toolkit.models.checkpoint import load_tensors, save_tensors
 from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.progress import SilentReporter
@@ -363,6 +364,11 @@ def test_summary_has_the_keys_of_the_contract(tmp_path):
     assert result["replica_steps_per_s"] == pytest.approx(2 * result["steps_per_s"])
     assert result["ns_per_day"] == pytest.approx(result["steps_per_s"] * 5e-6 * 86400)
     assert summarize(run(None, CONFIG.model_copy(update={"steps": 5})))["temperature_mean_K"] is None
+
+
+def test_steps_of_replicas_that_broke_are_counted_as_far_as_they_came():
+    broken = Break(1, 5.0, "", np.zeros((1, 3)))
+    assert _replica_steps(SimpleNamespace(breaks=[broken], timestep_fs=0.5, steps_done=100, num_replicas=3)) == 210.0
 
 
 def test_a_file_of_the_first_version_is_still_read(root):
