@@ -13,10 +13,11 @@ from toolkit.jobs.scripts import evaluation_script
 from toolkit.ui.choices import pick_model, pick_source
 from toolkit.ui.evaluation import show_evaluation, tested_on
 from toolkit.ui.explanations import explained
-from toolkit.ui.forms import FormField, draw_form
+from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import begin, shown_errors
 from toolkit.ui.runs import pick_run, show_notes, start_job, watch
 
+READ = "evaluate.read"
 READING = (
     FormField("energy_unit", "Energy unit"),
     FormField("length_unit", "Length unit"),
@@ -66,6 +67,9 @@ def _form() -> None:
 
 
 def _reading(source: str) -> DataConfig:
+    if st.session_state.get(READ) != source:  # another file: what was said about the first does not hold
+        forget_form("evaluate.reading", READING)
+    st.session_state[READ] = source
     with st.expander("The file means something else: set units or names of fields"), st.container(horizontal=True):
         values = draw_form("evaluate.reading", DataConfig, READING, {"train": source})
     return parse_config(DataConfig, {name: value or None for name, value in values.items()})

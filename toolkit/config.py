@@ -232,6 +232,22 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
                           "put quotes around it: NAME='\"…\"'") from None
 
 
+def shortest(config: BaseModel) -> dict[str, Any]:
+    """Plain values from which the same configuration is read again, without those that are filled in anyway.
+
+    What a network is filled in with depends on its architecture and preset.
+    """
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(model := getattr(config, "model", None), ModelConfig):
+        chosen = {name: value for name in ("architecture", "preset")
+                  if (value := getattr(model, name)) != ModelConfig.model_fields[name].default}
+        filled_in = ModelConfig(**chosen).model_dump(mode="json")
+        own = {name: value for name, value in model.model_dump(mode="json").items() if value != filled_in[name]}
+        values = {name: chosen | own if name == "model" else values.get(name) for name in type(config).model_fields
+                  if name in values or (name == "model" and chosen | own)}
+    return values
+
+
 def save_config(config: BaseModel, path: str | Path) -> None:
     """Write a configuration as JSON (or YAML by the file's ending), replacing the file atomically."""
     path = Path(path)

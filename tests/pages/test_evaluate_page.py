@@ -130,6 +130,25 @@ def test_the_form_starts_what_it_says(open_page, frames_file: Path, monkeypatch:
     assert f"{frames_file} --energy-unit kcal/mol" in texts(at)
 
 
+def test_what_was_said_of_one_file_does_not_hold_for_the_next(open_page, frames_file: Path, started: list[Path]) -> None:
+    shutil.copy(frames_file, frames_file.with_name("other.extxyz"))
+    at = open_page(PAGE)
+    choose_on_server(at, "evaluate", frames_file.name)
+    at.selectbox(key="evaluate.reading.energy_unit").select("kcal/mol").run()
+    choose_on_server(at, "evaluate", "other.extxyz")
+    at.button(key="evaluate.start").click().run()
+    assert not at.exception and not at.error
+    data = json.loads((started[0] / "config.json").read_text())["data"]
+    assert data["train"].endswith("other.extxyz") and data["energy_unit"] == "auto"
+
+
+def test_frames_of_a_file_that_was_written_anew_are_not_drawn(open_page, evaluated: Path, frames_file: Path) -> None:
+    assert "not in the file any more" not in texts(open_page(PAGE, run=evaluated.name))
+    write(frames_file, read_frames("embedded:aspirin").frames[100:130], format="extxyz")
+    at = open_page(PAGE, run=evaluated.name)
+    assert not at.exception and "not in the file any more" in texts(at) + " ".join(i.value for i in at.info)
+
+
 def test_the_frames_a_model_was_tested_on_are_offered_first(open_page, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = parse_config(TrainConfig, {
         "data": {"train": "embedded:ethanol", "split": {"num_train": 6, "num_val": 3, "num_test": 5}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 from tests.pages.test_pages import EPOCH, fake_run, texts
 from toolkit.errors import JobError
 from toolkit.jobs import launcher
-from toolkit.jobs.run_dir import held_lock, open_run
+from toolkit.jobs.run_dir import Run, held_lock, open_run
 from toolkit.jobs.summary import key_result, subject
+from toolkit.ui import runs
 from toolkit.ui.run_table import table_key
 from toolkit.ui.runs import RUN_PAGES
 
@@ -95,6 +97,20 @@ def test_the_button_says_where_a_resumed_run_starts(task: str, said: str, open_p
     run_dir = fake_run(task, "stopped", {"model": "aspirin", "structure": "embedded:aspirin", "frame": 0, "study": {}})
     at = open_page(RUN_PAGES[task], run=run_dir.name)
     assert said in at.button(key=f"{task}.{run_dir.name}.resume").help
+
+
+def test_a_run_that_somebody_else_deleted_is_missed_without_a_traceback(open_page, monkeypatch) -> None:
+    """In another tab, between the drawing of the page and the next look at the run."""
+    run_dir = fake_run("evaluate", "stopped", {})
+    read = runs.open_run
+
+    def gone(path: Path) -> Run:
+        if path == run_dir and path.exists():
+            shutil.rmtree(path)
+        return read(path)
+    monkeypatch.setattr(runs, "open_run", gone)
+    at = open_page("pages/9_Evaluate.py", run=run_dir.name)
+    assert not at.exception and "found no evaluate run named" in at.error[0].value
 
 
 def test_a_run_at_work_is_not_deleted() -> None:

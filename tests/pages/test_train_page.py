@@ -117,6 +117,12 @@ def test_clone_opens_the_form_of_that_run(open_page, started: list[Path]) -> Non
     assert not at.exception and at.number_input(key="train.max_epochs").value == 77
     at.button(key="train.start").click().run()
     assert json.loads((started[0] / "config.json").read_text()) == config
+    at.query_params.clear()
+    at.query_params["run"] = run_dir.name
+    at.run()
+    at.session_state["train.max_epochs"] = 3  # what the user made of the first copy
+    at.button(key=f"{run_dir.name}.clone").click().run()
+    assert not at.exception and at.number_input(key="train.max_epochs").value == 77
 
 
 def test_what_waits_is_seen_and_the_cost_belongs_to_the_form(open_page, started: list[Path]) -> None:

@@ -99,7 +99,7 @@ def test_a_clicked_energy_moves_the_view_to_its_frame(step: int, place: int, ope
         time_fs = float(source.times_fs[7])
     at = open_page(PAGE)
     assert shown(at)[0]["goTo"] is None
-    monkeypatch.setattr(trajectory, "_clicked_time", lambda: time_fs)
+    monkeypatch.setattr(trajectory, "_clicked_time", lambda run, replica: time_fs)
     assert shown(at.run())[0]["goTo"] == [place, str(time_fs)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import broken_potentials as broken
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -12,6 +13,7 @@ from toolkit.checks.dynamics import nve
 from toolkit.checks.passport import passport
 from toolkit.checks.smoothness import cutoff
 from toolkit.checks.structures import random_crystal, random_molecule
+from toolkit.checks.symmetry import rotation
 from toolkit.config import ModelConfig
 from toolkit.kernels.dispatch import BACKENDS, Backend
 from toolkit.models.pair import HarmonicSprings, pair_potential
@@ -61,6 +63,33 @@ def test_a_c1_envelope_of_the_repulsion_is_found(monkeypatch):
     jumps = cutoff(broken.c1_envelope(potential, monkeypatch))
     assert jumps.details["curvature"] > 1e3 * jumps.threshold
     assert max(jumps.details["energy"], jumps.details["slope"]) < jumps.threshold
+
+
+def test_a_step_at_the_end_of_the_repulsion_is_found(monkeypatch):
+    """It ends far inside the cutoff, at its own reach for each pair of elements."""
+    potential = build_potential(ModelConfig(architecture="atom_mlp", species=("O", "H"), r_max=4.0, num_features=8,
+                                            avg_num_neighbors=10.0), dtype="float64", backend="reference")
+    assert potential.config.zbl and cutoff(potential).passed
+    monkeypatch.setattr("toolkit.models.zbl.polynomial_envelope", lambda x, p: (x < 1.0).to(x.dtype))
+    assert cutoff(potential).details["energy"] > 1.0
+
+
+@pytest.mark.parametrize("check", ["rotation", "cutoff"])
+def test_an_answer_that_is_no_number_is_found_wherever_it_occurs(check, monkeypatch):
+    """In the first of several cases, followed by good ones."""
+    seen = []
+
+    def once(output, graph):
+        seen.append(graph)
+        spoil = float("nan") if len(seen) == (2 if check == "rotation" else 1) else 1.0
+        return {name: spoil * value for name, value in output.items()}
+    if check == "rotation":
+        result = rotation(broken.answering(_healthy(), once), STRUCTURES["molecule"])
+    else:
+        jumps = iter([np.full(3, np.nan), *[np.zeros(3)] * 50])
+        monkeypatch.setattr("toolkit.checks.smoothness._jumps", lambda *arguments: (next(jumps), 1.0))
+        result = cutoff(_healthy())
+    assert not result.passed and np.isnan(result.value)
 
 
 def test_a_backend_with_a_truncated_backward_pass_is_found(monkeypatch):

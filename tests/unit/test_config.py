@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.config import MDConfig, ModelConfig, TrainConfig, load_config, parse_config, save_config
+from toolkit.config import MDConfig, ModelConfig, TrainConfig, load_config, parse_config, save_config, shortest
 from toolkit.config_model import ARCHITECTURE_DEFAULTS, ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, StorageError
 
@@ -73,3 +73,15 @@ def test_a_field_of_another_architecture_is_refused(monkeypatch):
     assert parse_config(ModelConfig, {"architecture": "pairwise", "num_layers": 2}).zbl
     with pytest.raises(ConfigError, match="l_max is not a field of the architecture 'pairwise'"):
         parse_config(ModelConfig, {"architecture": "pairwise", "l_max": 1})
+
+
+@pytest.mark.parametrize("model", [
+    {}, {"l_max": 3, "num_features": [8, 4, 4, 2]}, {"preset": "S"}, {"preset": "S", "num_layers": 4},
+    {"preset": "S", "l_max": 2, "num_features": 32}, {"preset": "M", "num_features": 32},
+    {"architecture": "allegro", "num_layers": 4}, {"architecture": "allegro"}, {"architecture": "atom_mlp", "num_features": 32},
+    {"architecture": "atom_gnn", "readout_mlp_depth": 0, "zbl": False}])
+def test_the_shortest_text_of_a_configuration_is_read_as_the_same(model):
+    config = parse_config(TrainConfig, {"data": {"train": "a.xyz"}, "model": model, "max_epochs": 7})
+    text = shortest(config)
+    assert parse_config(TrainConfig, text) == config
+    assert text["max_epochs"] == 7 and set(text.get("model", {})) == set(model)

@@ -33,7 +33,8 @@ MIN_SIGNAL_EV = 1e-4
 def cutoff(potential: Potential) -> CheckResult:
     """Energy, slope and curvature have equal limits from both sides when a pair of atoms reaches its cutoff.
 
-    Each pair of elements, with its own cutoff, is drawn apart, each atom bonded to a further one. Bessel functions
+    Pairs of elements (10 of them, spread evenly, where there are more) are drawn apart, with their own cutoffs and the end
+    of the core repulsion, each atom bonded to a further one. Bessel functions
     vanish at the cutoff and so hide one missing order of smoothness of the envelope; trained roots (or another basis)
     would not. So a copy of the potential with detuned roots has to be as smooth.
     """
@@ -46,19 +47,21 @@ def cutoff(potential: Potential) -> CheckResult:
             jumps, change = _jumps(subject, pair, distance)
             signal = max(signal, change)
             for name, jump in zip(("energy", "slope", "curvature"), jumps, strict=True):
-                errors[f"{name}{copy_name}"] = max(jump, errors.get(f"{name}{copy_name}", 0.0))
+                errors[f"{name}{copy_name}"] = float(np.maximum(jump, errors.get(f"{name}{copy_name}", 0.0)))
     problem = f"nothing to test: no pair changes the energy by {MIN_SIGNAL_EV} eV" if signal < MIN_SIGNAL_EV else ""
     return judge(potential, "cutoff", errors, problem=problem)
 
 
 def _pair_cutoffs(potential: Potential) -> Iterator[tuple[tuple[str, str], float]]:
-    """Pairs of elements with each distance at which one of them leaves the other's neighbourhood, Å."""
+    """Pairs of elements with each distance at which one of them leaves the other's neighbourhood, or its core, Å."""
     species = potential.species
-    table = SpeciesIndex(potential.config).cutoffs
+    tables = [module.cutoffs for module in potential.model.modules() if isinstance(module, SpeciesIndex)]
     pairs = list(combinations_with_replacement(range(len(species)), 2))
     for k in np.unique(np.linspace(0, len(pairs) - 1, MAX_PAIRS, dtype=int)):
         a, b = pairs[k]
-        distances = {potential.r_max} if table is None else {float(table[a, b]), float(table[b, a])}
+        distances = {potential.r_max} if not tables else set()
+        for table in tables:
+            distances |= {potential.r_max} if table is None else {float(table[a, b]), float(table[b, a])}
         for distance in sorted(distances):
             yield (species[a], species[b]), distance
 

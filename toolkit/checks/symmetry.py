@@ -33,7 +33,7 @@ def _orthogonal(potential: Potential, atoms: Atoms, name: str, matrices: np.ndar
         stress = None if before.stress is None else matrix @ before.stress @ matrix.T
         expected = Response(before.energies, before.forces @ matrix.T, stress, before.volume)
         found = probe.response(transformed(atoms, matrix)).errors(expected)
-        errors = {key: max(error, errors.get(key, 0.0)) for key, error in found.items()}
+        errors = {key: float(np.maximum(error, errors.get(key, 0.0))) for key, error in found.items()}
     return judge(potential, name, errors, problem=before.problem)
 
 

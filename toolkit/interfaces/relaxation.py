@@ -50,7 +50,7 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
     atoms = Atoms(atoms.numbers, atoms.positions, masses=atoms.get_masses(), cell=atoms.cell, pbc=atoms.pbc,
                   info=charge_info(atoms))
     atoms.calc = Calculator(pot)
-    moved = FrechetCellFilter(atoms) if cell else atoms
+    moved = FrechetCellFilter(atoms, exp_cell_factor=1.0) if cell else atoms
     with BFGSLineSearch(moved, logfile=None) as optimizer, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "logm result may be inaccurate")  # SciPy, of a strain known to 1e-12
         for _ in optimizer.irun(fmax=fmax, steps=max_steps):

@@ -10,6 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from toolkit.config import TrainConfig, parse_config
+from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.data.datasets import load_splits
 from toolkit.data.detective.copies import leakage
 from toolkit.errors import ToolkitError
@@ -39,8 +40,9 @@ def model_facts(model: str, potential: Potential, frames: Sequence[Atoms]) -> Fa
     """Size, precision and backend of a loaded model, its passport, its training data, and which `frames` were in it."""
     folder, config = find_model(model), potential.config
     metrics = read_json(folder / "metrics.json") or {}
+    layers = config.num_layers if "num_layers" in ARCHITECTURE_FIELDS[config.architecture] else None
     return {"model": model, "architecture": config.architecture, "species": list(config.species),
-            "num_parameters": potential.num_parameters, "num_layers": config.num_layers, "r_max_A": config.r_max,
+            "num_parameters": potential.num_parameters, "num_layers": layers, "r_max_A": config.r_max,
             "dtype": str(potential.dtype).removeprefix("torch."), "backend": potential.backend,
             "passport": passport_facts(folder), "training": training_facts(metrics),
             "seen": seen_frames(metrics, frames)}

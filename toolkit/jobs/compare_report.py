@@ -118,7 +118,7 @@ def _difference(pair: Row) -> list[str]:
 def _speed(rows: Mapping[str, Row], environment: Row) -> Section:
     table = [[label, f"{row['speed']['ms']:.2f}", f"{row['speed']['processor_ms']:.2f}",
               f"{row['speed']['frames_per_s']:,.0f}",
-              f"{row['speed']['batch_peak_memory_MB']:.0f}", f"{row['num_parameters']:,}", str(row["num_layers"]),
+              f"{row['speed']['batch_peak_memory_MB']:.0f}", f"{row['num_parameters']:,}", str(row["num_layers"] or "—"),
               f"{row['r_max_A']:g}", f"{row['backend']}, {row['dtype']}"] for label, row in rows.items()]
     header = ["model", "one frame, ms", "processor, ms", "batch, frames/s", "memory, MB", "parameters", "layers",
               "r_max, Å", "backend"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pprint import pformat
 
-from toolkit.config import StrictModel, TrainConfig
+from toolkit.config import StrictModel, TrainConfig, shortest
 from toolkit.jobs.compare_config import CompareRequest
 from toolkit.jobs.requests import EvaluateRequest
 
@@ -70,4 +70,4 @@ def comparison_script(request: CompareRequest) -> str:
 
 
 def _literal(config: StrictModel) -> str:
-    return pformat(config.model_dump(mode="json", exclude_defaults=True), sort_dicts=False, width=110)
+    return pformat(shortest(config), sort_dicts=False, width=110)

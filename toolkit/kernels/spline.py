@@ -16,10 +16,10 @@ import torch
 from scipy.linalg import solve_banded
 from torch import Tensor
 
-MIN_INTERVALS, INTERVALS_PER_HALF_WAVE = 256, 16
+MIN_INTERVALS, INTERVALS_PER_HALF_WAVE, INTERVALS_PER_POWER = 256, 16, 32
 """r_max/256 ≈ 0.02 Å up to 16 half waves: in float32 values and slopes are then as near to the network as its own
 rounding, a few 1e-7; curvatures reach 1e-5, and finer tables lose there, and in slopes, again by cancellation. So
-tables serve forces, not Hessians."""
+tables serve forces, not Hessians. An envelope of a power p above 8 falls to zero so steeply that it takes finer ones."""
 
 PIECES = np.array([[1, -5, 10, -10, 5, -1], [26, -50, 20, 20, -20, 5], [66, 0, -60, 0, 30, -10],
                    [26, 50, 20, -20, -20, 10], [1, 5, 10, 10, 5, -5], [0, 0, 0, 0, 0, 1]]) / 120.0
@@ -43,11 +43,13 @@ class RadialTable(torch.nn.Module):
     """Table of a function that is even in r and vanishes with slope and curvature at r_max."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], r_max: float, kernels: SplineKernels,
-                 half_waves: int) -> None:
-        """function : distances (n,) float64, Å -> values (n, W);  half_waves : up to r_max, of its fastest part"""
+                 half_waves: int, power: int = 6) -> None:
+        """function : distances (n,) float64, Å -> values (n, W);  half_waves : up to r_max, of its fastest part
+        power : p of the `nn.radial.polynomial_envelope` that it holds
+        """
         super().__init__()
         self.kernels = kernels
-        intervals = max(MIN_INTERVALS, INTERVALS_PER_HALF_WAVE * half_waves)
+        intervals = max(MIN_INTERVALS, INTERVALS_PER_HALF_WAVE * half_waves, INTERVALS_PER_POWER * power)
         self._intervals_per_A = intervals / r_max
         knots = torch.arange(intervals + 1, dtype=torch.float64) / self._intervals_per_A
         with torch.no_grad():

@@ -34,7 +34,7 @@ class Potential:
     `device`, `dtype` and `backend` say what really runs. Weights are never modified by predictions.
     `model` is the network itself, for Hessians and features; `evaluate` runs a copy prepared for speed (constant
     factors folded, in float32 radial functions read from tables), renewed whenever `model` is set.
-    `folder` is where it was loaded from, None for one made here.
+    `folder` is where it was loaded from, None for one made here or given another model.
     """
 
     def __init__(self, model: AtomisticModel, config: ModelConfig, device: torch.device, backend: str,
@@ -63,6 +63,7 @@ class Potential:
         self._prepared = deepcopy(model)
         self._prepared.prepare_inference()
         self._uncertainty: LastLayerUncertainty | None = None
+        self.folder: Path | None = None  # what lies there was fitted for other weights
 
     @property
     def uncertainty(self) -> LastLayerUncertainty:

@@ -71,7 +71,7 @@ class NeighborConvolution(torch.nn.Module):
             self.radial_table = None
             return False
         exact = deepcopy(torch.nn.Sequential(radial_basis, self.radial_mlp)).double().cpu()
-        table = RadialTable(exact, radial_basis.r_max, kernels, len(radial_basis.roots))
+        table = RadialTable(exact, radial_basis.r_max, kernels, len(radial_basis.roots), radial_basis.p)
         self.radial_table = table.to(self.radial_mlp.weights[0])
         return True
 

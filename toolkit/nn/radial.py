@@ -14,6 +14,7 @@ def polynomial_envelope(x: Tensor, p: int) -> Tensor:
     u = 1 − (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) − p(p+1)/2 x^(p+2); for p = 6: 1 − 28x⁶ + 48x⁷ − 21x⁸
     (Gasteiger et al., ICLR 2020, eq. 8). Any shape in, the same shape out.
     """
+    x = x.clamp(max=1.0)  # far beyond, powers overflow, and the slope of what `where` leaves out would be 0 · ∞
     inside = 1.0 + x**p * (-(p + 1) * (p + 2) / 2 + x * (p * (p + 2) - x * (p * (p + 1) / 2)))
     return torch.where(x < 1.0, inside, torch.zeros_like(x))
 

@@ -27,10 +27,10 @@ def learning_rate(config: OptimizerConfig, epoch: float, max_epochs: int, platea
     if epoch < config.warmup_epochs:  # what the schedule says, for a time that may end before the warm-up does, less
         after = learning_rate(config, config.warmup_epochs, max_epochs, plateau_scale, time_share)
         return after * (epoch + 1e-3) / config.warmup_epochs
+    floor = min(config.min_learning_rate, config.learning_rate)
     if config.schedule == "constant":
         return config.learning_rate
     if config.schedule == "plateau":
-        return max(config.learning_rate * plateau_scale, config.min_learning_rate)
+        return max(config.learning_rate * plateau_scale, floor)
     progress = max((epoch - config.warmup_epochs) / max(max_epochs - config.warmup_epochs, 1), time_share)
-    span = max(config.learning_rate - config.min_learning_rate, 0.0)
-    return config.min_learning_rate + 0.5 * span * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+    return floor + 0.5 * (config.learning_rate - floor) * (1.0 + math.cos(math.pi * min(progress, 1.0)))

@@ -192,13 +192,24 @@ def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: i
     sources = [source for source in (request.data.train, request.data.val, request.data.test) if source]
     frames = _frames(str(run.path), tuple(last_change(source) for source in sources))
     atoms = frames[frame] if frame < len(frames) else Atoms()
-    if not np.array_equal(atoms.numbers, parity.atomic_numbers[parity.frame_of_atom == frame]):
+    if not _is_frame(atoms, parity, frame):
         st.info("The frames of this evaluation are not in the file any more, so they are not drawn.")
         return
     scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
     show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
-    st.caption(f"Frame {frame} (counted from 0): arrows are the error of the force, prediction minus label; 1 Å is "
+    of_what = f"Frame {frame}" if request.part == "all" else f"Frame {frame} of the {request.part} set"
+    st.caption(f"{of_what} (counted from 0, isolated atoms left out): arrows are the error of the force, prediction minus label; 1 Å is "
                f"{1e3 * scale:.3g} meV/Å. The largest is on atom {table['worst_atom'][frame]}.")
+
+
+def _is_frame(atoms: Atoms, parity: Parity, frame: int) -> bool:
+    """Whether it has the elements and labels that were compared: the file may have been written anew."""
+    own = parity.frame_of_atom == frame
+    if not np.array_equal(atoms.numbers, parity.atomic_numbers[own]):
+        return False
+    labels = atoms.calc.results if atoms.calc is not None else {}
+    return all(np.allclose(labels.get(name, np.nan), compared, rtol=1e-6, atol=1e-6, equal_nan=True) for name, compared in (
+        ("energy", parity.label_energy_eV[frame]), ("forces", parity.label_forces_eV_per_A[own])))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the predictions …")

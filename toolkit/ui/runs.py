@@ -15,6 +15,8 @@ from toolkit.ui.explanations import explained
 from toolkit.ui.page import PAGES, duration, error_box, plain, shown_errors
 
 NEW = "new"
+CLONED = "train.cloned"
+"""Which run the Train form is a copy of, so that it is copied once only."""
 COLORS = {"queued": "gray", "running": "blue", "stopping": "orange", "finished": "green", "stopped": "orange",
           "failed": "red", "lost": "red"}
 RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py",
@@ -65,7 +67,10 @@ def watch(run: Run, body: Callable[[Run], None], every: str = "2s") -> None:
 
     @st.fragment(run_every=None if run.ended else every)
     def panel() -> None:
-        now = open_run(run.path)
+        try:
+            now = open_run(run.path)
+        except JobError:  # somebody deleted it; the page knows what to say then
+            st.rerun()
         launcher.enforce_stop(now)
         with st.container():  # two slots whose place does not depend on what is in them, so that the 3D view is not
             _header(now)      # built anew when the header loses its progress bar
@@ -96,6 +101,7 @@ def clone_button(run: Run) -> None:
     """Open the form of the Train page with the configuration of this run."""
     if st.button("Clone", key=f"{run.run_id}.clone", icon=":material/content_copy:",
                  help="A new run that starts from this configuration; you can change it first."):
+        st.session_state.pop(CLONED, None)
         st.switch_page(RUN_PAGES["train"], query_params={"clone": run.run_id})
 
 

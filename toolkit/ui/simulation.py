@@ -42,6 +42,7 @@ LENGTH = (
     FormField("seed", "Seed"),
 )
 FIELDS = (*PHYSICS, *(field for bath in BATHS.values() for field in bath), *LENGTH)
+WATCHED = f"{PAGE}.watched"
 WATCH = (
     FormField("uncertainty_stop_eV_per_A", "Stop above, eV/Å"),
     FormField("harvest_above_eV_per_A", "Keep frames above, eV/Å"),
@@ -70,7 +71,7 @@ def simulation_form(model: str) -> dict[str, Any]:
     """
     preset = st.segmented_control("Preset", list(PRESETS), default=next(iter(PRESETS)), required=True,
                                   key=f"{PAGE}.preset", help=explained("md.preset"), persist_state="session",
-                                  on_change=forget_form, args=(PAGE, FIELDS))
+                                  on_change=forget_form, args=(PAGE, (*FIELDS, *WATCH)))
     changes, question = PRESETS[preset]
     st.caption(question)
     with st.container(horizontal=True):
@@ -85,6 +86,9 @@ def simulation_form(model: str) -> dict[str, Any]:
 
 def _watch(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
     """What to do where the forces of a model with error bars are unsure, with the limit that its test frames suggest."""
+    if st.session_state.get(WATCHED) != str(folder):  # a limit for one model means nothing for another
+        forget_form(PAGE, WATCH)
+    st.session_state[WATCHED] = str(folder)
     with st.expander("Where the model is unsure: stop, or keep frames to label", icon=":material/visibility:"):
         record = read_json(folder / CALIBRATION)
         if record is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, load_config, parse_config
+from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, load_config, parse_config, shortest
 from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, ToolkitError, one_line
 from toolkit.jobs import launcher
@@ -22,13 +22,13 @@ from toolkit.ui.choices import check_sources, model_choices, pick_source, preset
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
-from toolkit.ui.runs import start_job, watch
+from toolkit.ui.runs import CLONED, start_job, watch
 from toolkit.ui.server_files import allowed_path
 from toolkit.ui.students import student_config
 
 PAGE = "train"
 BASE, YAML, PROBLEM, PRESET = f"{PAGE}.base", f"{PAGE}.yaml", f"{PAGE}.yaml_problem", f"{PAGE}.preset"
-CLONED, BUDGET, DRAWN = f"{PAGE}.cloned", f"{PAGE}.budget", f"{PAGE}.drawn"
+BUDGET, DRAWN = f"{PAGE}.budget", f"{PAGE}.drawn"
 PATHS = (f"{PAGE}.path", f"{PAGE}.test.path")
 SPLIT = "Split from the data"
 START = f"{PAGE}.start_from"
@@ -148,8 +148,8 @@ def show_texts(config: TrainConfig | None, fields: Sequence[FormField]) -> bool:
 
 
 def as_yaml(config: TrainConfig) -> str:
-    """All that differs from the defaults, in the order of the fields."""
-    return yaml.safe_dump(config.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+    """All that is not filled in anyway, in the order of the fields."""
+    return yaml.safe_dump(shortest(config), sort_keys=False, allow_unicode=True)
 
 
 def start_section(config: TrainConfig) -> None:

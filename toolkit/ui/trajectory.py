@@ -27,7 +27,6 @@ BIN_WIDTH_A = 0.03
 CLICKABLE = 150
 """Points of a line that answer to a click."""
 _SYSTEM_FILE = re.compile(r"trajectory\.(\d+)\.h5")
-ENERGY = "trajectory.energy"
 R_MAX, R_MAX_A = "trajectory.r_max", 6.0
 
 
@@ -57,7 +56,7 @@ def pick_replica(run: Run, trajectory: Trajectory) -> int:
 
 def show_motion(run: Run, trajectory: Trajectory, replica: int, frames: int) -> None:
     """The replica's first frames in 3D, as many as it lived; a point clicked in a plot below moves the view there."""
-    time_fs = _clicked_time()
+    time_fs = _clicked_time(trajectory, replica)
     go_to = None
     if time_fs is not None:
         place = round(time_fs / trajectory.frame_interval_fs)
@@ -105,7 +104,8 @@ def show_series(trajectory: Trajectory, replica: int, frames: int) -> None:
     energies = {name: series[f"{name}_energy_eV"] for name in ("potential", "total")}
     figure = curves(times, {name: energy - energy[0] for name, energy in energies.items()}, "time, fs",
                     "energy − start, eV")
-    st.plotly_chart(_clickable(figure), key=ENERGY, on_select="rerun", selection_mode="points")
+    st.plotly_chart(_clickable(figure), key=_energy_chart(trajectory, replica), on_select="rerun",
+                    selection_mode="points")
     st.caption("Click a point to see its frame in 3D.")
     figure = curves(times, {"instantaneous": series["temperature_K"]}, "time, fs", "temperature, K")
     if trajectory.ensemble == "langevin" and not trajectory.config.heating_K_per_step:
@@ -161,9 +161,14 @@ def _distribution(path: str, modified: float, r_max: float) -> dict[str, Any]:
     return trajectory_rdf(path, r_max, BIN_WIDTH_A)
 
 
-def _clicked_time() -> float | None:
+def _energy_chart(trajectory: Trajectory, replica: int) -> str:
+    """Key of the chart: a click in that of one run says nothing of another."""
+    return f"trajectory.energy.{trajectory.path}.{replica}"
+
+
+def _clicked_time(trajectory: Trajectory, replica: int) -> float | None:
     """Of the point that was clicked in the energies, fs."""
-    points = st.session_state.get(ENERGY, {}).get("selection", {}).get("points", [])
+    points = st.session_state.get(_energy_chart(trajectory, replica), {}).get("selection", {}).get("points", [])
     return float(points[0]["x"]) if points else None
 
 

@@ -18,7 +18,7 @@ from toolkit.kernels.trilinear import Operands, convolve
 from toolkit.models.potential import build_potential
 from toolkit.nn import convolution
 from toolkit.nn.mlp import ScalarMLP
-from toolkit.nn.radial import BesselBasis
+from toolkit.nn.radial import BesselBasis, polynomial_envelope
 
 R_MAX = 4.5
 
@@ -65,6 +65,28 @@ def test_a_table_of_many_waves_is_as_near_as_the_rounding_of_the_network(num_bes
     errors = [[float((a - b).detach().norm() / b.detach().norm()) for a, b in zip(_derivatives(f, lengths), exact)]
               for f in (table, radial)]
     assert errors[0][0] < 1.5 * errors[1][0] and errors[0][1] < 3.0 * errors[1][1] < 1e-5
+
+
+@pytest.mark.parametrize("power", [3, 6, 12, 32])
+def test_a_table_of_a_steep_envelope_is_as_near(power):
+    torch.manual_seed(2)
+    radial = torch.nn.Sequential(BesselBasis(R_MAX, 8, power, trainable=False), ScalarMLP([8, 32, 17])).double()
+    table = RadialTable(radial, R_MAX, NumbaSpline(), 8, power)
+    lengths = torch.linspace(0.6, R_MAX, 2000, dtype=torch.float64).requires_grad_()
+    errors = [float((a - b).detach().norm() / b.detach().norm())
+              for a, b in zip(_derivatives(table, lengths), _derivatives(radial, lengths))]
+    assert errors[0] < 2e-7 and errors[1] < 3e-6
+    coarse = RadialTable(radial, R_MAX, NumbaSpline(), 8, 6)
+    worse = (_derivatives(coarse, lengths)[1] - _derivatives(radial, lengths)[1]).detach().abs().max()
+    assert power < 12 or worse > 3.0 * (_derivatives(table, lengths)[1] - _derivatives(radial, lengths)[1]).detach().abs().max()
+
+
+def test_an_envelope_has_no_slope_far_beyond_its_end():
+    for power in (3, 6, 32):
+        x = torch.tensor([0.5, 1.0, 1.5, 330.0, 1e6], requires_grad=True)
+        values = polynomial_envelope(x, power)
+        slopes, = torch.autograd.grad(values.sum(), x)
+        assert torch.count_nonzero(values[1:]) == torch.count_nonzero(slopes[1:]) == 0 and slopes[0] < 0.0
 
 
 def test_a_potential_reads_tables_in_float32_only_and_its_hessian_uses_the_network(ethanol):

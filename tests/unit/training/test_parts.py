@@ -99,6 +99,8 @@ def test_schedules():
     plateau = OptimizerConfig(learning_rate=1e-2, schedule="plateau", min_learning_rate=1e-3)
     assert learning_rate(plateau, 5, 10, 0.5) == pytest.approx(5e-3)
     assert learning_rate(plateau, 5, 10, 1e-4) == pytest.approx(1e-3)
+    for schedule in ("cosine", "plateau", "constant"):  # a rate below `min_learning_rate` is one that was asked for
+        assert learning_rate(OptimizerConfig(learning_rate=1e-6, schedule=schedule), 9.0, 10, 1.0) <= 1e-6
     assert learning_rate(cosine, 1.9, 10, 1.0, time_share=1.0) < 1e-4 == learning_rate(cosine, 3.0, 10, 1.0, time_share=1.0)
 
 

@@ -197,6 +197,16 @@ def test_saved_and_loaded_it_says_the_same_and_belongs_to_its_weights(potential,
         load_potential(tmp_path, device="cpu").predict(frames[0], uncertainty=True)
 
 
+def test_error_bars_do_not_outlive_the_weights_they_were_fitted_for(potential, frames, tmp_path):
+    save_model(potential.model, CONFIG, tmp_path)
+    save_uncertainty(fit_uncertainty(potential, frames[:8], frames[8:12], num_directions=2), tmp_path)
+    pot = load_potential(tmp_path, device="cpu")
+    assert pot.predict(frames[0], uncertainty=True)["forces_std"].max() > 0.0
+    pot.model = build_potential(CONFIG.model_copy(update={"seed": 5})).model
+    with pytest.raises(ModelError, match="not loaded from a folder"):
+        pot.predict(frames[0], uncertainty=True)
+
+
 def test_a_fit_that_is_asked_to_stop_ends_at_once(potential, frames):
     with pytest.raises(KeyboardInterrupt):
         fit_uncertainty(potential, frames, frames, reporter=StopAtOnce())
