@@ -23,7 +23,7 @@ RED = {
     broken.flipped_parity_label: {"inversion"},
     broken.force_sign: {"forces", "second_derivatives"},
     broken.x_dependent_energy: {"rotation", "net_force"},
-    broken.order_dependent_sum: {"permutation"},
+    broken.order_dependent_sum: {"permutation", "supercell"},
     broken.truncated_backward: {"forces", "hessian_symmetry", "second_derivatives", "stress", "net_force"},
     broken.c1_envelope: {"cutoff"},
     broken.stress_sign: {"stress"},
@@ -31,9 +31,9 @@ RED = {
     broken.wrong_second_derivative: {"second_derivatives"},
     broken.non_central_forces: {"forces", "hessian_symmetry", "second_derivatives", "net_force"},
     broken.energy_bias: {"isolated_atom"},
-    broken.not_size_extensive: {"far_molecules", "locality"},
+    broken.not_size_extensive: {"far_molecules", "locality", "supercell"},
     broken.promised_too_much_locality: {"locality"},
-    broken.absolute_positions: {"rotation", "translation", "forces", "stress", "isolated_atom"},
+    broken.absolute_positions: {"rotation", "translation", "supercell", "forces", "stress", "isolated_atom"},
 }
 STRUCTURES = {"molecule": random_molecule("HCO", 5), "crystal": random_crystal("HCO")}
 DEGREE_3 = {"l_max": 3, "num_features": (3, 2, 2, 2)}

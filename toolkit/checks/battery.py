@@ -20,6 +20,7 @@ STRUCTURE_CHECKS: dict[str, StructureCheck] = {
     "translation": symmetry.translation,
     "permutation": symmetry.permutation,
     "batch": symmetry.batch,
+    "supercell": symmetry.supercell,
     "net_force": symmetry.net_force,
     "forces": gradients.forces,
     "hessian_symmetry": gradients.hessian_symmetry,
@@ -42,6 +43,8 @@ def applies(name: str, atoms: Atoms) -> bool:
     """Whether a check of STRUCTURE_CHECKS has a meaning (and a bearable cost) for this structure."""
     if name == "stress":
         return bool(atoms.pbc.all())
+    if name == "supercell":
+        return bool(atoms.pbc.any())
     if name == "far_molecules":
         return not atoms.pbc.any()
     if name in ("hessian_symmetry", "second_derivatives"):

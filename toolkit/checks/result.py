@@ -39,6 +39,8 @@ CRITERIA: dict[str, Criterion] = {
         "The order in which atoms are listed does not matter.")),
     "batch": Criterion("relative", 1e-10, 1e-5, (
         "A structure gets the same answer alone and beside others, whatever happens to those.")),
+    "supercell": Criterion("relative", 1e-10, 1e-5, (
+        "A crystal described by a cell of twice the size has the same atomic energies, forces and stress.")),
     "net_force": Criterion("relative", 1e-10, 1e-5, (
         "Inner forces cancel: they neither push nor (in a molecule) spin the structure as a whole.")),
     "forces": Criterion("eV/Å", 1e-7, 5e-3, (

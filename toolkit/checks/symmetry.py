@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from toolkit.checks.probe import TINY, Probe, Response, rms
 from toolkit.checks.result import CheckResult, judge
 from toolkit.checks.structures import companion, transformed
+from toolkit.data.graph import charge_info
 from toolkit.models.potential import Potential
 
 NUM_ROTATIONS = 3
@@ -72,6 +73,18 @@ def batch(potential: Potential, atoms: Atoms) -> CheckResult:
     errors |= middle.errors(probe.response(other), "middle: ")
     errors |= probe.responses([atoms, companion(atoms, seed=1), lone])[0].errors(alone, "while another moves: ")
     return judge(potential, "batch", errors, problem=alone.problem)
+
+
+def supercell(potential: Potential, atoms: Atoms) -> CheckResult:
+    """Twice the cell along the first periodic vector, with twice the charge: each atom answers as before."""
+    probe = Probe(potential)
+    before = probe.response(atoms)
+    repeats = [1, 1, 1]
+    repeats[int(np.argmax(atoms.pbc))] = 2
+    doubled = atoms.repeat(repeats)
+    doubled.info.update({name: 2.0 * charge for name, charge in charge_info(atoms).items()})
+    expected = Response(np.tile(before.energies, 2), np.tile(before.forces, (2, 1)), before.stress, 2.0 * before.volume)
+    return judge(potential, "supercell", probe.response(doubled).errors(expected), problem=before.problem)
 
 
 def net_force(potential: Potential, atoms: Atoms) -> CheckResult:

@@ -198,8 +198,8 @@ def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: i
     scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
     show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
     of_what = f"Frame {frame}" if request.part == "all" else f"Frame {frame} of the {request.part} set"
-    st.caption(f"{of_what} (counted from 0, isolated atoms left out): arrows are the error of the force, prediction minus label; 1 Å is "
-               f"{1e3 * scale:.3g} meV/Å. The largest is on atom {table['worst_atom'][frame]}.")
+    st.caption(f"{of_what} (counted from 0, isolated atoms left out): arrows are the error of the force, prediction minus "
+               f"label; 1 Å is {1e3 * scale:.3g} meV/Å. The largest is on atom {table['worst_atom'][frame]}.")
 
 
 def _is_frame(atoms: Atoms, parity: Parity, frame: int) -> bool:

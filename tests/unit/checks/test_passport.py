@@ -46,7 +46,7 @@ def made(folder: Path):
 def test_every_check_in_both_precisions(made):
     assert made.passed
     names = {(result.name, result.dtype, result.backend) for result in made.results}
-    assert len(names) == len(made.results) == 4 * 15 - 1  # precision compares with the reference, so not that with itself
+    assert len(names) == len(made.results) == 4 * 16 - 1  # precision compares with the reference, so not that with itself
     assert {("precision", "float32", "reference"), ("precision", "float64", "compiled")} <= names
     assert made.structures == {"data": "C9H8O4, not periodic", "crystal": "C9H8O4, periodic along abc"}
 
@@ -134,7 +134,7 @@ class _Impatient:
 def test_a_stopped_passport_is_not_kept(tmp_path):
     folder, reporter = _folder(tmp_path / "model"), _Impatient()
     made = passport(folder, nve_ps=1.0, device="cpu", reporter=reporter)
-    assert reporter.steps == [(0, 459), (1, 459), (2, 459)]
+    assert reporter.steps == [(0, 463), (1, 463), (2, 463)]
     assert (len(made.results), made.complete, made.passed) == (3, False, False)
     assert not (folder / "passport.json").exists()
 
