@@ -1,6 +1,6 @@
 # docker build -t toolkit .
-# docker run --gpus all -p 8501:8501 -v toolkit-runs:/data toolkit
-# Without a GPU leave out --gpus; `--build-arg REQUIREMENTS=…` may name another pin file.
+# docker run --gpus all -p 127.0.0.1:8501:8501 -v toolkit:/data toolkit
+# Without a GPU leave out --gpus. Who else may reach it: docs/server.md
 
 # 1. the viewer's JavaScript, by package name
 FROM node:22-slim AS viewer
@@ -10,6 +10,8 @@ RUN bash scripts/fetch_viewer.sh
 
 # 2. the app; the default build of torch on Linux brings its own CUDA libraries, the host brings only the driver
 FROM python:3.12-slim
+# Triton compiles the launchers of its kernels when it runs
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 1000 toolkit && mkdir -p /data/runs && chown -R toolkit /data
 WORKDIR /app
 COPY requirements.txt .

@@ -73,7 +73,12 @@ def test_made_up_passes_are_refused(word: str) -> None:
 
 
 @pytest.mark.parametrize("found", [{"password": PASSWORD}, {"access": {"password": PASSWORD}}, {"access": PASSWORD},
-                                   {"access": {}}, {"access": {"password_hash": HASH[:-1]}}])
+                                   {"access": {}}, {"access": {"password_hash": HASH[:-1]}},
+                                   {"password_hash": HASH}, {"Access": {"password_hash": HASH}}, {"acces": {"password_hash": HASH}},
+                                   {"auth": ACCOUNTS, "access": {"email": ["ada@uni.example"]}},
+                                   {"auth": ACCOUNTS, "access": {"emails": "ada@uni.example"}},
+                                   {"auth": ACCOUNTS, "access": ["ada@uni.example"]},
+                                   {"auth": ACCOUNTS, "emails": ["ada@uni.example"]}])
 def test_secrets_that_make_no_sense_let_nobody_in(found: dict[str, Any], root: Path,
                                                   monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ContextProxy, "cookies", {access.COOKIE: access.make_pass("", 99999999999)})

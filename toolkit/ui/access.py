@@ -48,10 +48,12 @@ def require_access() -> None:
     Raises ConfigError when the secrets cannot be understood: then nobody comes in.
     """
     found = _secrets()
-    rules = found["access"] if isinstance(found.get("access"), Mapping) else {}
+    if not found:
+        return
+    rules = _rules(found)
     if "auth" in found:
         _require_account(found["auth"], rules.get("emails", []))
-    elif "access" in found or "password" in found:
+    else:
         _require_password(str(rules.get("password_hash", "")))
 
 
@@ -122,6 +124,17 @@ def _require_account(auth: Mapping[str, Any], emails: list[str]) -> None:
     if emails and not (listed and st.user.get("email_verified", True)):
         st.error("You are logged in, but this account is not on the list of this server. Ask who runs it.")
         st.stop()
+
+
+def _rules(found: dict[str, Any]) -> Mapping[str, Any]:
+    """The section [access]. A line that is misspelt or in the wrong place must not open the door: it raises ConfigError."""
+    rules = found.get("access", {})
+    sections = set(found) <= {"auth", "access"} and all(isinstance(section, Mapping) for section in found.values())
+    if not sections or set(rules) - {"emails", "password_hash"} or not isinstance(rules.get("emails", []), list):
+        raise ConfigError("the secrets of this server hold something besides [auth], and [access] with password_hash or a list "
+                          "of emails, so nobody comes in",
+                          "mend .streamlit/secrets.toml as docs/server.md says, and restart the server")
+    return rules
 
 
 def _secrets() -> dict[str, Any]:

@@ -58,8 +58,9 @@ def extra_pressures(frames: list[Atoms]) -> list[ExtraPressure]:
     """The pressure p of E_b − E_a + F̄·Δr = V σ:ε + p V tr ε + O(ε³), of each composition whose strained cells tell it.
     The cubic terms, which a mean of two stresses gets wrong, are fitted too.
 
-    Calculations with plane waves up to one energy have one: the basis is poorer in a larger cell (Pulay stress; Francis
-    and Payne, J. Phys. Condens. Matter 2, 4395 (1990)).
+    Calculations with too few plane waves have one: their stress is the slope for a fixed set of waves, a poorer basis in
+    a larger cell, their energies are for all waves up to one energy (Pulay stress; Francis and Payne, J. Phys. Condens.
+    Matter 2, 4395 (1990)).
     """
     found = []
     for group in _groups([atoms for atoms in frames if _is_still(atoms)]):
