@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
@@ -152,6 +153,15 @@ def test_a_strained_crystal_relaxes_to_zero_stress():
     np.testing.assert_allclose(free.atoms.cell.angles(), 90.0, atol=0.1)
     large = relax(ARGON, strained * (2, 2, 2), cell=True, fmax=1e-3)  # the limit is that of the whole cell, not of an atom
     assert np.linalg.norm(ARGON.predict(large.atoms)["stress"], axis=1).max() * large.atoms.get_volume() < 1.5e-3
+
+
+def test_fixed_atoms_are_not_moved_in_silence():
+    held = triangle()
+    held.set_constraint(FixAtoms([0]))
+    with pytest.raises(DataError, match="FixAtoms.*this relaxation moves all atoms"):
+        relax(springs(2.0), held)
+    with pytest.raises(DataError, match="a normal mode moves all atoms"):
+        vibrations(springs(2.0), held)
 
 
 def test_bad_hessians_and_single_precision_are_refused(small_config, ethanol):

@@ -13,7 +13,7 @@ import pooch
 from toolkit.data.catalog_entries import CATALOG, CatalogEntry, RemoteFile
 from toolkit.data.raw_frames import UnitStatement
 from toolkit.errors import DataError, StorageError
-from toolkit.storage import replacing, write_text_atomic
+from toolkit.storage import BLOCK_BYTES, replacing, write_text_atomic
 
 PREFIX = "catalog:"
 TIMEOUT_S = 60
@@ -104,17 +104,28 @@ def _download(remote: RemoteFile, path: Path, checksum: str | None) -> None:
         raise DataError(f"cannot download {remote.url} ({reason})", by_hand) from None
 
 
+def _is_whole(file: Path, member: zipfile.ZipInfo) -> bool:
+    """Whether a file is what this archive holds, and undamaged."""
+    if not file.is_file() or file.stat().st_size != member.file_size:
+        return False
+    checksum = 0
+    with open(file, "rb") as stream:
+        while block := stream.read(BLOCK_BYTES):
+            checksum = zlib.crc32(block, checksum)
+    return checksum == member.CRC
+
+
 def _unpack(archive: Path, member: str) -> Path:
     """One file out of a zip archive, written under its bare name beside the archive, whatever path it claims inside."""
     target = archive.with_name(Path(member).name)
-    if target.is_file():
-        return target
     try:
         with zipfile.ZipFile(archive) as content:
             inside = [name for name in content.namelist() if Path(name).name == target.name and "__MACOSX" not in name]
             if len(inside) != 1:
                 raise DataError(f"{archive} holds {content.namelist()[:10]}, expected {member} once",
                                 "the publisher changed the archive: unpack it by hand and give the path")
+            if _is_whole(target, content.getinfo(inside[0])):
+                return target
             with replacing(target) as temporary, content.open(inside[0]) as source, open(temporary, "wb") as sink:
                 shutil.copyfileobj(source, sink)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

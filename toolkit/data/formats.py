@@ -107,8 +107,9 @@ def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
     if is_packed(path):
         frames, report = open_packed(path)
         _check_declared(source, report, config)
+        isolated = tuple(report.pop("isolated", ()))
         return FrameSet(frames, ReadReport(**{**report, "path": source, "num_frames": len(frames),
-                                              "warnings": tuple(report["warnings"])}))
+                                              "warnings": tuple(report["warnings"])}), isolated)
     path, raw = open_raw(source, config)
     try:
         check_frames(raw)
@@ -232,7 +233,7 @@ def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path,
     for beside in (path.with_name(name) for name in ISOLATED_ATOM_FILES):
         if beside.is_file() and beside != path:
             try:
-                found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside))), energy_eV)
+                found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside), energy_key=raw.keys["energy"])), energy_eV)
             except DataError as error:
                 return {}, [f"{beside.name} beside the file is ignored: {error.message}"]
             if _plausible(found, raw, energy_eV):

@@ -131,6 +131,13 @@ def total_charge(atoms: Atoms) -> float:
     return float(charge.reshape(()))
 
 
+def require_unconstrained(atoms: Atoms, who: str) -> None:
+    """Raise DataError for a structure with fixed atoms, or the like, where `who` moves all of them."""
+    if atoms.constraints:
+        names = [type(constraint).__name__ for constraint in atoms.constraints]
+        raise DataError(f"found constraints {names}, {who} moves all atoms", "remove them with atoms.set_constraint()")
+
+
 def charge_info(atoms: Atoms) -> dict[str, float]:
     """The entry of `atoms.info` that says the total charge, where there is one: what a copy of a structure must keep."""
     return {"charge": atoms.info["charge"]} if "charge" in atoms.info else {}

@@ -28,7 +28,8 @@ def pack_source(source: str, folder: Path, config: DataConfig | None = None, sha
         key = config.energy_key or "U0"
         return pack_frames(_qm9_frames(path, key), folder, asdict(_qm9_report(source, key)), shard_frames)
     frame_set = read_frames(source, config)
-    return pack_frames(frame_set.frames, folder, asdict(frame_set.report), shard_frames)
+    report = {**asdict(frame_set.report), "isolated": list(frame_set.isolated)}  # index files count these, too
+    return pack_frames(frame_set.frames, folder, report, shard_frames)
 
 
 def _qm9_frames(path: Path, energy_key: str) -> Iterator[Atoms]:

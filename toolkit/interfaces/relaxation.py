@@ -12,7 +12,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGSLineSearch
 
 from toolkit.analysis.normal_modes import NormalModes, normal_modes
-from toolkit.data.graph import charge_info
+from toolkit.data.graph import charge_info, require_unconstrained
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.models.derivatives import hessian
@@ -39,10 +39,11 @@ def relax(pot: Potential, atoms: Atoms, *, fmax: float = FMAX_EV_PER_A, max_step
 
     cell : vary the cell as well (periodic along all three vectors), until volume times stress, eV, is as small
     reporter : hears progress and may stop the work, which then raises DataError like any relaxation without an end
-    Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice, and for the
-    cell of what is not a crystal.
+    Raises ConfigError for a potential in float32, DataError when `max_steps` do not suffice, for fixed atoms, and for
+    the cell of what is not a crystal.
     """
     require_float64(pot)
+    require_unconstrained(atoms, "this relaxation")
     if cell and not atoms.pbc.all():
         raise DataError("found a structure that is not periodic along all three vectors, whose cell cannot be relaxed",
                         "relax it without its cell")
@@ -80,6 +81,7 @@ def relax_unless_stopped(pot: Potential, atoms: Atoms, reporter: Reporter, *, fm
 def vibrations(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> NormalModes:
     """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32)."""
     require_float64(pot)
+    require_unconstrained(atoms, "a normal mode")
     matrix = cartesian_hessian(pot, atoms, chunk_size)
     return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=bool(atoms.pbc.any()))
 

@@ -11,7 +11,7 @@ from ase import Atoms
 
 from toolkit.config import MDConfig
 from toolkit.data.graph import total_charge
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, StorageError
 from toolkit.md.frames import observe, to_numpy
 from toolkit.md.layout import Layout
 from toolkit.md.restart import RestartPoint, load_restart, restart_path, save_restart
@@ -103,9 +103,17 @@ def create_files(path: Path | None, systems: Sequence[Atoms], config: MDConfig, 
     if path is None:
         return RunFiles([create_in_memory(atoms, config, model, weights) for atoms in systems], config.replicas, None)
     paths = trajectory_paths(path, len(systems))
+    _require_free(path, paths)
     writers = [create_on_disk(file, atoms, config, model, weights) for file, atoms in zip(paths, systems, strict=True)]
     restart_path(path).unlink(missing_ok=True)
     return RunFiles(writers, config.replicas, path)
+
+
+def _require_free(path: Path, paths: Sequence[Path]) -> None:
+    """Raise StorageError for files of an earlier run, of one system or of several: both have the same restart point."""
+    for file in (*paths, path, path.with_name(f"{path.stem}.0{path.suffix}")):
+        if file.exists():
+            raise StorageError(f"{file} exists already", "resume that run, choose another name, or delete the file")
 
 
 def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: RestartPoint, weights: str) -> RunFiles:
@@ -114,6 +122,9 @@ def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: 
     Raises ConfigError when its settings or weights were others, DataError when it does not belong to these structures.
     """
     paths = trajectory_paths(path, len(systems))
+    if point.state.num_replicas != len(systems) * config.replicas:
+        raise DataError(f"{restart_path(path)} is of {point.state.num_replicas} replicas in all, expected "
+                        f"{len(systems)} × {config.replicas}", "resume with the structures and replicas the run was begun with")
     for file, atoms in zip(paths, systems, strict=True):
         _check_belongs(file, atoms, config, point, weights)
     writers = [reopen(file, config) for file in paths]

@@ -14,6 +14,7 @@ from ase import Atoms
 from torch import Tensor
 
 from toolkit.config import MDConfig
+from toolkit.data.graph import require_unconstrained
 from toolkit.errors import ConfigError, DataError
 from toolkit.md.blocks import BlockRunner
 from toolkit.md.ensembles import InnerWatch, make_step
@@ -214,10 +215,7 @@ def _check_structures(potentials: Sequence[ForceField], systems: Sequence[Atoms]
         if not np.isfinite(atoms.positions).all() or not (atoms.get_masses() > 0.0).all():
             raise DataError("found positions that are not finite or masses that are not positive",
                             "look at the structure")
-        if atoms.constraints:
-            names = [type(constraint).__name__ for constraint in atoms.constraints]
-            raise DataError(f"found constraints {names}, this MD moves all atoms",
-                            "remove them with atoms.set_constraint()")
+        require_unconstrained(atoms, "this MD")
         if config.ensemble == "npt" and not atoms.pbc.all():
             raise DataError(f"found pbc {atoms.pbc.tolist()}, npt needs a crystal that is periodic in all directions",
                             "use another ensemble")

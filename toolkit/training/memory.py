@@ -10,6 +10,8 @@ import numpy as np
 import psutil
 import torch
 from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order
 from torch import Tensor
 
 from toolkit.data.graph import AtomicGraph, collate
@@ -100,7 +102,16 @@ def available_bytes(device: torch.device) -> int:
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     free = psutil.virtual_memory().available
     limit, used = (_read_number(CGROUP / name) for name in ("memory.max", "memory.current"))
-    return free if limit is None or used is None else min(free, max(limit - used, 0))
+    return free if limit is None or used is None else min(free, max(limit - used + _file_cache(), 0))
+
+
+def _file_cache() -> int:
+    """Bytes of files that a container keeps in memory: counted as used, and given back when they are asked for."""
+    try:
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        return sum(int(value) for name, value in map(str.split, lines) if name in ("inactive_file", "active_file"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _read_number(path: Path) -> int | None:
@@ -111,9 +122,21 @@ def _read_number(path: Path) -> int | None:
 
 
 def _probe(graph: AtomicGraph, num_atoms: int, edge_share: float) -> AtomicGraph:
-    """The first atoms of a graph with a share of the edges between them."""
-    num_atoms = min(num_atoms, graph.num_atoms)
-    inside = torch.nonzero((graph.edge_index < num_atoms).all(dim=0)).flatten()
+    """Neighbouring atoms of a graph with a share of the edges between them."""
+    chosen = _neighbors_first(graph)[:num_atoms].sort().values
+    place = torch.full((graph.num_atoms,), -1).index_copy(0, chosen, torch.arange(len(chosen)))
+    edge_index = place[graph.edge_index]
+    inside = torch.nonzero((edge_index >= 0).all(dim=0)).flatten()
     kept = inside[:int(edge_share * len(inside))]
-    return AtomicGraph(graph.positions[:num_atoms], graph.atomic_numbers[:num_atoms], graph.cell, graph.pbc,
-                       graph.edge_index[:, kept], graph.cell_shifts[kept], graph.batch[:num_atoms], graph.total_charge)
+    return AtomicGraph(graph.positions[chosen], graph.atomic_numbers[chosen], graph.cell, graph.pbc, edge_index[:, kept],
+                       graph.cell_shifts[kept], graph.batch[chosen], graph.total_charge)
+
+
+def _neighbors_first(graph: AtomicGraph) -> Tensor:
+    """All atoms (N,), those around the one with most neighbours first: whatever their order in the file, they have edges."""
+    center, neighbor = graph.edge_index.numpy()
+    size = graph.num_atoms
+    bonds = csr_matrix((np.ones(len(center)), (center, neighbor)), (size, size))
+    start = int(np.bincount(center, minlength=size).argmax())
+    near = breadth_first_order(bonds, start, directed=False, return_predecessors=False).astype(np.int64)
+    return torch.from_numpy(np.concatenate([near, np.setdiff1d(np.arange(size), near)]))

@@ -146,6 +146,16 @@ def test_zip_members_stay_in_the_cache(publish, npz_file, tmp_path: Path) -> Non
     assert len(read_frames("catalog:local").frames) == 300
 
 
+def test_a_member_that_was_changed_is_unpacked_again(publish, npz_file) -> None:
+    content = npz_file().read_bytes()
+    publish(name="set.zip", content=_zip(**{"frames.npz": content}), member="frames.npz")
+    path = catalog.fetch("local")
+    first = path.stat().st_mtime_ns
+    assert catalog.fetch("local").stat().st_mtime_ns == first
+    path.write_bytes(content[:-1] + b"?")
+    assert catalog.fetch("local").read_bytes() == content
+
+
 def test_zip_without_the_member_and_broken_zip(publish) -> None:
     publish(name="set.zip", content=_zip(other=b""), member="frames.npz")
     with pytest.raises(DataError, match=r"holds \['other'\], expected frames.npz"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -14,6 +15,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from ase.units import Bohr, Debye, Hartree, kcal, mol
 from scipy.io import savemat
 
@@ -146,6 +148,23 @@ def test_a_packed_folder_is_what_it_was_packed_from(qm9: str, tmp_path: Path) ->
     assert read_frames(packed, DataConfig(train=packed, energy_unit="Hartree", length_unit="Å")).report.energy_unit == "Hartree"
     with pytest.raises(DataError, match="packed with energy_unit Hartree, found energy_unit: eV"):
         read_frames(packed, DataConfig(train=packed, energy_unit="eV"))
+
+
+def test_index_files_mean_the_same_frames_of_a_file_and_of_what_was_packed_from_it(tmp_path: Path) -> None:
+    waters = []
+    for number in range(12):
+        atoms = molecule("H2O")
+        atoms.calc = SinglePointCalculator(atoms, energy=-2000.0 - number)
+        waters.append(atoms)
+    alone = Atoms("H", positions=[[0.0, 0.0, 0.0]], info={"config_type": "isolated_atom"})
+    alone.calc = SinglePointCalculator(alone, energy=-13.6)
+    write(tmp_path / "all.xyz", [alone, *waters], format="extxyz")
+    (tmp_path / "split.json").write_text(json.dumps({"train": [2, 3, 4], "val": [5], "test": [6, 7]}))
+    split = SplitConfig(method="indices", index_file=str(tmp_path / "split.json"))
+    pack_source(str(tmp_path / "all.xyz"), tmp_path / "packed")
+    found = [load_splits(DataConfig(train=str(tmp_path / name), split=split)) for name in ("all.xyz", "packed")]
+    energies = [[atoms.get_potential_energy() for atoms in splits.test] for splits in found]
+    assert energies[0] == energies[1] == [-2005.0, -2006.0]
 
 
 def test_charges_are_packed_and_many_shards_need_few_open_files(tmp_path: Path) -> None:

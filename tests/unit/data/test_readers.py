@@ -294,3 +294,14 @@ def test_a_broken_file_of_isolated_atoms_does_not_hide_the_data(xyz_file) -> Non
     path.with_name("iso_atoms.xyz").write_text("2\nenergy=1.0\nH 0 0 0\n")
     read = read_frames(str(path))
     assert read.report.isolated_atom_energies == {} and "iso_atoms.xyz beside the file is ignored" in read.report.evidence
+
+
+def test_isolated_atoms_beside_a_file_are_of_the_same_method(tmp_path: Path) -> None:
+    def line(symbols: str, dft: float, cc: float) -> str:
+        atoms = "".join(f"{symbol} {number}.0 0 0\n" for number, symbol in enumerate(symbols))
+        return f"{len(symbols)}\nProperties=species:S:1:pos:R:3 dft_energy={dft} cc_energy={cc}\n{atoms}"
+    (tmp_path / "water.xyz").write_text("".join(line("OHH", -2076.0 - k, -2080.0 - k) for k in range(3)))
+    (tmp_path / "iso_atoms.xyz").write_text(line("H", -13.6, -13.5) + line("O", -2040.0, -2043.0))
+    for key, oxygen in (("dft_energy", -2040.0), ("cc_energy", -2043.0)):
+        config = DataConfig(train="water.xyz", energy_key=key, energy_unit="eV", length_unit="Å")
+        assert read_frames(str(tmp_path / "water.xyz"), config).report.isolated_atom_energies["O"] == oxygen

@@ -244,6 +244,24 @@ def test_resume_refuses_another_structure_or_a_lost_restart_point(tmp_path):
     assert Trajectory(tmp_path / "a.h5").num_frames == 5
 
 
+def test_runs_of_one_and_of_several_systems_do_not_share_a_name(tmp_path):
+    """Their restart points would be the same file."""
+    several = [argon(1), argon(1)]
+    for trajectory in simulate(argon_potential(), several, CONFIG, tmp_path / "a.h5", reporter=StopAt(20)):
+        trajectory.close()
+    whole = restart_path(tmp_path / "a.h5").read_bytes()
+    with pytest.raises(StorageError, match=r"a.0.h5 exists already"):
+        run(tmp_path / "a.h5")
+    assert restart_path(tmp_path / "a.h5").read_bytes() == whole and not (tmp_path / "a.h5").exists()
+    run(tmp_path / "b.h5", reporter=StopAt(20)).close()
+    with pytest.raises(StorageError, match=r"b.h5 exists already"):
+        simulate(argon_potential(), several, CONFIG, tmp_path / "b.h5")
+    assert not (tmp_path / "b.0.h5").exists()
+    shutil.copy(restart_path(tmp_path / "b.h5"), restart_path(tmp_path / "a.h5"))
+    with pytest.raises(DataError, match="replicas in all"):
+        simulate(argon_potential(), several, CONFIG, tmp_path / "a.h5", resume=True)
+
+
 def test_a_run_from_before_there_were_inner_steps_goes_on(tmp_path):
     run(tmp_path / "a.h5", reporter=StopAt(20)).close()
     restart = restart_path(tmp_path / "a.h5")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,33 @@ def test_small_probes_predict_what_a_large_batch_keeps(graphs, model):
     assert law.predict(large.num_atoms, large.num_edges) == pytest.approx(kept, rel=0.03)
     assert law.per_edge * large.num_edges > 0.5 * kept
     assert law.predict(large.num_atoms, large.num_edges / 2) < 0.8 * kept
+
+
+def test_atoms_without_neighbours_at_the_head_of_a_file_do_not_hide_the_edges(graphs):
+    """Files sorted by element begin with what is rare."""
+    graph = collate(graphs)
+    order = torch.cat([torch.arange(0, graph.num_atoms, 4), torch.arange(graph.num_atoms).remainder(4).nonzero().flatten()])
+    place = torch.empty_like(order).index_copy(0, order, torch.arange(len(order)))
+    edge_index = place[graph.edge_index]
+    kept = (edge_index >= graph.num_atoms // 4).all(dim=0)  # the first quarter is alone
+    edges = edge_index[:, kept]
+    by_center = edges[0].argsort(stable=True)
+    sparse = replace(graph, positions=graph.positions[order], batch=torch.zeros_like(graph.batch), cell=graph.cell[:1],
+                     pbc=graph.pbc[:1], edge_index=edges[:, by_center], cell_shifts=graph.cell_shifts[kept][by_center],
+                     total_charge=graph.total_charge[:1], labels={})
+    step = _step(num_layers=2, l_max=1, num_features=8)
+    law, usual = (fit_memory(step, [some]) for some in (sparse, graph))
+    assert law.per_edge == pytest.approx(usual.per_edge, rel=0.2) and usual.per_edge > 100.0
+
+
+def test_files_that_a_container_keeps_in_memory_are_free(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    for name, text in (("memory.max", "800000000"), ("memory.current", "790000000"),
+                       ("memory.stat", "anon 90000000\nfile 700000000\ninactive_file 500000000\nactive_file 200000000\n")):
+        (tmp_path / name).write_text(text)
+    assert available_bytes(torch.device("cpu")) == 710_000_000
+    (tmp_path / "memory.stat").unlink()
+    assert available_bytes(torch.device("cpu")) == 10_000_000
 
 
 def test_the_budget_inverts_the_law():
