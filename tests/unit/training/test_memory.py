@@ -43,7 +43,7 @@ def test_small_probes_predict_what_a_large_batch_keeps(graphs, model):
 
 def test_atoms_without_neighbours_at_the_head_of_a_file_do_not_hide_the_edges(graphs):
     """Files sorted by element begin with what is rare."""
-    graph = collate(graphs)
+    graph = collate(graphs * 4)
     order = torch.cat([torch.arange(0, graph.num_atoms, 4), torch.arange(graph.num_atoms).remainder(4).nonzero().flatten()])
     place = torch.empty_like(order).index_copy(0, order, torch.arange(len(order)))
     edge_index = place[graph.edge_index]
