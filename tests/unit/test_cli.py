@@ -84,7 +84,7 @@ def test_md_and_its_analysis(aspirin_model, tmp_path):
     result = json.loads((tmp_path / "md.json").read_text())
     assert {"trajectory", "steps_per_s", "replica_steps_per_s", "ns_per_day", "temperature_mean_K", "temperature_sem_K",
             "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr", "stable_fraction"} <= result.keys()
-    assert result["replica_steps_per_s"] == pytest.approx(2 * result["steps_per_s"])
+    assert result["steps_per_s"] < result["replica_steps_per_s"] <= 2.001 * result["steps_per_s"]  # one may break
     done = run("analyze", "rdf", tmp_path / "a.h5", "--json", tmp_path / "rdf.json")
     assert done.returncode == 0, done.stderr
     rdf = json.loads((tmp_path / "rdf.json").read_text())
