@@ -135,6 +135,11 @@ def test_frames_that_a_teacher_learned_do_not_judge_its_student(tmp_path):
     split = ["--method", "blocks", "--num-train", "900", "--num-val", "50"]
     done = runner.invoke(app, [*words, str(tmp_path / "d"), *split])
     assert done.exit_code == 0, done.stderr
+    frames = read_frames("embedded:aspirin").frames[:40]
+    write(tmp_path / "twice.xyz", [*frames, *frames], format="extxyz")  # copies fall on both sides of the teacher's own split
+    own["train"], own["split"] = str(tmp_path / "twice.xyz"), {"method": "random", "num_train": 60, "num_val": 10}
+    (tmp_path / "teacher" / "metrics.json").write_text(json.dumps({"train_config": {"data": own}}))
+    assert distill(DistillRequest(**short), tmp_path / "copies")["n_val"] == 10
     own["train"] = str(tmp_path / "gone.xyz")
     (tmp_path / "teacher" / "metrics.json").write_text(json.dumps({"train_config": {"data": own}}))
     with pytest.raises(ModelError, match="gone.xyz, which is not on this machine"):

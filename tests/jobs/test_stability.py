@@ -153,6 +153,9 @@ def test_results_of_other_weights_are_not_taken_over(springs, tmp_path):
     (find_model("springs") / "weights.safetensors").write_bytes(b"trained on")
     with pytest.raises(ConfigError, match="springs changed since the run began"):
         run_stability(request, tmp_path / "run")
+    (tmp_path / "run" / "inputs.json").rename(tmp_path / "run" / "weights.json")  # what folders of before have
+    with pytest.raises(ConfigError, match="springs changed since the run began"):
+        run_stability(request, tmp_path / "run")
     assert run_stability(request, tmp_path / "fresh")["complete"]
 
 

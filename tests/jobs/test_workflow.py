@@ -95,6 +95,15 @@ def test_angles_without_order_are_told_in_the_unit_of_the_axis():
     assert section.figures[0].layout.yaxis.title.text == "probability density, 1/°"
 
 
+def test_an_element_without_neighbours_has_no_order_to_show(folder, config):
+    results = json.loads((folder / "results.json").read_text())
+    for part in results["structure"].values():
+        part["coordination"]["short_range_order"]["Kr-Kr"] = None  # NaN, as it is read back
+    sections = report_sections(parse_config(WorkflowConfig, config), results)
+    cells = [cell for section in sections for table in section.tables for row in table.rows for cell in row]
+    assert any(cell.endswith("(—)") for cell in cells)
+
+
 def test_a_melt_that_boils_is_called_so(folder, config):
     results = json.loads((folder / "results.json").read_text())
     request = parse_config(WorkflowConfig, config)

@@ -66,6 +66,11 @@ def test_first_velocities_hold_as_much_as_is_counted(atoms, expected):
     assert (masses * torch.linalg.cross(arms, velocities)).sum(dim=1).abs().max() < 1e-12
 
 
+def test_a_straight_molecule_may_start_at_rest():
+    run = simulate(ExternalField(springs_and_bend), CO2, MDConfig(ensemble="nve", temperature_K=0.0, steps=5, replicas=2))
+    assert not run.breaks and np.isfinite(run.positions()).all() and np.abs(run.velocities()[0]).max() == 0.0
+
+
 def test_one_free_atom_keeps_its_three_motions():
     run = simulate(ExternalField(free_field), Atoms("C", [[0.0, 0.0, 0.0]]), MDConfig(ensemble="nve", steps=2, seed=1))
     assert run.degrees_of_freedom == 3

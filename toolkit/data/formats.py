@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
@@ -233,13 +234,21 @@ def _isolated_atoms(inside: RawFrames, raw: RawFrames, path: Path,
     for beside in (path.with_name(name) for name in ISOLATED_ATOM_FILES):
         if beside.is_file() and beside != path:
             try:
-                found = _energy_per_element(read_extxyz(beside, DataConfig(train=str(beside), energy_key=raw.keys["energy"])), energy_eV)
+                found = _energy_per_element(_read_isolated(beside, raw.keys["energy"]), energy_eV)
             except DataError as error:
                 return {}, [f"{beside.name} beside the file is ignored: {error.message}"]
             if _plausible(found, raw, energy_eV):
                 return found, [f"isolated-atom energies from {beside.name} beside the file"]
             return {}, [f"{beside.name} beside the file is ignored: it lacks an element or does not fit the energies"]
     return {}, []
+
+
+def _read_isolated(path: Path, energy_key: str | None) -> RawFrames:
+    """A file of isolated atoms: by the key of the data where it has that, so that both are of one method."""
+    if energy_key is not None:
+        with suppress(DataError):
+            return read_extxyz(path, DataConfig(train=str(path), energy_key=energy_key))
+    return read_extxyz(path, DataConfig(train=str(path)))
 
 
 def _energy_per_element(raw: RawFrames, energy_eV: float) -> dict[str, float]:

@@ -13,6 +13,7 @@ from toolkit.config import TrainConfig, parse_config
 from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.data.datasets import load_splits
 from toolkit.data.detective.copies import leakage
+from toolkit.data.packed import HEADER
 from toolkit.errors import ToolkitError
 from toolkit.jobs.inputs import source_file
 from toolkit.jobs.run_dir import read_json
@@ -72,6 +73,11 @@ def training_facts(metrics: Facts) -> Facts | None:
             "split": config["data"].get("split")}
 
 
+def _size(file: Path) -> int:
+    """Bytes of a file, or of all shards of a packed folder whose header this is."""
+    return sum(part.stat().st_size for part in (file.parent.iterdir() if file.name == HEADER else [file]))
+
+
 def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
     """How many of `frames` are, or nearly are, training frames of the model; None when these are not on this disk, and
     when none are but the training went on from another model, of whose frames nothing is known here.
@@ -81,7 +87,7 @@ def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
     try:
         data = parse_config(TrainConfig, metrics.get("train_config") or {}).data
         files = [source_file(source) for source in (data.train, data.val, data.test) if source is not None]
-        if None in files or sum(file.stat().st_size for file in files) > MAX_TRAINING_BYTES:
+        if None in files or sum(map(_size, files)) > MAX_TRAINING_BYTES:
             return None
         found = leakage(load_splits(data).train, frames)
     except ToolkitError:

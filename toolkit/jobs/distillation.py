@@ -27,6 +27,7 @@ from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
 from toolkit.jobs.run_dir import read_json
 from toolkit.jobs.stages import Result, keep_request
 from toolkit.jobs.uncertainty import own_data_here
+from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.folders import find_model
@@ -55,7 +56,7 @@ def distill(request: DistillRequest, folder: str | Path, reporter: Reporter | No
     keep_request(request, folder / "request.json")
     splits = load_splits(request.data or own_data_here(request.teachers[0]))
     _check_labels(splits.train)
-    _check_unseen(request.teachers, splits)
+    _check_unseen(request.teachers if request.data else request.teachers[1:], splits)
     sampled = _sample(request, splits.train, folder, reporter)
     labels = None if sampled is None else _label(request, sampled, reporter)
     if labels is None:
@@ -71,6 +72,8 @@ def _sample(request: DistillRequest, train: Sequence[Atoms], folder: Path, repor
     """Frames of all trajectories, while they are whole, without the first of each; None when asked to stop."""
     replicas = -(-request.trajectories // min(MAX_STARTS, len(train)))
     number = -(-request.trajectories // replicas)
+    if restart_path(folder / "sampled.h5").exists():  # a run of before may have begun from more frames
+        number = max(1, len(list(folder.glob("sampled.*.h5"))))
     starts = [train[t] for t in np.linspace(0, len(train) - 1, number).round().astype(int)]
     sampler = _load(request, request.sampler or request.teachers[0])
     frames: list[Atoms] = []
@@ -136,7 +139,7 @@ def _check_labels(frames: Sequence[Atoms]) -> None:
 def _check_unseen(teachers: Sequence[str], splits: Splits) -> None:
     """Frames that a teacher learned by heart judge neither it nor its student. Raises DataError when there are any.
 
-    Of teachers whose training frames are not on this disk nothing is known.
+    Of teachers whose training frames are not on this disk nothing is known. The first teacher's own split is its own.
     """
     for name in teachers:
         try:
@@ -147,7 +150,8 @@ def _check_unseen(teachers: Sequence[str], splits: Splits) -> None:
         if seen.get("n_copies"):
             raise DataError(f"found {seen['n_copies']} of the {len(splits.val) + len(splits.test)} validation and test frames "
                             f"among those that {name} was trained on, expected none",
-                            "split the file as the teacher did, e.g. --method blocks --num-train 950 --num-val 50")
+                            "split the file as the teacher did, e.g. --method blocks --num-train 950 --num-val 50; frames that "
+                            "stand twice in a file have to be removed")
 
 
 def _write(splits: Splits, frames: list[Atoms], request: DistillRequest, folder: Path) -> None:

@@ -13,8 +13,8 @@ from toolkit.jobs.run_dir import read_json
 from toolkit.progress import Reporter
 from toolkit.storage import write_json
 
-INPUTS = "inputs.json"
-"""Which files the stages are of: source -> SHA-256."""
+INPUTS, MODELS = "inputs.json", "weights.json"
+"""Which files the stages are of: source -> SHA-256. Folders of before have the second alone, with the models."""
 Result = dict[str, Any]
 Stage = Callable[[Reporter], Result | None]
 """Returns its result, or None when it was asked to stop."""
@@ -68,7 +68,8 @@ def keep_request(request: StrictModel, file: Path) -> None:
     if kept is not None and parse_config(type(request), kept) != request:
         raise ConfigError(f"{file.parent} holds a {file.stem} with other settings",
                           "choose another folder, or the same settings")
-    inputs, known = input_hashes(request.model_dump(mode="json")), read_json(file.parent / INPUTS) or {}
+    inputs = input_hashes(request.model_dump(mode="json"))
+    known = {**(read_json(file.parent / MODELS) or {}), **(read_json(file.parent / INPUTS) or {})}
     require_same(inputs, known)
     if kept is None:
         save_config(request, file)

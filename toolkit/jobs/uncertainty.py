@@ -45,7 +45,7 @@ def own_data_here(model: str) -> DataConfig:
     """As `own_data`. Raises ModelError, too, when a file of it is not on this machine."""
     data = own_data(model)
     for source in (data.train, data.val, data.test):
-        if source is not None and ":" not in source and not Path(source).exists():
+        if source is not None and ":" not in source and not Path(source).expanduser().exists():
             raise ModelError(f"{model} was trained on {_source_name(source)}, which is not on this machine",
                              "name the file with its frames, and how it is to be split")
     return data

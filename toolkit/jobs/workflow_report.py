@@ -122,9 +122,14 @@ def _shell(structure: Results) -> Section:
     pairs = list(found["glass"]["partial"])
     rows = [["end of the first shell, Å", *(f"{part['shell_A']:.2f}" for part in found.values())],
             ["neighbours", *(f"{part['total']:.2f}" for part in found.values())]]
-    rows += [[f"{pair}: neighbours (α)", *(f"{part['partial'][pair]:.2f} ({part['short_range_order'][pair]:+.3f})"
+    rows += [[f"{pair}: neighbours (α)", *(f"{part['partial'][pair]:.2f} ({_order(part['short_range_order'][pair])})"
                                            for part in found.values())] for pair in pairs]
     return Section("Coordination and short-range order", [SHELL], [Table(["", *found], rows)])
+
+
+def _order(value: float | None) -> str:
+    """A short-range order; an element without neighbours has none (NaN, null in JSON)."""
+    return "—" if value is None or not np.isfinite(value) else f"{value:+.3f}"
 
 
 def _angles(structure: Results) -> Section:

@@ -87,7 +87,7 @@ def initial_velocities(atoms: Atoms, positions: Tensor, masses: Tensor, ensemble
         return velocities
     velocities = remove_rotation(velocities, positions, masses)
     if len(atoms) > 2 and _is_linear(atoms):
-        bend = maxwell_boltzmann(positions, masses, temperatures_K, generator)
+        bend = maxwell_boltzmann(positions, masses, torch.ones_like(temperatures_K), generator)  # its direction counts
         bend = remove_rotation(remove_translation(bend, masses), positions, masses)
         return _remove_turn_about_axis(velocities, bend, positions, masses)
     return velocities

@@ -305,3 +305,7 @@ def test_isolated_atoms_beside_a_file_are_of_the_same_method(tmp_path: Path) -> 
     for key, oxygen in (("dft_energy", -2040.0), ("cc_energy", -2043.0)):
         config = DataConfig(train="water.xyz", energy_key=key, energy_unit="eV", length_unit="Å")
         assert read_frames(str(tmp_path / "water.xyz"), config).report.isolated_atom_energies["O"] == oxygen
+    (tmp_path / "iso_atoms.xyz").write_text(line("H", -13.6, -13.5).replace("dft_energy", "energy")
+                                            + line("O", -2040.0, -2043.0).replace("dft_energy", "energy"))
+    config = DataConfig(train="water.xyz", energy_key="dft_energy", energy_unit="eV", length_unit="Å")
+    assert read_frames(str(tmp_path / "water.xyz"), config).report.isolated_atom_energies["O"] == -2040.0  # the only one there
