@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from toolkit.config import TrainConfig as TrainConfig
     from toolkit.errors import ToolkitError as ToolkitError
     from toolkit.interfaces.ase_calculator import Calculator as Calculator
+    from toolkit.interfaces.relaxation import cartesian_hessian as hessian
     from toolkit.md.simulation import simulate as simulate
     from toolkit.models.potential import Potential as Potential
     from toolkit.models.potential import build_potential as build
@@ -31,6 +32,7 @@ _PUBLIC = {
     "TrainConfig": ("toolkit.config", "TrainConfig"),
     "build": ("toolkit.models.potential", "build_potential"),
     "evaluate": ("toolkit.training.metrics", "evaluate_potential"),
+    "hessian": ("toolkit.interfaces.relaxation", "cartesian_hessian"),
     "load": ("toolkit.models.potential", "load_potential"),
     "read_frames": ("toolkit.data.formats", "read_frames"),
     "simulate": ("toolkit.md.simulation", "simulate"),

@@ -106,6 +106,7 @@ def md(
     from toolkit.jobs.requests import MDRequest
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.tasks import run_md, run_task
+    from toolkit.md.summary import retired
 
     fields, settings = read_options(context.args, MDRequest, MDConfig)
     request = parse_config(MDRequest, {"model": model, "structure": structure, **fields, "md": settings})
@@ -117,6 +118,8 @@ def md(
         else:
             result = run_task("md", request.model_dump(mode="json"), create_run_dir("md"), reporter=reporter)
     show_result("Molecular dynamics", result, json_file)
+    for line in retired(result):
+        typer.echo(f"note: {line}", err=True)
     return 130 if reporter.interrupted else 0
 
 

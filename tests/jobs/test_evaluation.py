@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from ase.io import write
 
+import toolkit
+
 from tests.stopping import StopAtOnce, StopInside
 from toolkit.analysis.energy_zero import energy_zero
 from toolkit.analysis.parity import element_errors, frame_errors
@@ -144,3 +146,14 @@ def test_a_run_does_not_go_on_with_other_frames(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="set.xyz changed since the run began"):
         task(config, tmp_path, True, SilentReporter())
     assert asked == [False, True] and read_json(tmp_path / "environment.json")["inputs_sha256"] == noted
+
+
+def test_frames_without_labels_have_no_errors_and_names_do_for_potentials() -> None:
+    frames = read_frames(embedded_path("ethanol"))[:3]
+    assert toolkit.evaluate("ethanol_s", frames) == toolkit.evaluate(toolkit.load("ethanol_s"), frames)
+    bare = [atoms.copy() for atoms in frames]
+    with pytest.raises(DataError, match="no energies and no forces in 3 frames"):
+        toolkit.evaluate("ethanol_s", bare)
+    bare[0].calc = toolkit.Calculator("ethanol_s")
+    assert bare[0].get_potential_energy() == toolkit.load("ethanol_s").predict(frames[0])["energy"]
+    assert toolkit.hessian(toolkit.load("ethanol_s", dtype="float64"), bare[1]).shape == (27, 27)

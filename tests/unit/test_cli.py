@@ -85,6 +85,11 @@ def test_md_and_its_analysis(aspirin_model, tmp_path):
     assert {"trajectory", "steps_per_s", "replica_steps_per_s", "ns_per_day", "temperature_mean_K", "temperature_sem_K",
             "energy_drift_meV_per_atom_per_ps", "energy_drift_meV_per_atom_per_ps_stderr", "stable_fraction"} <= result.keys()
     assert result["steps_per_s"] < result["replica_steps_per_s"] <= 2.001 * result["steps_per_s"]  # one may break
+    assert len(result["breaks"]) == done.stderr.count("note: replica ")
+    hot = run("md", aspirin_model, "embedded:aspirin", "--steps", 4, "--replicas", 2, "--max-temperature-K", 1, "-o", tmp_path / "b.h5",
+              "--json", tmp_path / "hot.json", "--device", "cpu")
+    assert hot.returncode == 0 and hot.stderr.count("note: replica ") == 2 and "above 1 K" in hot.stderr
+    assert {broken["replica"] for broken in json.loads((tmp_path / "hot.json").read_text())["breaks"]} == {0, 1}
     done = run("analyze", "rdf", tmp_path / "a.h5", "--json", tmp_path / "rdf.json")
     assert done.returncode == 0, done.stderr
     rdf = json.loads((tmp_path / "rdf.json").read_text())

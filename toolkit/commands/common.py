@@ -76,7 +76,7 @@ def read_options(words: list[str], *groups: type[BaseModel],
     """
     stray, options = split_words(words)
     if stray or len(options) % 2:
-        raise ConfigError(f"found {' '.join(words)!r}, expected pairs --NAME VALUE")
+        raise ConfigError(f"found {' '.join(words)!r}, expected pairs --NAME VALUE", "a switch has a value too: --relax-cell true")
     names = [name.removeprefix("--").replace("-", "_") for name in options[::2]]
     known = sorted(field for group in groups for field in group.model_fields if field not in without)
     unknown = [name for name in names if name not in known]

@@ -96,13 +96,14 @@ class FrameSet(Sequence[Atoms]):
         return np.setdiff1d(np.arange(len(self.frames) + len(self.isolated)), self.isolated)
 
 
-def read_frames(source: str, config: DataConfig | None = None) -> FrameSet:
+def read_frames(source: str | Path, config: DataConfig | None = None) -> FrameSet:
     """Read a path, `embedded:NAME` or `catalog:NAME` with the keys and units of a DataConfig (default: automatic).
 
     Of a packed folder nothing is read yet: its frames are made one by one when asked for.
     Raises DataError with one line for anything unusable: absent, truncated or malformed files, NaN, wrong shapes,
     forces that contradict the energies, units that cannot be told.
     """
+    source = str(source)
     config = config or DataConfig(train=source)
     path, _ = locate(source)
     if is_packed(path):

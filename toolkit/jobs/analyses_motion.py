@@ -103,7 +103,9 @@ def _angles(reader: FrameReader, paths: AtomPaths) -> Iterator[np.ndarray]:
 
 
 def _bath_note(reader: FrameReader) -> str:
-    """What a Langevin bath does to diffusion."""
+    """What a Langevin bath does to diffusion, and that a molecule alone has none."""
+    if not reader.trajectory.pbc.any():
+        return "; nothing is periodic here: atoms that are bound to each other vibrate and turn, they do not diffuse"
     if reader.trajectory.ensemble != "langevin":
         return ""
     return "; the friction of the Langevin bath slows diffusion: take it from nve or csvr"

@@ -153,6 +153,4 @@ class _Comparison:
             if trajectory.stopped:
                 return None
             found = summarize(trajectory)
-            breaks = [{"replica": broken.replica, "time_fs": broken.time_fs, "reason": broken.reason}
-                      for broken in trajectory.breaks]
-        return {**{name: found[name] for name in MD_KEYS}, "breaks": breaks}
+        return {**{name: found[name] for name in MD_KEYS}, "breaks": found["breaks"]}

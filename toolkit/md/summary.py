@@ -25,7 +25,7 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
     Temperature (None for a ramp and for a ladder of temperatures) and energy are averaged over the replicas that never broke, frame by frame; error bars allow for the
     correlation in time. Runs with a heat bath leave out their first fifth. The drift is a fitted slope of the conserved
     energy (potential + kinetic + what the baths hold) over the whole run. `stable_fraction` is that of the end, with
-    Wilson's 95 % interval, and in `stable_fraction_of_time` as it fell.
+    Wilson's 95 % interval, and in `stable_fraction_of_time` as it fell. `breaks` tells when and why replicas were retired.
     """
     alive = np.ones(trajectory.num_replicas, dtype=bool)
     alive[[broken.replica for broken in trajectory.breaks]] = False
@@ -49,10 +49,19 @@ def summarize(trajectory: Trajectory) -> dict[str, Any]:
         "stable_fraction_high": float(stable.high[-1]),
         "stable_fraction_of_time": {"time_fs": stable.times_fs.tolist(), "fraction": stable.fraction.tolist(),
                                     "low": stable.low.tolist(), "high": stable.high.tolist()},
+        "breaks": [{"replica": broken.replica, "time_fs": broken.time_fs, "reason": broken.reason}
+                   for broken in trajectory.breaks],
     }
     if alive.any() and trajectory.num_frames >= MIN_SAMPLES:
         result |= _averages(trajectory, alive) | _conservation(trajectory, alive)
     return result
+
+
+def retired(summary: dict[str, Any]) -> list[str]:
+    """A line for each replica that left the run: when and why. summary : of one system, or of several by number"""
+    parts = summary.get("systems", {"": summary})
+    return [f"{f'system {number}, ' if number else ''}replica {broken['replica']} ended at {broken['time_fs']:g} fs: {broken['reason']}"
+            for number, part in parts.items() for broken in part["breaks"]]
 
 
 def _replica_steps(trajectory: Trajectory) -> float:

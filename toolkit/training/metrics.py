@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ase import Atoms
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from toolkit.config import LossConfig
 from toolkit.data.graph import AtomicGraph
+from toolkit.errors import DataError
 from toolkit.models.base import AtomisticModel, ModelOutput
 from toolkit.models.derivatives import evaluate
-from toolkit.models.potential import Potential
+from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.training.loss import error_sums
 
@@ -113,15 +115,17 @@ def evaluate_errors(model: AtomisticModel, batches: Iterable[AtomicGraph], loss:
     return result
 
 
-def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_size: int = 50,
+def evaluate_potential(potential: Potential | str | Path, frames: Sequence[Atoms], *, batch_size: int = 50,
                        reporter: Reporter | None = None, each: Listener | None = None) -> dict[str, Any]:
     """Errors of a potential on labelled structures: `energy_mae_meV`, `forces_mae_meV_per_A`, `per_species`, `n_frames` …
 
     each : hears of all batches with their predictions, in the order of the frames
     Asked to stop, it returns the errors of the frames done, and `stopped` is True.
-    Raises DataError for species the model does not know.
+    potential : or the name or folder of a model
+    Raises DataError for species the model does not know, and when no frame has an energy or forces.
     """
     reporter = reporter or SilentReporter()
+    potential = load_potential(potential) if isinstance(potential, str | Path) else potential
 
     def graphs() -> Iterator[AtomicGraph]:
         for first in range(0, len(frames), batch_size):
@@ -131,4 +135,7 @@ def evaluate_potential(potential: Potential, frames: Sequence[Atoms], *, batch_s
             reporter.update(min(first + batch_size, len(frames)), len(frames), "evaluating")
 
     errors = evaluate_errors(potential.model, graphs(), each=each)
+    if errors["n_frames"] and errors["energy_mae_meV"] is None and errors["forces_mae_meV_per_A"] is None:
+        raise DataError(f"found no energies and no forces in {errors['n_frames']} frames, expected labels to compare with",
+                        "read them with toolkit.read_frames, which knows other names of labels than ase.io.read")
     return {**errors, "stopped": errors["n_frames"] < len(frames)}
