@@ -39,6 +39,7 @@ class RunReporter:
         self.stopped = False
         self._listener = listener or SilentReporter()
         self._stop_wanted = False
+        self._interrupted = False
         self._written = self._looked = 0.0
         self._unsaved_metrics: list[str] = []
 
@@ -94,7 +95,10 @@ class RunReporter:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted:
+            return  # it is on its way out, and has its last state to write
         if self._stop_wanted and self.status.ended is None:
+            self._interrupted = True
             raise KeyboardInterrupt
         self._stop_wanted = True
 
