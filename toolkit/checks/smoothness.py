@@ -33,10 +33,10 @@ MIN_SIGNAL_EV = 1e-4
 def cutoff(potential: Potential) -> CheckResult:
     """Energy, slope and curvature have equal limits from both sides when a pair of atoms reaches its cutoff.
 
-    Pairs of elements (10 of them, spread evenly, where there are more) are drawn apart, with their own cutoffs and the end
-    of the core repulsion, each atom bonded to a further one. Bessel functions
-    vanish at the cutoff and so hide one missing order of smoothness of the envelope; trained roots (or another basis)
-    would not. So a copy of the potential with detuned roots has to be as smooth.
+    Pairs of elements (10 of them, spread evenly, where there are more) are drawn apart, with their own cutoffs and the
+    end of the core repulsion, each atom bonded to a further one. Bessel functions vanish at the cutoff and so hide one
+    missing order of smoothness of the envelope; trained roots (or another basis) would not. So a copy of the potential
+    with detuned roots has to be as smooth.
     """
     errors: dict[str, float] = {}
     signal = 0.0
@@ -55,14 +55,12 @@ def cutoff(potential: Potential) -> CheckResult:
 def _pair_cutoffs(potential: Potential) -> Iterator[tuple[tuple[str, str], float]]:
     """Pairs of elements with each distance at which one of them leaves the other's neighbourhood, or its core, Å."""
     species = potential.species
-    tables = [module.cutoffs for module in potential.model.modules() if isinstance(module, SpeciesIndex)]
+    tables = [module.cutoffs for module in potential.model.modules() if isinstance(module, SpeciesIndex)] or [None]
     pairs = list(combinations_with_replacement(range(len(species)), 2))
     for k in np.unique(np.linspace(0, len(pairs) - 1, MAX_PAIRS, dtype=int)):
         a, b = pairs[k]
-        distances = {potential.r_max} if not tables else set()
-        for table in tables:
-            distances |= {potential.r_max} if table is None else {float(table[a, b]), float(table[b, a])}
-        for distance in sorted(distances):
+        ends = [potential.r_max if table is None else float(table[pair]) for table in tables for pair in ((a, b), (b, a))]
+        for distance in sorted(set(ends)):
             yield (species[a], species[b]), distance
 
 

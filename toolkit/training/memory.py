@@ -54,7 +54,8 @@ def fit_memory(step: TrainStep, graphs: Sequence[AtomicGraph]) -> MemoryModel:
     largest = np.argsort(-num_edges, kind="stable")
     needed = int(np.searchsorted(np.cumsum(num_atoms[largest]), PROBE_ATOMS)) + 1
     sample = collate([graphs[t] for t in largest[:needed]])
-    probes = [_probe(sample, num_atoms, share) for num_atoms in (PROBE_ATOMS, PROBE_ATOMS // 2) for share in (1.0, 0.5)]
+    order = _neighbors_first(sample)
+    probes = [_probe(sample, order[:num_atoms], share) for num_atoms in (PROBE_ATOMS, PROBE_ATOMS // 2) for share in (1.0, 0.5)]
     rows = np.array([[1.0, probe.num_edges, probe.num_atoms] for probe in probes])
     scale = rows.max(axis=0).clip(min=1.0)
     peaks = np.array([PEAK_OVER_SAVED * saved_bytes(step, probe) for probe in probes])
@@ -121,9 +122,9 @@ def _read_number(path: Path) -> int | None:
         return None
 
 
-def _probe(graph: AtomicGraph, num_atoms: int, edge_share: float) -> AtomicGraph:
-    """Neighbouring atoms of a graph with a share of the edges between them."""
-    chosen = _neighbors_first(graph)[:num_atoms].sort().values
+def _probe(graph: AtomicGraph, atoms: Tensor, edge_share: float) -> AtomicGraph:
+    """Some atoms of a graph with a share of the edges between them."""
+    chosen = atoms.sort().values
     place = torch.full((graph.num_atoms,), -1).index_copy(0, chosen, torch.arange(len(chosen)))
     edge_index = place[graph.edge_index]
     inside = torch.nonzero((edge_index >= 0).all(dim=0)).flatten()
