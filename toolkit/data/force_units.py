@@ -29,6 +29,9 @@ WIDE, NARROW, DOUBTFUL = 2.5, 1.4, 1.3
 VERY_CLOSE = 0.95
 """Correlation of −F·dr with energy differences between frames that are very close."""
 
+SELDOM_PRINTED = ("Hartree/Å",)
+"""Units that hardly any program prints forces in: where bonds contradict them and nobody said so, we ask."""
+
 PER_ATOM = "energies per atom"
 
 
@@ -74,8 +77,12 @@ def settle_forces(raw: RawFrames, config: DataConfig, energy_unit: str, length_u
     stiffness = _trusted(stiffness, FORCE_UNITS_EV_PER_A[unit] * LENGTH_UNITS_A[length_unit])
     sign = _wrong_sign(work, stiffness)
     doubt = None if sign else _other_unit(_mixtures(energy_unit, length_unit, len(raw.structures[0])), unit, work, stiffness)
-    warning = None if sign or doubt else _odd_bonds(unit, energy_unit, stated is not None, work, stiffness)
-    warnings = () if warning is None else (warning,)
+    warnings: tuple[str, ...] = ()
+    odd = None if sign or doubt else _odd_bonds(unit, energy_unit, stated is not None, work, stiffness)
+    if odd is not None and stated is None and unit in SELDOM_PRINTED:
+        doubt = odd
+    elif odd is not None:
+        warnings = (f"{odd.message}; {odd.hint}",)
     if doubt is not None and config.forces_unit != "auto":
         warnings, doubt = (f"forces unit declared as {unit}, but {doubt.message}",), None
     said = "" if stated is None else f"forces in {unit}: {'the file' if config.forces_unit == 'auto' else 'declared'}"
@@ -142,8 +149,9 @@ def _mixtures(energy_unit: str, length_unit: str, num_atoms: int) -> list[_Mixtu
             _Mixture(PER_ATOM, float(num_atoms), energy_unit, f"{energy_unit}/{length_unit}")]
 
 
-def _odd_bonds(unit: str, energy_unit: str, stated: bool, work: Measured | None, stiffness: Measured | None) -> str | None:
-    """A warning where bonds alone speak against the unit, and no other unit of energy would explain them either."""
+def _odd_bonds(unit: str, energy_unit: str, stated: bool, work: Measured | None,
+               stiffness: Measured | None) -> UnitProblem | None:
+    """Bonds alone speak against the unit, and no other unit of energy would explain them either."""
     if stiffness is None or looks_like_bonds(stiffness.value):
         return None
     if work is not None and work.correlation > VERY_CLOSE and 1.0 / DOUBTFUL < work.value < DOUBTFUL:
@@ -153,8 +161,11 @@ def _odd_bonds(unit: str, energy_unit: str, stated: bool, work: Measured | None,
     if not stated and any(looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[f"{energy}/{length}"])
                           for energy in ENERGY_UNITS_EV):
         return None  # said of the energy unit
-    likely = [other for other in (f"{energy_unit}/Bohr", f"{energy_unit}/Å", *FORCE_UNITS_EV_PER_A)
-              if looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[other])]
-    return (f"bond stiffness is {stiffness.value:.2f} × Badger's rule in {unit}, expected 0.8 … 1.6"
-            + (f"; in {likely[0]} it would be {in_eV_per_A * FORCE_UNITS_EV_PER_A[likely[0]]:.2f}: declare "
-               "data.forces_unit if the forces are" if likely else ""))
+    likely = next((other for other in (f"{energy_unit}/Bohr", f"{energy_unit}/Å", *FORCE_UNITS_EV_PER_A)
+                   if looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[other])), None)
+    message = f"bond stiffness is {stiffness.value:.2f} × Badger's rule in {unit}, expected 0.8 … 1.6"
+    if likely is None:
+        return UnitProblem("force_scale", message, "look whether data.forces_unit is what the file holds")
+    message += f"; in {likely} it would be {in_eV_per_A * FORCE_UNITS_EV_PER_A[likely]:.2f}"
+    declare = f"declare data.energy_unit: {energy_unit} with data.forces_unit: {likely}"
+    return UnitProblem("force_scale", message, declare + ("" if stated else f", or with {unit} if the forces are in that"))

@@ -158,19 +158,30 @@ def test_hartree_per_bohr_beside_angstrom_is_seen_through_noise(npz_file, chosen
                                atol=1e-6)
 
 
-def test_bonds_alone_warn(npz_file, ethanol_arrays) -> None:
-    """Seven frames have no close pairs: what only bonds say is a warning, and silence when they agree."""
+def test_bonds_alone_ask_for_hartree_per_bohr(npz_file, ethanol_arrays) -> None:
+    """Seven frames have no close pairs: bonds alone ask beside energies in Hartree, and are silent when they agree."""
     few = {key: ethanol_arrays[key][:42:6] for key in "REF"}
     path = npz_file(**few)
     asked = DataConfig(train=str(path), energy_unit="Hartree", length_unit="Å")
     npz_file(**{**few, "E": few["E"] / HARTREE_EV, "F": few["F"] / HARTREE_EV})
     assert read_frames(str(path), asked).report.warnings == ()
     npz_file(**{**few, "E": few["E"] / HARTREE_EV, "F": few["F"] * BOHR_A / HARTREE_EV})
-    warned = read_frames(str(path), asked).report
-    assert "in Hartree/Bohr it would be 1." in warned.warnings[0]
-    declared = read_frames(str(path), asked.model_copy(update={"forces_unit": "Hartree/Bohr"}))
+    with pytest.raises(DataError, match="in Hartree/Bohr it would be 1.*or with Hartree/Å") as refused:
+        read_frames(str(path), asked)
+    declared = _as_advised(path, refused.value.hint)
     assert declared.report.warnings == () and declared.report.forces_unit == "Hartree/Bohr"
     np.testing.assert_allclose(declared.frames[0].get_forces(), few["F"][0], atol=1e-9)
+    obeyed = read_frames(str(path), asked.model_copy(update={"forces_unit": "Hartree/Å"})).report
+    assert "in Hartree/Bohr it would be 1." in obeyed.warnings[0] and "or with" not in obeyed.warnings[0]
+
+
+def test_bonds_alone_warn_of_other_units(npz_file, ethanol_arrays) -> None:
+    """Unusual bonds are no reason to refuse eV/Å; the warning names all there is to declare."""
+    few = {key: ethanol_arrays[key][:42:6] for key in "REF"}
+    path = npz_file(**{**few, "F": few["F"] * BOHR_A})
+    warned = read_frames(str(path), DataConfig(train=str(path), energy_unit="eV", length_unit="Å")).report
+    assert "declare data.energy_unit: eV with data.forces_unit: eV/Bohr" in warned.warnings[0]
+    assert _as_advised(path, warned.warnings[0]).report.warnings == ()
 
 
 def test_a_force_unit_against_physics_is_obeyed_with_a_warning(npz_file, ethanol_arrays) -> None:
