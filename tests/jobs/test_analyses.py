@@ -127,6 +127,7 @@ def test_mean_squared_displacement_of_circles(tmp_path):
     assert found["n_blocks"] == 12 and found["lag_ps"][-1] == pytest.approx(0.24)
     assert found["curves"]["total"]["values_A2"] == pytest.approx(exact, abs=1e-5)
     assert "not periodic" in found["finite_size_note"]
+    assert {curve["diffusion_cm2_per_s"] for curve in found["curves"].values()} == {None}
 
 
 def test_a_crystal_that_drifts_does_not_diffuse(tmp_path):
@@ -135,13 +136,36 @@ def test_a_crystal_that_drifts_does_not_diffuse(tmp_path):
     walk = np.cumsum(np.random.default_rng(0).normal(0.0, 0.05, (400, 1, 1, 3)), axis=0)
     path = write_trajectory(tmp_path / "a.h5", crystal,
                             lambda t: (crystal.positions + walk, np.zeros((400, 1, 4, 3))), 400, timestep_fs=10.0)
-    assert np.abs(trajectory_msd(path)["curves"]["total"]["values_A2"]).max() < 1e-9
+    found = trajectory_msd(path)
+    assert np.abs(found["curves"]["total"]["values_A2"]).max() < 1e-9
+    assert found["curves"]["total"]["diffusion_cm2_per_s"] is None
+    assert "no diffusion constant where the MSD does not grow as the lag (total" in found["finite_size_note"]
     single = Atoms("Ar4", crystal.positions)
     path = write_trajectory(tmp_path / "b.h5", single,
                             lambda t: (crystal.positions + walk, np.zeros((400, 1, 4, 3))), 400, timestep_fs=10.0)
     assert trajectory_msd(path)["curves"]["total"]["values_A2"][-1] > 0.01
     with pytest.raises(DataError, match="too few for 10 parts"):
         trajectory_msd(path, stride=60)
+
+
+def test_the_mobile_element_of_a_crystal_diffuses(tmp_path):
+    """Four Li walk with D = σ²/2Δt, less their share of the centre of mass, while Cl rattles about its sites."""
+    salt = bulk("LiCl", "rocksalt", a=5.1, cubic=True)
+    random, frames, lithium = np.random.default_rng(0), 2000, salt.numbers == 3
+
+    def motion(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        steps = random.normal(0.0, 0.5, (frames, 1, len(salt), 3))
+        moved = np.where(lithium[:, None], np.cumsum(steps, axis=0), 0.2 * steps)
+        return salt.positions + moved, np.zeros_like(moved)
+
+    found = trajectory_msd(write_trajectory(tmp_path / "a.h5", salt, motion, frames, timestep_fs=10.0))
+    lithium_found, chlorine = found["curves"]["Li"], found["curves"]["Cl"]
+    assert abs(lithium_found["exponent"] - 1.0) < 4.0 * lithium_found["exponent_stderr"] < 0.5
+    share = salt.get_masses()[lithium][0] / salt.get_masses().sum()
+    expected = 0.1 * 0.5**2 / (2.0 * 10.0) * ((1.0 - share) ** 2 + 3.0 * share**2)
+    error = lithium_found["diffusion_cm2_per_s_stderr"]
+    assert abs(lithium_found["diffusion_cm2_per_s"] - expected) < 4.0 * error < 0.5 * expected
+    assert chlorine["diffusion_cm2_per_s"] is None and "Cl as lag^" in found["finite_size_note"]
 
 
 @pytest.mark.parametrize("several", [{"ladder_K": (100.0, 900.0)}, {"final_temperature_K": 600.0}])

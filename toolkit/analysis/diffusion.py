@@ -13,6 +13,8 @@ from toolkit.analysis.blocks import block_mean
 from toolkit.errors import DataError
 
 LAGS_PER_LEVEL = 16
+DIFFUSIVE_WITHIN = 0.2
+"""How far from 1 the power of the lag may be, where its error bar does not allow more."""
 FIT_WINDOW = (0.1, 0.5)
 """Part of the longest lag over which the line is fitted, by default: longer lags have few independent origins."""
 A2_PER_FS_CM2_PER_S = 0.1
@@ -35,13 +37,24 @@ class MeanSquaredDisplacement:
 
 @dataclass(frozen=True)
 class Diffusion:
-    """Diffusion constants and standard errors, (P,), cm²/s, from lines through the MSD between two lags."""
+    """Diffusion constants, (P,), cm²/s, from lines through the MSD between two lags, with standard errors.
+
+    exponent, exponent_stderr : (P,), the power of the lag by which the MSD grows there: 1 is diffusion, 2 is flight, 0
+        are atoms that stay; NaN for atoms that do not move at all
+    """
 
     names: tuple[str, ...]
     coefficient_cm2_per_s: np.ndarray
     stderr_cm2_per_s: np.ndarray
+    exponent: np.ndarray
+    exponent_stderr: np.ndarray
     fit_from_fs: float
     fit_to_fs: float
+
+    @property
+    def diffusive(self) -> np.ndarray:
+        """(P,), whether the MSD grows as the lag: its power is 1 within 0.2 or within three standard errors."""
+        return np.abs(self.exponent - 1.0) <= np.fmax(DIFFUSIVE_WITHIN, 3.0 * self.exponent_stderr)
 
 
 def mean_squared_displacement(blocks: Iterable[Iterable[np.ndarray]], atomic_numbers: np.ndarray,
@@ -96,9 +109,15 @@ def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None,
     lags, weights = msd.lag_fs[inside], 1.0 / msd.lag_fs[inside]
     centered = lags - np.average(lags, weights=weights)
     fit = weights * centered / (weights * centered**2).sum()
-    slopes = msd.blocks[:, :, inside] @ fit / 6.0 * A2_PER_FS_CM2_PER_S
-    mean, stderr = block_mean(slopes)
-    return Diffusion(msd.names, mean, stderr, start, end)
+    mean, stderr = block_mean(msd.blocks[:, :, inside] @ fit / 6.0 * A2_PER_FS_CM2_PER_S)
+    return Diffusion(msd.names, mean, stderr, *_exponents(msd.blocks[:, :, inside], lags), start, end)
+
+
+def _exponents(blocks: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes of log MSD over log lag, (P,), and standard errors, from a line through each block (B, P, L)."""
+    centered = np.log(lags) - np.log(lags).mean()
+    logs = np.log(np.where(blocks > 0.0, blocks, np.nan))
+    return block_mean(logs @ centered / (centered**2).sum())
 
 
 def yeh_hummer_cm2_per_s(temperature_K: float, box_length_A: float, viscosity_mPa_s: float) -> float:
