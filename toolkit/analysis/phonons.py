@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from ase.cell import Cell
 from ase.dft.kpoints import parse_path_string
 
 from toolkit.errors import ConfigError, DataError
+from toolkit.storage import replacing
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -28,6 +30,8 @@ SecondDerivatives = Callable[[Atoms], np.ndarray]
 POINTS_PER_LINE = 41
 MIN_CONSTANT = 1e-10
 """Force constants below this, eV/Å², are rounding."""
+EDGE = 0.9
+"""Pairs further apart than this share of half a supercell are at its edge."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Phonons:
     labels : names of special points and where they are along the path
     dos_THz, dos_per_THz : (F,), per primitive cell;  n_atoms : n;  acoustic_THz : (3,), at Γ, 0 in exact arithmetic
     sum_rule_error_eV_per_A2 : largest |Σ_j Φ(i, j)| before the sum rule was imposed
+    edge_ratio : largest force constant between atoms half a supercell apart over the largest of all; where it is not
+        small, bands change with the supercell
     """
 
     q_points: np.ndarray
@@ -49,16 +55,18 @@ class Phonons:
     n_atoms: int
     acoustic_THz: np.ndarray
     sum_rule_error_eV_per_A2: float
+    edge_ratio: float
 
 
 def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDerivatives, *,
-            mesh_length_A: float = 60.0) -> Phonons:
+            mesh_length_A: float = 60.0, save_as: Path | None = None) -> Phonons:
     """Bands along the standard path of the primitive cell (Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010)).
 
     atoms : a relaxed crystal, periodic along all three vectors
     supercell : repetitions along its vectors; the interactions should not reach beyond half of it
     second_derivatives : computes the Hessian of the supercell
     mesh_length_A : the mesh of the density of states is as fine as a supercell of about this length
+    save_as : also write cells and force constants there, as `phonopy.load` reads them (phonopy_params.yaml)
     Where sites of one element differ in mass, the cell that was given counts as the primitive one, without symmetry.
     Raises ConfigError without phonopy, DataError for a structure that is no crystal.
     """
@@ -73,18 +81,30 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     crystal.symmetrize_force_constants(show_drift=False)
     if np.abs(crystal.force_constants).max() < MIN_CONSTANT:
         raise DataError(f"found no restoring force in a supercell of {size} atoms", "choose a larger supercell")
+    if save_as is not None:
+        with replacing(save_as) as temporary:
+            crystal.save(temporary, settings={"force_constants": True})
     crystal.run_mesh(mesh_length_A)
     crystal.run_total_dos()
     at_gamma = _frequencies(crystal, np.zeros((1, 3)))[0]
     dos = crystal.total_dos
     return Phonons(*_bands(crystal), dos.frequency_points, dos.dos, len(crystal.primitive),
-                   at_gamma[np.argsort(np.abs(at_gamma))[:3]], float(np.abs(constants.sum(axis=1)).max()))
+                   at_gamma[np.argsort(np.abs(at_gamma))[:3]], float(np.abs(constants.sum(axis=1)).max()),
+                   _edge_ratio(_atoms(crystal.supercell), constants))
 
 
 def require_crystal(atoms: Atoms) -> None:
     """Raise DataError unless the structure is periodic along all three vectors."""
     if not atoms.pbc.all():
         raise DataError(f"found periodicity {atoms.pbc.tolist()}, phonons need a crystal", "use normal modes instead")
+
+
+def _edge_ratio(supercell: Atoms, constants: np.ndarray) -> float:
+    """Largest of the force constants (N, N, 3, 3) at the edge of a supercell over the largest; 1 where no pair is there."""
+    distances = supercell.get_all_distances(mic=True)
+    at_edge = distances > 0.5 * EDGE / np.linalg.norm(supercell.cell.reciprocal(), axis=1).max()
+    sizes = np.abs(constants).max(axis=(2, 3))
+    return float(sizes[at_edge].max() / sizes.max()) if at_edge.any() else 1.0
 
 
 def _right_handed(atoms: Atoms, supercell: Sequence[int]) -> tuple[Atoms, Sequence[int]]:

@@ -9,6 +9,9 @@ import typer
 from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, OutputFolder, Structure, guarded, read_options
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_result
+from toolkit.storage import write_json
+
+RESULT_FILE = "modes.json"
 
 app = typer.Typer(add_completion=False)
 
@@ -36,5 +39,7 @@ def modes(
             result = run_task("modes", request.model_dump(mode="json"), create_run_dir("modes"), reporter=reporter)
         else:
             result = run_modes(request, output, reporter)
+            if result:
+                write_json(result, output / RESULT_FILE)
     show_result(f"Normal modes of {structure} by {model}", result, json_file)
     return 130 if reporter.interrupted else 0

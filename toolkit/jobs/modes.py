@@ -22,10 +22,12 @@ from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hess
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
-from toolkit.progress import Reporter, SilentReporter
+from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import replacing
 
-RELAXED_FILE, MODES_FILE = "relaxed.extxyz", "modes.npz"
+RELAXED_FILE, MODES_FILE, PHONOPY_FILE = "relaxed.extxyz", "modes.npz", "phonopy_params.yaml"
+FADED = 0.01
+"""Share of the largest force constant below which those at the edge of a supercell have faded."""
 
 
 class ModesRequest(StrictModel):
@@ -58,7 +60,8 @@ def modes_task(config: dict[str, Any], run_dir: Path, resume: bool, reporter: Re
 def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = None) -> dict[str, Any]:
     """Relax and differentiate; writes `relaxed.extxyz` and `modes.npz` into `folder` and returns plain numbers.
 
-    Frequencies in cm⁻¹, imaginary ones negative; energies in eV. Asked to stop while it relaxes, it returns nothing.
+    With a supercell also `phonopy_params.yaml`, for `phonopy.load`. Frequencies in cm⁻¹, imaginary ones negative; energies
+    in eV. Asked to stop while it relaxes, it returns nothing.
     Raises DataError when the relaxation does not end.
     """
     make_folder(folder)
@@ -69,8 +72,8 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
             raise DataError(f"found a crystal with a charge of {total_charge(atoms):g} e, whose supercells have none that is "
                             "sure", "phonons are for neutral crystals")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
-    found = relax_unless_stopped(potential, atoms, reporter or SilentReporter(), fmax=request.fmax_eV_per_A,
-                                 cell=request.relax_cell)
+    reporter = reporter or SilentReporter()
+    found = relax_unless_stopped(potential, atoms, reporter, fmax=request.fmax_eV_per_A, cell=request.relax_cell)
     if found is None:
         return {}
     modes = vibrations(potential, found.atoms)
@@ -80,9 +83,21 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
         gas = rrho(modes, temperature_K=request.temperature_K, symmetry_number=request.symmetry_number)
         result["thermochemistry"] = gas.to_dict()
     if request.supercell is not None:
-        bands = phonons(found.atoms, request.supercell, lambda cell: cartesian_hessian(potential, cell))
+        bands = phonons(found.atoms, request.supercell, lambda cell: cartesian_hessian(potential, cell),
+                        save_as=folder / PHONOPY_FILE)
         result["phonons"] = {field.name: _plain(getattr(bands, field.name)) for field in fields(bands)}
+    tell(reporter, *_notes(found.atoms, result))
     return result
+
+
+def _notes(atoms: Atoms, result: dict[str, Any]) -> list[str]:
+    """What a user should do about a cell without modes, or a supercell in which forces do not fade."""
+    if "phonons" not in result:
+        return [] if result["frequencies_cm1"] else [f"{len(atoms)} atom has no vibrations of its own: give the phonon "
+                                                     "supercell of a crystal (--supercell '4 4 4')"]
+    ratio = result["phonons"]["edge_ratio"]
+    return [] if ratio < FADED else [f"force constants half a supercell apart are still {100.0 * ratio:.1f} % of the largest: "
+                                     "enlarge the supercell until the bands stay"]
 
 
 def modes_result(folder: Path, found: Relaxed, modes: NormalModes) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def test_modes_answers_with_the_keys_of_the_contract(computed: tuple[Path, dict]
     assert result["thermochemistry"]["temperature_K"] == 400.0
     with np.load(result["eigenvectors"], allow_pickle=False) as stored:
         assert stored["eigenvectors"].shape == (57, 21, 3)
-    assert len(read(result["structure"])) == 21
+    assert len(read(result["structure"])) == 21 and json.loads((folder / "modes.json").read_text()) == result
     atoms, modes = load_modes(folder)
     np.testing.assert_allclose(modes.frequencies_cm1, result["frequencies_cm1"])
     assert 3000.0 < modes.frequencies_cm1[-1] < 3900.0 and len(atoms) == 21
