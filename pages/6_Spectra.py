@@ -6,11 +6,11 @@ import streamlit as st
 
 from toolkit.config import parse_config
 from toolkit.jobs.modes import ModesRequest
-from toolkit.jobs.run_dir import Run, read_json
+from toolkit.jobs.run_dir import Run, read_json, read_metrics
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import begin, shown_errors
-from toolkit.ui.runs import pick_run, start_job, watch
+from toolkit.ui.runs import pick_run, show_notes, start_job, watch
 from toolkit.ui.spectra import show_modes
 
 HARMONIC = r"""
@@ -59,6 +59,7 @@ def _form() -> None:
 
 
 def _result(run: Run) -> None:
+    show_notes(read_metrics(run.path))
     result = read_json(run.path / "result.json") if run.ended else None
     if result:
         show_modes(run, result)
