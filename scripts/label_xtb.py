@@ -10,6 +10,7 @@ Needs `tblite` (`pip install -e .[data]`).
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,15 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from rich.progress import track
-from tblite.ase import TBLite
 
 import toolkit
 from toolkit.data.graph import total_charge
+from toolkit.errors import ToolkitError
+
+try:
+    from tblite.ase import TBLite
+except ImportError:
+    sys.exit("GFN2-xTB needs tblite, which is not installed here: pip install -e '.[data]'")
 
 RATTLE_A = (0.01, 0.05)
 """Range of the standard deviation of displacements: about what stiff bonds do between room temperature and 700 K."""
@@ -56,4 +62,7 @@ def labelled(atoms: Atoms) -> Atoms:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ToolkitError as error:
+        sys.exit(str(error))

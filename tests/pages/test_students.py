@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from toolkit.config import TrainConfig, parse_config
-from toolkit.jobs.distillation_config import TEST
+from toolkit.jobs.frame_files import TEST
 from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.tasks import run_task
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -78,13 +79,15 @@ def test_a_recorded_check_is_on_the_card_until_the_next_fit(model, files) -> Non
     words = ["uncertainty", "check", str(model), files[2], "--device", "cpu", "--record"]
     refused = CliRunner().invoke(app, [*words[:4], files[0], *words[4:]])
     assert refused.exit_code == 2 and not (model / CALIBRATION).exists()
-    assert CliRunner().invoke(app, words).exit_code == 0
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0
     record, card = read_json(model / CALIBRATION), (model / "CARD.md").read_text()
     assert (record["n_frames"], record["data"], record["fit"]["data"]) == (30, "test.extxyz", "train.extxyz")
     largest = [float(p["forces_std"].max()) for p in
                load_potential(model, device="cpu").predict(read_frames(files[2]).frames, uncertainty=True)]
     assert record["largest_forces_std_eV_per_A"]["max"] == pytest.approx(max(largest), rel=1e-4)
     assert suggested_stop_eV_per_A(record) == pytest.approx(1.5 * max(largest), rel=0.05)
+    assert re.search(rf"md_limit_eV_per_A +│ {suggested_stop_eV_per_A(record):g}\b", shown.output)
     assert f"| {record['forces']['z_std']:.2f} ± " in card and "σ of forces has the wrong size" not in card
     check_shipped(model)
     write_card_again(model)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, guarded, read_data_config, split_words
+from toolkit.commands.common import (
+    EXTRA_OPTIONS,
+    SOURCES,
+    JsonFile,
+    Model,
+    guarded,
+    read_data_config,
+    read_options,
+    split_words,
+)
+from toolkit.config import DataConfig
 from toolkit.console import show_findings, show_result, write_json
 from toolkit.errors import ConfigError
 
@@ -62,6 +73,27 @@ def data_pack(
 
     num_frames = pack_source(source, output, read_data_config(source, context.args))
     show_result("Packed", {"folder": str(output), "n_frames": num_frames}, json_file)
+    return 0
+
+
+@app.command("extend", context_settings=EXTRA_OPTIONS)
+@guarded
+def data_extend(
+    context: typer.Context,
+    model: Model,
+    sources: Annotated[list[str], typer.Argument(metavar="FILE …", help="new frames with labels")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for the frames and the recipe")],
+    json_file: JsonFile = None,
+) -> int:
+    """New frames for a trained model to go on with: they join its training frames; validation and test frames stay.
+
+    Reading options, of the new files: --energy-unit --length-unit --forces-unit --energy-key --forces-key --stress-key.
+    """
+    from toolkit.jobs.extension import extend
+
+    files, words = split_words([*sources, *context.args])
+    result = extend(model, files, output, read_options(words, DataConfig, without=SOURCES)[0])
+    show_result("To go on with", {**result, "command": f"python -m toolkit train {shlex.quote(result['recipe'])}"}, json_file)
     return 0
 
 

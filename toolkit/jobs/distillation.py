@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError, ModelError
 from toolkit.jobs.compare_models import seen_frames
-from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
+from toolkit.jobs.distillation_config import DistillRequest
+from toolkit.jobs.frame_files import with_labels, write_sets
 from toolkit.jobs.run_dir import read_json
 from toolkit.jobs.stages import Result, keep_request
 from toolkit.jobs.uncertainty import own_data_here
@@ -33,7 +32,6 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import replacing
 from toolkit.units import MEV_PER_EV
 
 MAX_STARTS = 16
@@ -114,19 +112,13 @@ def _label(request: DistillRequest, frames: list[Atoms], reporter: Reporter) -> 
             mean = {key: np.mean([prediction[key] for prediction in predictions], axis=0) for key in keys}
             spread = np.var([prediction["forces"] for prediction in predictions], axis=0, ddof=min(1, len(teachers) - 1))
             squares, count = squares + float(spread.sum()), count + spread.size
-            labelled.append(_with_labels(atoms, mean))
+            labelled.append(with_labels(atoms, mean))
         reporter.update(len(labelled), len(frames), "labels of the teachers")
     return labelled, MEV_PER_EV * (squares / count) ** 0.5 if len(teachers) > 1 else None
 
 
 def _load(request: DistillRequest, name: str) -> Potential:
     return load_potential(name, **request.computing())
-
-
-def _with_labels(atoms: Atoms, labels: dict[str, Any]) -> Atoms:
-    copy = atoms.copy()
-    copy.calc = SinglePointCalculator(copy, **labels)
-    return copy
 
 
 def _check_labels(frames: Sequence[Atoms]) -> None:
@@ -156,11 +148,6 @@ def _check_unseen(teachers: Sequence[str], splits: Splits) -> None:
 
 def _write(splits: Splits, frames: list[Atoms], request: DistillRequest, folder: Path) -> None:
     """Training frames in random order, so that any part of the file holds both kinds; the other sets as they are."""
-    own, val, test = ([_with_labels(atoms, atoms.calc.results) for atoms in part if atoms.calc is not None]
-                      for part in (splits.train, splits.val, splits.test))
-    together = frames + own * request.copies
+    together = frames + [atoms for atoms in splits.train if atoms.calc is not None] * request.copies
     order = np.random.default_rng(request.seed).permutation(len(together))
-    for name, chosen in ((TRAIN, [together[k] for k in order]), (VAL, val), (TEST, test)):
-        if chosen:
-            with replacing(folder / name) as temporary:
-                write(temporary, chosen, format="extxyz")
+    write_sets(folder, [together[k] for k in order], splits.val, splits.test)

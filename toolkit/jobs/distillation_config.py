@@ -11,9 +11,6 @@ from toolkit.config_base import Computing
 from toolkit.config_md import steps_in
 from toolkit.units import FS_PER_PS
 
-TRAIN, VAL, TEST = "train.extxyz", "val.extxyz", "test.extxyz"
-"""Files that a student reads, in eV and Å; the last where the data have test frames."""
-
 
 class DistillRequest(Computing):
     """Frames that the sampler visits at a temperature, labelled by the mean of the teachers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,18 @@ def require_same(inputs: dict[str, str], earlier: dict[str, str]) -> None:
 def input_hashes(config: dict[str, Any], leave_out: Container[str] = ()) -> dict[str, str]:
     """Source -> SHA-256 of its file, for all that a configuration names and that is on this disk."""
     files = {source: source_file(source) for source in named_sources(config) if source not in leave_out}
-    return {source: file_sha256(path) for source, path in files.items() if path is not None}
+    return {source: _sha256(path) for source, path in files.items() if path is not None}
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_as_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _sha256_as_of(path: Path, size: int, modified_ns: int, inode: int) -> str:
+    """Of a file that is as it was then: a job asks twice at its start, and files may be large."""
+    return file_sha256(path)
 
 
 def named_sources(config: dict[str, Any]) -> Iterator[str]:

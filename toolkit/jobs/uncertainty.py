@@ -32,13 +32,18 @@ MAX_TRAIN_FRAMES = 300
 BATCH_SIZE = 10
 
 
-def own_data(model: str) -> DataConfig:
-    """Data and split that a model says it was trained on. Raises ModelError when it does not say."""
+def own_recipe(model: str) -> TrainConfig:
+    """How a model says it was trained. Raises ModelError when it does not say."""
     folder = find_model(model)
     values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
     if not values:
         raise ModelError(f"{folder} does not say what it was trained on", "name a file with training frames")
-    return parse_config(TrainConfig, values).data
+    return parse_config(TrainConfig, values)
+
+
+def own_data(model: str) -> DataConfig:
+    """Data and split that a model says it was trained on. Raises ModelError when it does not say."""
+    return own_recipe(model).data
 
 
 def own_data_here(model: str) -> DataConfig:

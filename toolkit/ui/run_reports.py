@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from toolkit.jobs.distillation_config import TEST, TRAIN, VAL
+from toolkit.jobs.frame_files import TEST, TRAIN, VAL
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, report_sections
 from toolkit.jobs.run_dir import Run, read_json
 from toolkit.training.stability_card import STABILITY, stability_section

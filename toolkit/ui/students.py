@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from toolkit.config import TrainConfig, load_config, parse_config
-from toolkit.jobs.distillation_config import TEST, TRAIN, VAL, DistillRequest
+from toolkit.jobs.distillation_config import DistillRequest
+from toolkit.jobs.frame_files import TEST, TRAIN, VAL
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.ui.choices import model_choices
 from toolkit.ui.explanations import equation, explained

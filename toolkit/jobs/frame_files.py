@@ -1,0 +1,32 @@
+"""Training, validation and test frames as extended XYZ in one folder, in eV and Å."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from toolkit.storage import replacing
+
+TRAIN, VAL, TEST = "train.extxyz", "val.extxyz", "test.extxyz"
+"""The last only where there are test frames."""
+
+
+def with_labels(atoms: Atoms, labels: Mapping[str, Any]) -> Atoms:
+    """A copy with energy, forces … of its own."""
+    copy = atoms.copy()
+    copy.calc = SinglePointCalculator(copy, **labels)
+    return copy
+
+
+def write_sets(folder: Path, train: Sequence[Atoms], val: Sequence[Atoms], test: Sequence[Atoms]) -> None:
+    """Write the frames of each set that have labels; no file for a set without. Raises StorageError."""
+    for name, frames in ((TRAIN, train), (VAL, val), (TEST, test)):
+        labelled = [with_labels(atoms, atoms.calc.results) for atoms in frames if atoms.calc is not None]
+        if labelled:
+            with replacing(folder / name) as temporary:
+                write(temporary, labelled, format="extxyz")
