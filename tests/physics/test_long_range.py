@@ -11,17 +11,18 @@ from ase import Atoms
 from ase.build import bulk, graphene, molecule, nanotube
 from ase.units import Bohr, Hartree
 
-from toolkit.checks.battery import STRUCTURE_CHECKS, run_battery
+from toolkit.checks.battery import STRUCTURE_CHECKS, run_battery, run_check
 from toolkit.checks.structures import random_crystal, random_molecule
 from toolkit.config import ModelConfig, parse_config
 from toolkit.data.graph import collate, graph_from_atoms
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.ase_calculator import Calculator
 from toolkit.interfaces.relaxation import relax
-from toolkit.models import coulomb, dispersion
+from toolkit.models import coulomb, dispersion, long_range
 from toolkit.models.coulomb import COULOMB_EV_A, coulomb_energies
 from toolkit.models.derivatives import hessian
 from toolkit.models.potential import Potential, build_potential
+from toolkit.nn.charges import conserve_charge
 
 SPECIES = ("H", "C", "O")
 SMALL = {"nequip": {"num_layers": 2, "l_max": 1}, "allegro": {"num_layers": 1, "l_max": 1, "num_scalar_features": 8},
@@ -145,9 +146,21 @@ def test_forces_and_stress_are_derivatives(architecture):
 def test_the_passport_asks_everything_but_locality():
     structures = {"molecule": random_molecule(SPECIES), "crystal": random_crystal(SPECIES)}
     results = run_battery(_potential(zbl=True), structures)
-    assert {"rotation", "batch", "second_derivatives", "isolated_atom", "cutoff"} <= set(results)
+    assert {"rotation", "batch", "charge", "second_derivatives", "isolated_atom", "cutoff"} <= set(results)
     assert not {"locality", "far_molecules"} & set(results)
     assert all(result.passed for result in results.values()), results
+    assert "charge" not in run_battery(_potential(long_range={"charges": False, "dispersion": "d3bj-pbe"}), structures)
+
+
+def test_the_passport_sees_charges_that_do_not_add_up(monkeypatch):
+    potential, molecule = _potential(), random_molecule(SPECIES)
+    monkeypatch.setattr(long_range, "conserve_charge", lambda charges, total, batch: charges)
+    broken = run_check("charge", potential, {"molecule": molecule})
+    assert not broken.passed and broken.value > 0.1
+    neutral = lambda charges, total, batch: conserve_charge(charges, 0.0 * total, batch)  # noqa: E731
+    monkeypatch.setattr(long_range, "conserve_charge", neutral)
+    ignored = run_check("charge", potential, {"molecule": molecule})
+    assert ignored.value == pytest.approx(2.0) and ignored.worst_case == "molecule: charge -2"
 
 
 @pytest.mark.parametrize("architecture", sorted(SMALL))

@@ -22,6 +22,7 @@ STRUCTURE_CHECKS: dict[str, StructureCheck] = {
     "batch": symmetry.batch,
     "supercell": symmetry.supercell,
     "net_force": symmetry.net_force,
+    "charge": symmetry.charge,
     "forces": gradients.forces,
     "hessian_symmetry": gradients.hessian_symmetry,
     "second_derivatives": gradients.second_derivatives,
@@ -29,7 +30,7 @@ STRUCTURE_CHECKS: dict[str, StructureCheck] = {
     "far_molecules": locality.far_molecules,
     "precision": precision.precision,
 }
-"""Checks of a potential on one structure; see `applies`."""
+"""Checks of a potential on one structure; see `applies` and `promises`."""
 
 MODEL_CHECKS: dict[str, ModelCheck] = {
     "cutoff": smoothness.cutoff,
@@ -53,7 +54,10 @@ def applies(name: str, atoms: Atoms) -> bool:
 
 
 def promises(name: str, potential: Potential) -> bool:
-    """Whether the architecture promises what a check asks: with a long range, atoms feel each other at any distance."""
+    """Whether the architecture promises what a check asks: with a long range, atoms feel each other at any distance, and
+    not every model has charges."""
+    if name == "charge":
+        return potential.config.predicts_charges
     return name not in ("locality", "far_molecules") or math.isfinite(potential.model.receptive_field)
 
 

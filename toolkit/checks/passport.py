@@ -11,7 +11,7 @@ from typing import Any
 
 from ase import Atoms
 
-from toolkit.checks.battery import MODEL_CHECKS, STRUCTURE_CHECKS, run_check
+from toolkit.checks.battery import MODEL_CHECKS, STRUCTURE_CHECKS, promises, run_check
 from toolkit.checks.dynamics import nve
 from toolkit.checks.precision import REFERENCE, variants
 from toolkit.checks.result import CRITERIA, CheckResult, judge
@@ -145,7 +145,7 @@ def _run(potential: Potential, structures: Mapping[str, Atoms], start: Atoms | N
     """All results, and whether nobody stopped them."""
     subjects = variants(potential)
     work = [(subject, name) for subject in subjects for name in (*STRUCTURE_CHECKS, *MODEL_CHECKS)
-            if name != "precision" or subject is not subjects[0]]
+            if promises(name, subject) and (name != "precision" or subject is not subjects[0])]
     simulated = subjects if nve_ps > 0.0 else []
     total = len(work) + NVE_SHARE * len(simulated)
     results = []

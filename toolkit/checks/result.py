@@ -43,6 +43,8 @@ CRITERIA: dict[str, Criterion] = {
         "A crystal described by a cell of twice the size has the same atomic energies, forces and stress.")),
     "net_force": Criterion("relative", 1e-10, 1e-5, (
         "Inner forces cancel: they neither push nor (in a molecule) spin the structure as a whole.")),
+    "charge": Criterion("e", 1e-10, 1e-10, (
+        "The charges that a model predicts for its long range add up to the total charge of each structure.")),
     "forces": Criterion("eV/Å", 1e-7, 5e-3, (
         "Forces are minus the slope of the energy: moving an atom a little changes the energy as its force says.")),
     "hessian_symmetry": Criterion("eV/Å²", 1e-9, 2e-2, (

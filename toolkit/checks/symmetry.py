@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from toolkit.checks.probe import TINY, Probe, Response, rms
 from toolkit.checks.result import CheckResult, judge
 from toolkit.checks.structures import companion, transformed
-from toolkit.data.graph import charge_info
+from toolkit.data.graph import charge_info, total_charge
 from toolkit.models.potential import Potential
 
 NUM_ROTATIONS = 3
@@ -85,6 +85,19 @@ def supercell(potential: Potential, atoms: Atoms) -> CheckResult:
     doubled.info.update({name: 2.0 * charge for name, charge in charge_info(atoms).items()})
     expected = Response(np.tile(before.energies, 2), np.tile(before.forces, (2, 1)), before.stress, 2.0 * before.volume)
     return judge(potential, "supercell", probe.response(doubled).errors(expected), problem=before.problem)
+
+
+def charge(potential: Potential, atoms: Atoms) -> CheckResult:
+    """Σ q is the total charge, also beside structures with other ones; of a potential that predicts charges."""
+    totals = np.array([total_charge(atoms), 0.0, 1.0, -2.0])
+    structures = [atoms.copy() for _ in totals]
+    for copy, total in zip(structures, totals, strict=True):
+        copy.info["charge"] = total
+    graph = potential.graph(structures)
+    charges = potential.evaluate(graph, forces=False)["charges"].cpu().numpy()
+    sums = np.bincount(graph.batch.cpu().numpy(), weights=charges)
+    return judge(potential, "charge", {f"charge {total:g}": abs(found - total)
+                                       for found, total in zip(sums, totals, strict=True)})
 
 
 def net_force(potential: Potential, atoms: Atoms) -> CheckResult:
