@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import (analyze, bench, compare, data, distill, imports, learning_curve, modes, ship, stability,
-                              study, trajectory, uncertainty, workflow)
+from toolkit.commands import (analyze, bench, compare, data, distill, elastic, imports, learning_curve, modes, ship,
+                              stability, study, trajectory, uncertainty, workflow)
 from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_data_config,
                                      read_options)
 from toolkit.config import MDConfig, TrainConfig, load_config, parse_config
@@ -25,6 +25,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(analyze.app, name="analyze")
 app.add_typer(imports.app, name="import")
 app.add_typer(modes.app)
+app.add_typer(elastic.app)
 app.add_typer(bench.app, name="bench")
 app.add_typer(study.app)
 app.add_typer(workflow.app)

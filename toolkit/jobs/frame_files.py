@@ -23,10 +23,15 @@ def with_labels(atoms: Atoms, labels: Mapping[str, Any]) -> Atoms:
     return copy
 
 
+def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
+    """Write frames with their labels as extended XYZ. Raises StorageError."""
+    with replacing(path) as temporary:
+        write(temporary, frames, format="extxyz")
+
+
 def write_sets(folder: Path, train: Sequence[Atoms], val: Sequence[Atoms], test: Sequence[Atoms]) -> None:
     """Write the frames of each set that have labels; no file for a set without. Raises StorageError."""
     for name, frames in ((TRAIN, train), (VAL, val), (TEST, test)):
         labelled = [with_labels(atoms, atoms.calc.results) for atoms in frames if atoms.calc is not None]
         if labelled:
-            with replacing(folder / name) as temporary:
-                write(temporary, labelled, format="extxyz")
+            write_frames(folder / name, labelled)

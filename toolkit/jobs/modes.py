@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
+from ase.io import read
 from pydantic import Field
 
 from toolkit.analysis.normal_modes import NormalModes
@@ -19,6 +19,7 @@ from toolkit.config import StrictModel, parse_config
 from toolkit.data.graph import total_charge
 from toolkit.errors import DataError
 from toolkit.interfaces.relaxation import FMAX_EV_PER_A, Relaxed, cartesian_hessian, relax_unless_stopped, vibrations
+from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
@@ -120,8 +121,7 @@ def modes_result(folder: Path, found: Relaxed, modes: NormalModes) -> dict[str, 
 
 def save_modes(folder: Path, atoms: Atoms, modes: NormalModes) -> None:
     """Write the structure and every array of the modes into `folder`. Raises StorageError."""
-    with replacing(folder / RELAXED_FILE) as temporary:
-        write(temporary, atoms, format="extxyz")
+    write_frames(folder / RELAXED_FILE, [atoms])
     with replacing(folder / MODES_FILE) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **{field.name: getattr(modes, field.name) for field in fields(modes)})
 

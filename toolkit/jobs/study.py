@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io import read, write
+from ase.io import read
 
 from toolkit.analysis.thermochemistry import rrho
 from toolkit.config import MDConfig, parse_config
@@ -22,6 +22,7 @@ from toolkit.interfaces.relaxation import relax_unless_stopped, vibrations
 from toolkit.jobs.analyses import trajectory_bonds, trajectory_rdf
 from toolkit.jobs.analyses_motion import trajectory_torsions
 from toolkit.jobs.analyses_spectra import trajectory_vdos
+from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperatures_of_modes
 from toolkit.jobs.modes import load_modes, modes_result, save_modes
 from toolkit.jobs.run_dir import make_folder
@@ -35,7 +36,7 @@ from toolkit.jobs.study_script import script
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import replacing, write_json, write_text_atomic
+from toolkit.storage import write_json, write_text_atomic
 
 START_FILE = "start.extxyz"
 
@@ -82,8 +83,7 @@ def equilibrate(study: Study) -> Result | None:
     if result is not None and not (study.folder / START_FILE).exists():
         with Trajectory(study.trajectory("equilibration")) as trajectory:
             relaxed.positions = trajectory.to_atoms(-1).positions
-        with replacing(study.folder / START_FILE) as temporary:
-            write(temporary, relaxed, format="extxyz")
+        write_frames(study.folder / START_FILE, [relaxed])
     return result
 
 

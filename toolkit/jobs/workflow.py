@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ase import Atoms
-from ase.io import read, write
+from ase.io import read
 
 from toolkit.config import parse_config, save_config
 from toolkit.data.datasets import load_splits
 from toolkit.errors import DataError
 from toolkit.interfaces.elasticity import elastic_constants
+from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.learning_curve import EpochsKept
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.stage_md import simulate_stage
@@ -30,7 +31,7 @@ from toolkit.jobs.workflow_start import start_crystal
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import replacing, write_json
+from toolkit.storage import write_json
 from toolkit.training.metrics import evaluate_potential
 from toolkit.training.state import find_state
 from toolkit.training.trainer import train
@@ -95,8 +96,7 @@ def test_errors(work: Workflow) -> Result | None:
 def make_start(work: Workflow) -> Result:
     """Build the crystal, or take it from its file."""
     atoms = start_crystal(work.config.start)
-    with replacing(work.folder / START_FILE) as temporary:
-        write(temporary, atoms, format="extxyz")
+    write_frames(work.folder / START_FILE, [atoms])
     return {"formula": atoms.get_chemical_formula(), "num_atoms": len(atoms),
             "volume_A3_per_atom": atoms.get_volume() / len(atoms)}
 
