@@ -1,6 +1,6 @@
 # docker build -t toolkit .
-# docker run --gpus all -p 127.0.0.1:8501:8501 -v toolkit:/data toolkit
-# Without a GPU leave out --gpus. Who else may reach it: docs/server.md
+# docker run --gpus all --stop-timeout 120 -p 127.0.0.1:8501:8501 -v toolkit:/data toolkit
+# Without a GPU leave out --gpus. Who else may reach it: docs/server.md. --stop-timeout: time for jobs to save
 
 # 1. the viewer's JavaScript, by package name
 FROM node:22-slim AS viewer
@@ -31,4 +31,4 @@ VOLUME /data
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
-CMD ["streamlit", "run", "app.py", "--server.port=8501", "--server.address=0.0.0.0"]
+CMD ["python", "-m", "toolkit.jobs.server", "streamlit", "run", "app.py", "--server.port=8501", "--server.address=0.0.0.0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -70,6 +71,27 @@ def test_sigterm_is_a_stop_request() -> None:
     os.killpg(run.status.worker_pid, signal.SIGTERM)
     assert wait_for(run_dir, lambda run: run.ended).state == "stopped"
     assert read_json(run_dir / "result.json")["count"] > 0
+
+
+def test_a_server_that_is_told_to_end_lets_its_workers_save_first(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    web = ("import pathlib, signal, sys, time\n"
+           f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(told)!r}).write_text(str(time.time())), sys.exit(7)))\n"
+           "print('ready', flush=True)\ntime.sleep(60)")
+    server = subprocess.Popen([sys.executable, "-m", "toolkit.jobs.server", sys.executable, "-c", web], stdout=subprocess.PIPE)
+    assert server.stdout.readline() == b"ready\n"
+    run_dir = launcher.start("count", SLOW)
+    wait_for(run_dir, running)
+    server.terminate()
+    assert server.wait(timeout=20.0) == 7
+    run = open_run(run_dir)
+    assert run.state == "stopped" and read_json(run_dir / "result.json")["count"] > 0
+    assert run.status.ended <= float(told.read_text())
+
+
+def test_a_server_that_ends_by_itself_is_over() -> None:
+    ended = subprocess.run([sys.executable, "-m", "toolkit.jobs.server", sys.executable, "-c", "raise SystemExit(3)"], timeout=20.0)
+    assert ended.returncode == 3
 
 
 def test_a_killed_worker_is_lost_at_once_and_can_be_resumed() -> None:
