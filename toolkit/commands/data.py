@@ -19,7 +19,7 @@ from toolkit.commands.common import (
     split_words,
 )
 from toolkit.config import DataConfig
-from toolkit.console import show_findings, show_result, write_json
+from toolkit.console import ConsoleReporter, show_findings, show_result, write_json
 from toolkit.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
@@ -87,12 +87,14 @@ def data_extend(
 ) -> int:
     """New frames for a trained model to go on with: they join its training frames; validation and test frames stay.
 
-    Reading options, of the new files: --energy-unit --length-unit --forces-unit --energy-key --forces-key --stress-key.
+    Reading options, of the new files: --energy-unit --length-unit --forces-unit --energy-key --forces-key --stress-key
+    --stress-offset-GPa; the last four default to those of the model's own files.
     """
     from toolkit.jobs.extension import extend
 
     files, words = split_words([*sources, *context.args])
-    result = extend(model, files, output, read_options(words, DataConfig, without=SOURCES)[0])
+    with ConsoleReporter() as reporter:
+        result = extend(model, files, output, read_options(words, DataConfig, without=SOURCES)[0], reporter)
     show_result("To go on with", {**result, "command": f"python -m toolkit train {shlex.quote(result['recipe'])}"}, json_file)
     return 0
 

@@ -174,7 +174,8 @@ def _choose(what: str, declared: str | None, names: tuple[str, ...], present: se
 
 
 def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
-    """The structure with its other header entries and arrays, without calculator, constraints and label keys.
+    """The structure with its other header entries and arrays, without calculator, constraints, label keys and units: these
+    are no longer those of the file.
 
     Directions without a cell vector are not periodic, whatever the file says: some write an all-zero lattice.
     """
@@ -182,7 +183,7 @@ def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
     bare.pbc = bare.pbc & bare.cell.any(axis=1)
     bare.calc = None
     bare.set_constraint()
-    for key in label_keys:
+    for key in (*label_keys, *_HeaderUnits._fields):
         bare.info.pop(key, None)
         bare.arrays.pop(key, None)
     return bare

@@ -29,8 +29,11 @@ WIDE, NARROW, DOUBTFUL = 2.5, 1.4, 1.3
 VERY_CLOSE = 0.95
 """Correlation of −F·dr with energy differences between frames that are very close."""
 
-SELDOM_PRINTED = ("Hartree/Å",)
+SELDOM_PRINTED = ("Hartree/Å", "Rydberg/Å")
 """Units that hardly any program prints forces in: where bonds contradict them and nobody said so, we ask."""
+
+RYDBERG_BOHR = FORCE_UNITS_EV_PER_A["Rydberg/Bohr"] / FORCE_UNITS_EV_PER_A["Hartree/Å"]
+"""0.94: bonds do not tell Quantum ESPRESSO's units from Hartree/Å, and energies in the one are half those in the other."""
 
 PER_ATOM = "energies per atom"
 
@@ -91,6 +94,22 @@ def settle_forces(raw: RawFrames, config: DataConfig, energy_unit: str, length_u
     return Settled(unit, said, warnings, sign if doubt is None else (doubt,))
 
 
+def bonds_say_too_little(unit: str, stated: str | None, work: Measured | None) -> tuple[UnitProblem, ...]:
+    """A problem where nothing but bonds says Hartree/Å: energies in Rydberg with forces in Rydberg/Bohr look the same.
+
+    work : `work_over_energy` in the units of the file, which is 1 for the one and 0.53 for the other
+    """
+    if stated is not None or unit != "Hartree/Å":
+        return ()
+    work = _trusted(work, 1.0)
+    if work is not None and work.correlation > VERY_CLOSE and 1.0 / DOUBTFUL < work.value < DOUBTFUL:
+        return ()
+    return (UnitProblem("energy_unit", "cannot tell energies in Hartree with forces in Hartree/Å from energies in Rydberg with "
+                        f"forces in Rydberg/Bohr: the stiffness of bonds differs by {100.0 * (1.0 - RYDBERG_BOHR):.0f} % only",
+                        "declare data.energy_unit and data.forces_unit, e.g. data.energy_unit: Rydberg with "
+                        "data.forces_unit: Rydberg/Bohr"),)
+
+
 def _trusted(measured: Measured | None, factor: float) -> Measured | None:
     """A measurement in other units, None when it is no better than chance."""
     if measured is None or abs(measured.correlation) <= TRUSTED_CORRELATION:
@@ -143,7 +162,7 @@ def _mixtures(energy_unit: str, length_unit: str, num_atoms: int) -> list[_Mixtu
     if other is not None:  # the energy may be undecided: bonds choose between its units
         mixtures += [_Mixture(f"forces per {other} with positions in {length_unit}",
                               LENGTH_UNITS_A[other] / LENGTH_UNITS_A[length_unit], energy, f"{energy}/{other}")
-                     for energy in (energy_unit, *COMMON_UNITS)]
+                     for energy in (energy_unit, *COMMON_UNITS, "Rydberg")]
     return [*mixtures,
             _Mixture("forces in Hartree/Bohr with energies in eV", BOHR_A / HARTREE_EV, "eV", "Hartree/Bohr"),
             _Mixture(PER_ATOM, float(num_atoms), energy_unit, f"{energy_unit}/{length_unit}")]
@@ -158,11 +177,12 @@ def _odd_bonds(unit: str, energy_unit: str, stated: bool, work: Measured | None,
         return None  # unusual bonds
     in_eV_per_A = stiffness.value / FORCE_UNITS_EV_PER_A[unit]
     length = unit.rpartition("/")[2]
-    if not stated and any(looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[f"{energy}/{length}"])
-                          for energy in ENERGY_UNITS_EV):
-        return None  # said of the energy unit
     likely = next((other for other in (f"{energy_unit}/Bohr", f"{energy_unit}/Å", *FORCE_UNITS_EV_PER_A)
                    if looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[other])), None)
+    seldom = unit in SELDOM_PRINTED and likely == f"{energy_unit}/Bohr"
+    others = any(looks_like_bonds(in_eV_per_A * FORCE_UNITS_EV_PER_A[f"{energy}/{length}"]) for energy in ENERGY_UNITS_EV)
+    if others and not stated and not seldom:
+        return None  # said of the energy unit
     message = f"bond stiffness is {stiffness.value:.2f} × Badger's rule in {unit}, expected 0.8 … 1.6"
     if likely is None:
         return UnitProblem("force_scale", message, "look whether data.forces_unit is what the file holds")

@@ -7,12 +7,14 @@ asks for a declaration.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from toolkit.config import DataConfig
 from toolkit.data.force_units import (
     COMMON_UNITS,
     DOUBTFUL,
+    bonds_say_too_little,
     looks_like_bonds,
     settle_forces,
     stated_forces_unit,
@@ -46,8 +48,11 @@ def judge_units(raw: RawFrames, config: DataConfig) -> UnitDecision:
     work, stiffness = work_over_energy(raw), bond_stiffness(raw, length_A)
     stated = stated_forces_unit(raw, config)
     votes = _votes_by_forces(stiffness) if stated is None else _votes_by_work(work, stated, length_A)
-    energy = _energy_unit(raw, config, {**votes, **_votes_by_totals(raw)})
+    totals = _votes_by_totals(raw)
+    energy = _energy_unit(raw, config, {**votes, **totals})
     forces = settle_forces(raw, config, energy.unit, length.unit, work, stiffness)
+    if config.energy_unit == "auto" and raw.statement.energy_unit is None and not totals:
+        energy = replace(energy, problems=energy.problems or bonds_say_too_little(forces.unit, stated, work))
     evidence = [settled.evidence for settled in (energy, length, forces) if settled.evidence]
     if work is not None and abs(work.correlation) > TRUSTED_CORRELATION:
         ratio = work.value * FORCE_UNITS_EV_PER_A[forces.unit] * length_A / ENERGY_UNITS_EV[energy.unit]

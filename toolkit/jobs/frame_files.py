@@ -10,15 +10,20 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from toolkit.data.extxyz import ENERGY_NAMES, FORCES_NAMES, STRESS_NAMES
 from toolkit.storage import replacing
 
+LABEL_NAMES = frozenset({*ENERGY_NAMES, *FORCES_NAMES, *STRESS_NAMES})
 TRAIN, VAL, TEST = "train.extxyz", "val.extxyz", "test.extxyz"
 """The last only where there are test frames."""
 
 
 def with_labels(atoms: Atoms, labels: Mapping[str, Any]) -> Atoms:
-    """A copy with energy, forces … of its own."""
+    """A copy with energy, forces … of its own, and without entries that a reader could take for others."""
     copy = atoms.copy()
+    for table in (copy.info, copy.arrays):
+        for key in [key for key in table if key.lower() in LABEL_NAMES]:
+            del table[key]
     copy.calc = SinglePointCalculator(copy, **labels)
     return copy
 

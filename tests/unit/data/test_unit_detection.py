@@ -175,6 +175,22 @@ def test_bonds_alone_ask_for_hartree_per_bohr(npz_file, ethanol_arrays) -> None:
     assert "in Hartree/Bohr it would be 1." in obeyed.warnings[0] and "or with" not in obeyed.warnings[0]
 
 
+@pytest.mark.parametrize("count", [7, 12, 30, 100])
+def test_rydberg_per_bohr_is_not_taken_for_hartree_per_angstrom(npz_file, ethanol_arrays, count: int) -> None:
+    """Units of Quantum ESPRESSO beside Å: bonds look right in Hartree/Å, and every energy would be twice what it is."""
+    some = {key: ethanol_arrays[key][:count] if count == 100 else ethanol_arrays[key][:6 * count:6][:count] for key in "REF"}
+    rydberg = {"E": some["E"] / ENERGY_UNITS_EV["Rydberg"], "F": some["F"] / FORCE_UNITS_EV_PER_A["Rydberg/Bohr"]}
+    path = npz_file(**{**some, **rydberg})
+    with pytest.raises(DataError) as refused:
+        read_frames(str(path))
+    declared = _as_advised(path, refused.value.hint)
+    np.testing.assert_allclose(declared.frames[0].get_forces(), some["F"][0], atol=1e-9)
+    assert declared.frames[0].get_potential_energy() == pytest.approx(some["E"][0])
+    with pytest.raises(DataError) as refused:
+        read_frames(str(path), DataConfig(train=str(path), energy_unit="Rydberg"))
+    np.testing.assert_allclose(_as_advised(path, refused.value.hint).frames[0].get_forces(), some["F"][0], atol=1e-9)
+
+
 def test_bonds_alone_warn_of_other_units(npz_file, ethanol_arrays) -> None:
     """Unusual bonds are no reason to refuse eV/Å; the warning names all there is to declare."""
     few = {key: ethanol_arrays[key][:42:6] for key in "REF"}

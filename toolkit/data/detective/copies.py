@@ -53,6 +53,13 @@ def leakage(train: Sequence[Atoms], test: Sequence[Atoms]) -> dict[str, Any]:
             "copies": copies[:MAX_LISTED], "near_copies": near[:MAX_LISTED]}
 
 
+def known_frames(train: Sequence[Atoms], test: Sequence[Atoms]) -> set[int]:
+    """Test frames that are training frames: exact copies, and the same conformation turned or written with fewer digits."""
+    known = {_fingerprint(atoms) for atoms in train}
+    copies = {t for t, atoms in enumerate(test) if _fingerprint(atoms) in known}
+    return copies | set(_near_copies(train, test, SAME_A, _same))
+
+
 def repeated_frames(file: DataFile) -> list[Finding]:
     """Frames that occur again in one file, exactly or turned, and copies whose energies disagree."""
     frames = file.frames
@@ -97,9 +104,7 @@ def correlated_frames(file: DataFile) -> list[Finding]:
 
 def leaked_frames(train: DataFile, test: DataFile) -> list[Finding]:
     """Test frames that are training frames (also when turned), and test frames close to one in time."""
-    known = {_fingerprint(atoms) for atoms in train.frames}
-    copies = {t for t, atoms in enumerate(test.frames) if _fingerprint(atoms) in known}
-    copies |= set(_near_copies(train.frames, test.frames, SAME_A, _same))
+    copies = known_frames(train.frames, test.frames)
     total, found = len(test.frames), []
     if copies:
         places = test.places(sorted(copies))
