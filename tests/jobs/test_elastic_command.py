@@ -12,7 +12,9 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 import toolkit.jobs.elastic
+from toolkit.analysis.elastic import strain_matrix
 from toolkit.cli import app
+from toolkit.interfaces.relaxation import relax
 from toolkit.models.pair import LennardJones, pair_potential
 from toolkit.units import EV_PER_A3_GPA
 
@@ -60,9 +62,26 @@ def test_a_hexagonal_crystal_has_no_cubic_constants_but_a_bulk_modulus(tmp_path:
     assert found["bulk_voigt_GPa"] == pytest.approx(curvature * EV_PER_A3_GPA, rel=2e-3)
 
 
+def test_atoms_of_soft_crystals_are_relaxed_at_the_defaults(tmp_path: Path) -> None:
+    """C66 of hcp, where sheared layers slide: the curvature of the energy with atoms at rest, a quarter below that without."""
+    write(tmp_path / "hcp.extxyz", bulk("Ar", "hcp", a=3.75, c=3.75 * np.sqrt(8.0 / 3.0)))
+    assert elastic(tmp_path / "hcp.extxyz", "-o", tmp_path / "out")[0] == 0
+    found, relaxed = json.loads((tmp_path / "out" / "elastic.json").read_text()), read(tmp_path / "out" / "relaxed.extxyz")
+    shears, energies = np.linspace(-0.01, 0.01, 5), []
+    for shear in shears:
+        sheared = relaxed.copy()
+        sheared.set_cell(sheared.cell.array @ (np.eye(3) + strain_matrix(np.array([0, 0, 0, 0, 0, shear]))), scale_atoms=True)
+        energies.append(relax(POTENTIAL, sheared, fmax=1e-7).energy_eV)
+    curvature = np.polynomial.Polynomial.fit(shears, energies, 4).deriv(2)(0.0) / relaxed.get_volume() * EV_PER_A3_GPA
+    assert found["stiffness_GPa"][5][5] == pytest.approx(curvature, rel=0.01)
+    assert found["stiffness_GPa"][5][5] < 0.85 * found["clamped_stiffness_GPa"][5][5]
+
+
 def test_molecules_and_unknown_options_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "water.xyz", molecule("H2O"))
     code, output = elastic(tmp_path / "water.xyz")
-    assert code == 2 and "periodicity" in output
+    assert code == 2 and "elastic constants need a crystal" in output
+    code, output = elastic(tmp_path / "water.xyz", "-o", tmp_path / "water.xyz")
+    assert code == 2 and "cannot make the folder" in output
     code, output = elastic(tmp_path / "water.xyz", "--supercell", 2)
     assert code == 2 and "--strain" in output and "--structure" not in output

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk, molecule
 from ase.io import read, write
 from typer.testing import CliRunner
 
 import toolkit
 from toolkit.cli import app
-from toolkit.config import TrainConfig, load_config
+from toolkit.config import DataConfig, TrainConfig, load_config
 from toolkit.data.datasets import load_splits
+from toolkit.jobs.frame_files import with_labels
 from toolkit.jobs.uncertainty import own_recipe
+from toolkit.models.folders import find_model
 from toolkit.training.trainer import train
 
 FORCE_TOLERANCE = 1e-7
@@ -74,18 +78,89 @@ def _assert_same(expected: list[Atoms], found: list[Atoms]) -> None:
         assert b.get_potential_energy() == pytest.approx(a.get_potential_energy(), abs=1e-8)
 
 
-def test_frames_without_labels_and_test_frames_are_refused(trained: Path, new: Path, tmp_path: Path) -> None:
+def test_frames_that_judge_are_refused_however_they_are_turned(trained: Path, new: Path, tmp_path: Path) -> None:
+    judge = load_splits(own_recipe(str(trained)).data).test[0]
+    turned = judge.copy()
+    turned.rotate(30.0, "z")
+    turned.positions = np.round(turned.positions + 1.0, 4)
+    for atoms in (judge, turned):
+        write(tmp_path / "judges.xyz", [*read(new, ":"), _labelled(atoms)], format="extxyz")
+        code, output = extend(trained, tmp_path / "judges.xyz", "-o", tmp_path / "more")
+        assert code == 2 and "found 1 of the 12 validation and test frames" in output
+    assert not (tmp_path / "more").exists()
+    write(tmp_path / "again.xyz", load_splits(own_recipe(str(trained)).data).train[:2], format="extxyz")
+    code, output = extend(trained, tmp_path / "again.xyz", "-o", tmp_path / "more")
+    assert code == 0 and "2 of the 2 new frames are training frames of the model already" in output
+
+
+def _labelled(atoms: Atoms) -> Atoms:
+    return with_labels(atoms, {"energy": -1.0, "forces": np.zeros((len(atoms), 3))})
+
+
+def test_frames_need_the_labels_that_are_learned_and_elements_that_are_known(trained: Path, new: Path, tmp_path: Path) -> None:
     bare = read(new, ":")
     for atoms in bare:
         atoms.calc = None
     write(tmp_path / "harvest.xyz", bare, format="extxyz")
     code, output = extend(trained, tmp_path / "harvest.xyz", "-o", tmp_path / "more")
-    assert code == 2 and "expected labels of your reference method" in output
-    recipe = own_recipe(str(trained))
-    write(tmp_path / "judges.xyz", [*read(new, ":"), load_splits(recipe.data).test[0]], format="extxyz")
-    code, output = extend(trained, tmp_path / "judges.xyz", "-o", tmp_path / "more")
-    assert code == 2 and "found 1 validation or test frames" in output
-    assert not (tmp_path / "more").exists()
+    assert code == 2 and "found 3 without energy, 3 without forces among the 3" in output
+    energies = [with_labels(atoms, {"energy": atoms.get_potential_energy()}) for atoms in read(new, ":")]
+    write(tmp_path / "energies.xyz", energies, format="extxyz")
+    code, output = extend(trained, tmp_path / "energies.xyz", "-o", tmp_path / "more")
+    assert code == 2 and "found 3 without forces among the 3" in output
+    only = _copy_of(trained, tmp_path / "only", loss={"forces_weight": 0.0})
+    assert extend(only, tmp_path / "energies.xyz", "-o", tmp_path / "more")[0] == 0
+    write(tmp_path / "sulphur.xyz", [_labelled(molecule("SH2"))], format="extxyz")
+    code, output = extend(trained, tmp_path / "sulphur.xyz", "-o", tmp_path / "s")
+    assert code == 2 and "found S in" in output and "expected H, C, O" in output
+
+
+def _copy_of(trained: Path, folder: Path, **changes: object) -> Path:
+    """The model with another story of how it was trained."""
+    shutil.copytree(find_model(str(trained)), folder)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["train_config"] |= changes
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def test_nobodys_files_are_written_over(trained: Path, new: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train.extxyz").write_text("precious")
+    code, output = extend(trained, new, "-o", tmp_path / "mine")
+    assert code == 2 and "found train.extxyz in" in output
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["train.extxyz"]
+
+
+def test_new_files_are_read_as_the_models_own(trained: Path, tmp_path: Path) -> None:
+    """Names of labels, among them those of a force field, units in headers, and the offset of stresses."""
+    rng = np.random.default_rng(0)
+
+    def crystals(count: int, name: str) -> Path:
+        frames = []
+        for _ in range(count):
+            atoms = bulk("C", "diamond", a=3.6, cubic=True)
+            atoms.rattle(0.05, rng=rng)
+            atoms.info |= {"dft_energy": -40.0 + 0.01 * rng.normal(), "energy": -1.0, "energy_unit": "Hartree",
+                           "forces_unit": "Hartree/Bohr", "dft_stress": 0.01 * np.eye(3).ravel()}
+            atoms.arrays["dft_forces"] = 0.01 * rng.normal(size=(8, 3))
+            frames.append(atoms)
+        write(tmp_path / name, frames, format="extxyz")
+        return tmp_path / name
+
+    data = {"train": str(crystals(8, "old.xyz")), "split": {"num_train": 4, "num_val": 2, "num_test": 2},
+            "energy_key": "dft_energy", "forces_key": "dft_forces", "stress_key": "dft_stress", "stress_offset_GPa": 3.0}
+    model = _copy_of(trained, tmp_path / "model", data=data)
+    new = crystals(2, "new.xyz")
+    code, output = extend(model, new, "-o", tmp_path / "more")
+    assert code == 0, output
+    own, extended = DataConfig(**{**data, "train": str(new)}), load_config(TrainConfig, tmp_path / "more" / "config.yaml")
+    _assert_same(toolkit.read_frames(new, own).frames, load_splits(extended.data).train[4:])
+    before, after = load_splits(DataConfig(**data)), load_splits(extended.data)
+    _assert_same(before.train, after.train[:4])
+    _assert_same(before.test, after.test)
+    np.testing.assert_allclose(after.train[4].get_stress(), after.train[0].get_stress(), atol=1e-9)
+    assert abs(before.train[0].get_potential_energy()) > 1000.0 and "energy_unit" not in after.train[0].info
 
 
 def test_options_are_those_of_reading(trained: Path, new: Path, tmp_path: Path) -> None:

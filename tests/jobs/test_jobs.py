@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import JobError, StorageError
-from toolkit.jobs import launcher
+from toolkit.jobs import launcher, server
 from toolkit.jobs.run_dir import Run, find_run, list_runs, open_run, read_json, read_metrics, runs_root
 
 SLOW = {"steps": 2000, "pause_s": 0.01}
@@ -78,20 +78,34 @@ def test_a_server_that_is_told_to_end_lets_its_workers_save_first(tmp_path: Path
     web = ("import pathlib, signal, sys, time\n"
            f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(told)!r}).write_text(str(time.time())), sys.exit(7)))\n"
            "print('ready', flush=True)\ntime.sleep(60)")
-    server = subprocess.Popen([sys.executable, "-m", "toolkit.jobs.server", sys.executable, "-c", web], stdout=subprocess.PIPE)
-    assert server.stdout.readline() == b"ready\n"
+    first = subprocess.Popen([sys.executable, "-m", "toolkit.jobs.server", sys.executable, "-c", web], stdout=subprocess.PIPE)
+    assert first.stdout.readline() == b"ready\n"
     run_dir = launcher.start("count", SLOW)
     wait_for(run_dir, running)
-    server.terminate()
-    assert server.wait(timeout=20.0) == 7
+    first.terminate()
+    assert first.wait(timeout=20.0) == 7
     run = open_run(run_dir)
     assert run.state == "stopped" and read_json(run_dir / "result.json")["count"] > 0
     assert run.status.ended <= float(told.read_text())
 
 
-def test_a_server_that_ends_by_itself_is_over() -> None:
+def test_a_server_that_ends_by_itself_lets_its_workers_save_too() -> None:
+    run_dir = launcher.start("count", SLOW)
+    wait_for(run_dir, running)
     ended = subprocess.run([sys.executable, "-m", "toolkit.jobs.server", sys.executable, "-c", "raise SystemExit(3)"], timeout=20.0)
-    assert ended.returncode == 3
+    assert ended.returncode == 3 and open_run(run_dir).state == "stopped"
+
+
+def test_workers_are_told_once_where_no_stop_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal would interrupt them before they have saved."""
+    def full(run_dir: Path) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(server, "request_stop", full)
+    run_dir = launcher.start("count", {**SLOW, "pause_s": 0.5})
+    wait_for(run_dir, running)
+    server.stop_workers()
+    assert open_run(run_dir).state == "stopped" and read_json(run_dir / "result.json")["count"] > 0
 
 
 def test_a_killed_worker_is_lost_at_once_and_can_be_resumed() -> None:

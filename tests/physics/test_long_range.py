@@ -152,6 +152,14 @@ def test_the_passport_asks_everything_but_locality():
     assert "charge" not in run_battery(_potential(long_range={"charges": False, "dispersion": "d3bj-pbe"}), structures)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("architecture", sorted(SMALL))
+def test_charges_add_up_in_each_precision(architecture, dtype):
+    potential = build_potential(_potential(architecture).config, dtype=dtype)
+    result = run_check("charge", potential, {"molecule": random_molecule(SPECIES), "crystal": random_crystal(SPECIES)})
+    assert result.passed and len(result.details) == 2 * 3, result
+
+
 def test_the_passport_sees_charges_that_do_not_add_up(monkeypatch):
     potential, molecule = _potential(), random_molecule(SPECIES)
     monkeypatch.setattr(long_range, "conserve_charge", lambda charges, total, batch: charges)

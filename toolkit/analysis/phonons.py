@@ -93,10 +93,10 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
                    _edge_ratio(_atoms(crystal.supercell), constants))
 
 
-def require_crystal(atoms: Atoms) -> None:
-    """Raise DataError unless the structure is periodic along all three vectors."""
+def require_crystal(atoms: Atoms, what: str = "phonons", hint: str = "use normal modes instead") -> None:
+    """Raise DataError unless the structure is periodic along all three vectors. what : needs that;  hint : else do this"""
     if not atoms.pbc.all():
-        raise DataError(f"found periodicity {atoms.pbc.tolist()}, phonons need a crystal", "use normal modes instead")
+        raise DataError(f"found periodicity {atoms.pbc.tolist()}, {what} need a crystal", hint)
 
 
 def _edge_ratio(supercell: Atoms, constants: np.ndarray) -> float:

@@ -13,6 +13,9 @@ from toolkit.interfaces.relaxation import Relaxed, relax
 from toolkit.models.potential import Potential
 from toolkit.progress import Reporter
 
+FMAX_EV_PER_A = 1e-5
+"""Far below what strains of 0.5 % do to the atoms of a soft crystal, 1e-3 eV/Å: else these would never be relaxed."""
+
 
 @dataclass(frozen=True)
 class Elasticity:
@@ -23,7 +26,7 @@ class Elasticity:
     clamped: CubicConstants
 
 
-def elastic_constants(pot: Potential, atoms: Atoms, *, strain: float = 0.005, fmax: float = 1e-3,
+def elastic_constants(pot: Potential, atoms: Atoms, *, strain: float = 0.005, fmax: float = FMAX_EV_PER_A,
                       reporter: Reporter | None = None) -> Elasticity:
     """Cubic constants of the cell of lowest energy, by central differences of the stress.
 

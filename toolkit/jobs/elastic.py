@@ -13,9 +13,10 @@ from toolkit.analysis.phonons import require_crystal
 from toolkit.analysis.polycrystal import least_stiffness_GPa, polycrystal
 from toolkit.config import StrictModel
 from toolkit.errors import DataError
-from toolkit.interfaces.elasticity import elastic_constants
+from toolkit.interfaces.elasticity import FMAX_EV_PER_A, elastic_constants
 from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.modes import RELAXED_FILE
+from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
@@ -37,7 +38,7 @@ class ElasticRequest(StrictModel):
     structure: str
     frame: int = 0
     strain: float = Field(0.005, gt=0.0, le=0.05)
-    fmax_eV_per_A: float = Field(1e-3, gt=0.0)
+    fmax_eV_per_A: float = Field(FMAX_EV_PER_A, gt=0.0)
     device: str = "auto"
     backend: str = "auto"
 
@@ -49,8 +50,10 @@ def run_elastic(request: ElasticRequest, folder: Path | None = None, reporter: R
     Asked to stop, it returns nothing. Raises DataError for what is no crystal or does not relax.
     """
     reporter = reporter or SilentReporter()
+    if folder is not None:
+        make_folder(folder)
     atoms = starting_structure(request.structure, request.frame)
-    require_crystal(atoms)
+    require_crystal(atoms, "elastic constants", "give a structure with a cell that is periodic along all three vectors")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
     try:
         found = elastic_constants(potential, atoms, strain=request.strain, fmax=request.fmax_eV_per_A, reporter=reporter)

@@ -93,12 +93,14 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
 
 def _notes(atoms: Atoms, result: dict[str, Any]) -> list[str]:
     """What a user should do about a cell without modes, or a supercell in which forces do not fade."""
-    if "phonons" not in result:
-        return [] if result["frequencies_cm1"] else [f"{len(atoms)} atom has no vibrations of its own: give the phonon "
-                                                     "supercell of a crystal (--supercell '4 4 4')"]
-    ratio = result["phonons"]["edge_ratio"]
-    return [] if ratio < FADED else [f"force constants half a supercell apart are still {100.0 * ratio:.1f} % of the largest: "
-                                     "enlarge the supercell until the bands stay"]
+    if "phonons" in result:
+        ratio = result["phonons"]["edge_ratio"]
+        return [] if ratio < FADED else [f"force constants half a supercell apart are still {100.0 * ratio:.1f} % of the "
+                                         "largest: enlarge the supercell until the bands stay"]
+    if result["frequencies_cm1"]:
+        return []
+    advice = ": give the phonon supercell of a crystal (--supercell '4 4 4')" if atoms.pbc.all() else ""
+    return [f"one atom{' in a cell' if atoms.pbc.any() else ''} has no vibrations of its own{advice}"]
 
 
 def modes_result(folder: Path, found: Relaxed, modes: NormalModes) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class ElasticConfig(StrictModel):
 
     repeats: tuple[int, int, int] | None = (3, 3, 3)
     strain: float = Field(0.005, gt=0.0, le=0.05)
-    fmax_eV_per_A: float = Field(1e-3, gt=0.0)
+    fmax_eV_per_A: float = Field(1e-4, gt=0.0)
 
 
 class WorkflowConfig(StrictModel):
