@@ -21,6 +21,7 @@ from toolkit.jobs.frame_files import with_labels
 from toolkit.jobs.uncertainty import own_recipe
 from toolkit.models.folders import find_model
 from toolkit.training.trainer import train
+from toolkit.units import BOHR_A, HARTREE_EV
 
 FORCE_TOLERANCE = 1e-7
 """eV/Å: digits of an extended XYZ file."""
@@ -161,12 +162,63 @@ def test_new_files_are_read_as_the_models_own(trained: Path, tmp_path: Path) -> 
     _assert_same(before.test, after.test)
     np.testing.assert_allclose(after.train[4].get_stress(), after.train[0].get_stress(), atol=1e-9)
     assert abs(before.train[0].get_potential_energy()) > 1000.0 and "energy_unit" not in after.train[0].info
+    again = _copy_of(trained, tmp_path / "again", data=extended.data.model_dump(mode="json"))
+    newer = crystals(2, "newer.xyz")
+    code, output = extend(again, newer, "-o", tmp_path / "third")
+    assert code == 0, output
+    third = load_splits(load_config(TrainConfig, tmp_path / "third" / "config.yaml").data)
+    _assert_same(toolkit.read_frames(newer, DataConfig(**{**data, "train": str(newer)})).frames, third.train[6:])
+    np.testing.assert_allclose(third.train[6].get_stress(), before.train[0].get_stress(), atol=1e-9)
+
+
+def test_names_of_labels_that_a_new_file_does_not_have_are_given_up(trained: Path, new: Path, tmp_path: Path) -> None:
+    old = []
+    for atoms in toolkit.read_frames("embedded:ethanol").frames[-8:]:
+        bare = Atoms(atoms.numbers, atoms.positions, info={"E_ref": atoms.get_potential_energy()})
+        bare.arrays["F_ref"] = atoms.get_forces()
+        old.append(bare)
+    write(tmp_path / "old.xyz", old, format="extxyz")
+    data = {"train": str(tmp_path / "old.xyz"), "energy_key": "E_ref", "forces_key": "F_ref"}
+    model = _copy_of(trained, tmp_path / "model", data=data)
+    code, output = extend(model, new, "-o", tmp_path / "more")
+    assert code == 0 and "names of labels in the model's own files do not fit" in output
+    code, output = extend(model, new, "-o", tmp_path / "b", "--energy-key", "E_ref", "--forces-key", "F_ref")
+    assert code == 2 and "has no 'E_ref'" in output
 
 
 def test_options_are_those_of_reading(trained: Path, new: Path, tmp_path: Path) -> None:
     code, output = extend(trained, new, "-o", tmp_path / "more", "--num-train", 5)
     assert code == 2 and "--energy-unit" in output
     code, output = extend(trained, new, "-o", tmp_path / "more", "--energy-unit", "Hartree")
-    assert code == 0 and (tmp_path / "more" / "config.yaml").is_file()
-    wrong = load_splits(load_config(TrainConfig, tmp_path / "more" / "config.yaml").data).train[-1]
-    assert wrong.get_potential_energy() == pytest.approx(27.2114 * read(new, "2").get_potential_energy(), rel=1e-5)
+    assert code == 2 and "eV/atom from what the model says" in output and not (tmp_path / "more").exists()
+
+
+def test_labels_in_other_units_are_seen_by_the_model(tmp_path: Path) -> None:
+    """Hartree and Hartree/Bohr that nobody names: five frames do not show it, and the model does."""
+    frames = toolkit.read_frames("embedded:aspirin").frames[:5]
+    energies, forces = (np.array([call(atoms) for atoms in frames]) for call in
+                        (lambda atoms: atoms.get_potential_energy(), lambda atoms: atoms.get_forces()))
+    arrays = {"z": frames[0].numbers, "R": np.array([atoms.positions for atoms in frames])}
+    np.savez(tmp_path / "new.npz", **arrays, E=energies / HARTREE_EV, F=forces * BOHR_A / HARTREE_EV)
+    right = ("--energy-unit", "Hartree", "--forces-unit", "Hartree/Bohr")
+    for number, options in enumerate(((), ("--energy-unit", "eV"), (*right[:3], "eV/Å"), right)):
+        code, output = extend("aspirin_xtb", tmp_path / "new.npz", "-o", tmp_path / str(number), *options)
+        assert code == (0 if options == right else 2), output
+    assert "5 of the 5 new frames are training frames of the model already" in output
+
+
+def test_repeats_are_said_and_contradictions_refused(trained: Path, new: Path, tmp_path: Path) -> None:
+    shutil.copy(new, tmp_path / "same.xyz")
+    code, output = extend(trained, new, tmp_path / "same.xyz", "-o", tmp_path / "a")
+    assert code == 0 and "3 of the 6 new frames are repeated" in output
+    other = [with_labels(atoms, {"energy": atoms.get_potential_energy() + 0.1, "forces": atoms.get_forces()})
+             for atoms in read(new, ":")]
+    write(tmp_path / "other.xyz", other, format="extxyz")
+    code, output = extend(trained, new, tmp_path / "other.xyz", "-o", tmp_path / "b")
+    assert code == 2 and "with different energies" in output
+
+
+def test_a_model_whose_data_are_elsewhere(trained: Path, new: Path, tmp_path: Path) -> None:
+    model = _copy_of(trained, tmp_path / "model", data={"train": "gone.xyz"})
+    code, output = extend(model, new, "-o", tmp_path / "more")
+    assert code == 2 and "gone.xyz, which is not on this machine" in output and "train with start_from" in output

@@ -15,6 +15,8 @@ from toolkit.errors import DataError
 LAGS_PER_LEVEL = 16
 DIFFUSIVE_WITHIN = 0.2
 """How far from 1 the power of the lag may be, where its error bar does not allow more."""
+CAGE_A2 = 0.5
+"""MSD below which atoms have not left their sites: in solids it stays below 0.2 Å² (Lindemann)."""
 FIT_WINDOW = (0.1, 0.5)
 """Part of the longest lag over which the line is fitted, by default: longer lags have few independent origins."""
 A2_PER_FS_CM2_PER_S = 0.1
@@ -39,22 +41,26 @@ class MeanSquaredDisplacement:
 class Diffusion:
     """Diffusion constants, (P,), cm²/s, from lines through the MSD between two lags, with standard errors.
 
-    exponent, exponent_stderr : (P,), the power of the lag by which the MSD grows there: 1 is diffusion, 2 is flight, 0
-        are atoms that stay; NaN for atoms that do not move at all
+    exponents, exponents_stderr : (K, P), the power of the lag by which the MSD grows there, and in both halves where there
+        are lags enough: 1 is diffusion, 2 is flight, 0 are atoms that stay; NaN for atoms that do not move at all
+    moved_A2 : (P,), the largest MSD there
     """
 
     names: tuple[str, ...]
     coefficient_cm2_per_s: np.ndarray
     stderr_cm2_per_s: np.ndarray
-    exponent: np.ndarray
-    exponent_stderr: np.ndarray
+    exponents: np.ndarray
+    exponents_stderr: np.ndarray
+    moved_A2: np.ndarray
     fit_from_fs: float
     fit_to_fs: float
 
     @property
     def diffusive(self) -> np.ndarray:
-        """(P,), whether the MSD grows as the lag: its power is 1 within 0.2 or within three standard errors."""
-        return np.abs(self.exponent - 1.0) <= np.fmax(DIFFUSIVE_WITHIN, 3.0 * self.exponent_stderr)
+        """(P,), whether atoms have left their sites and the MSD grows as the lag, in both halves too, since one that bends
+        from flight to a plateau has the power 1 on the way: within 0.2 or within three standard errors."""
+        straight = np.abs(self.exponents - 1.0) <= np.fmax(DIFFUSIVE_WITHIN, 3.0 * self.exponents_stderr)
+        return straight.all(axis=0) & (self.moved_A2 > CAGE_A2)
 
 
 def mean_squared_displacement(blocks: Iterable[Iterable[np.ndarray]], atomic_numbers: np.ndarray,
@@ -110,14 +116,20 @@ def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None,
     centered = lags - np.average(lags, weights=weights)
     fit = weights * centered / (weights * centered**2).sum()
     mean, stderr = block_mean(msd.blocks[:, :, inside] @ fit / 6.0 * A2_PER_FS_CM2_PER_S)
-    return Diffusion(msd.names, mean, stderr, *_exponents(msd.blocks[:, :, inside], lags), start, end)
+    return Diffusion(msd.names, mean, stderr, *_exponents(msd.blocks[:, :, inside], lags), msd.values[:, inside].max(axis=1),
+                     start, end)
 
 
 def _exponents(blocks: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes of log MSD over log lag, (P,), and standard errors, from a line through each block (B, P, L)."""
-    centered = np.log(lags) - np.log(lags).mean()
-    logs = np.log(np.where(blocks > 0.0, blocks, np.nan))
-    return block_mean(logs @ centered / (centered**2).sum())
+    """Slopes of log MSD over log lag, (K, P), and standard errors, from lines through each block (B, P, L): all lags, and
+    the shorter and the longer half of them (of their logarithms) where each has two."""
+    logs, places = np.log(np.where(blocks > 0.0, blocks, np.nan)), np.log(lags)
+    early = places < 0.5 * (places[0] + places[-1])
+    parts = [np.ones_like(early), early, ~early]
+    found = [block_mean(logs[:, :, part] @ (places[part] - places[part].mean()) / places[part].var() / part.sum())
+             for part in (parts if 2 <= early.sum() <= len(lags) - 2 else parts[:1])]
+    means, errors = zip(*found, strict=True)
+    return np.array(means), np.array(errors)
 
 
 def yeh_hummer_cm2_per_s(temperature_K: float, box_length_A: float, viscosity_mPa_s: float) -> float:

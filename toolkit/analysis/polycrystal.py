@@ -8,6 +8,9 @@ import numpy as np
 
 from toolkit.errors import DataError
 
+NOTHING = 1e-3
+"""Share of the largest eigenvalue that counts as none; graphite, the softest of the hard, has 4e-3."""
+
 
 @dataclass(frozen=True)
 class Polycrystal:
@@ -52,13 +55,13 @@ class Polycrystal:
 def polycrystal(stiffness_GPa: np.ndarray) -> Polycrystal:
     """Averages of a stiffness (6, 6), GPa, Voigt order xx yy zz yz xz xy with shears as γ = 2ε, of any crystal.
 
-    Raises DataError for a crystal that is not stable, whose compliance means nothing.
+    Raises DataError for a crystal that is not stable, or is not held together along some strain: its compliance means nothing.
     """
     stiffness = 0.5 * (stiffness_GPa + stiffness_GPa.T)
-    least = least_stiffness_GPa(stiffness)
-    if least <= 0.0:
+    if not is_stable(stiffness):
+        least = least_stiffness_GPa(stiffness)
         raise DataError(f"found a stiffness with the eigenvalue {least:.3g} GPa, expected a stable crystal (Born: all "
-                        "positive)", "relax the cell, or look for another structure along the soft strain")
+                        "positive)", "relax the cell, look for another structure along the soft strain, or for vacuum in the cell")
     compliance = np.linalg.inv(stiffness)
     bulk, shear = _averages(stiffness, 1.0)
     soft, loose = _averages(compliance, 0.25)
@@ -69,6 +72,15 @@ def least_stiffness_GPa(stiffness_GPa: np.ndarray) -> float:
     """The smallest eigenvalue of a stiffness (6, 6): positive for a stable crystal of any symmetry (Mouhat & Coudert,
     Phys. Rev. B 90, 224104 (2014))."""
     return float(np.linalg.eigvalsh(0.5 * (stiffness_GPa + stiffness_GPa.T))[0])
+
+
+def is_stable(stiffness_GPa: np.ndarray) -> bool | None:
+    """Born's criterion; None where the smallest eigenvalue is below a thousandth of the largest, and its sign is noise: there
+    is vacuum in the cell, or a transition near."""
+    eigenvalues = np.linalg.eigvalsh(0.5 * (stiffness_GPa + stiffness_GPa.T))
+    if abs(eigenvalues[0]) <= NOTHING * eigenvalues[-1]:
+        return None
+    return bool(eigenvalues[0] > 0.0)
 
 
 def _averages(tensor: np.ndarray, shears: float) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.analysis.bond_graph import BondGraph, Torsions, neighboring_pairs, rotatable_torsions, torsion_of
-from toolkit.analysis.diffusion import Diffusion, diffusion, mean_squared_displacement, yeh_hummer_cm2_per_s
+from toolkit.analysis.diffusion import CAGE_A2, Diffusion, diffusion, mean_squared_displacement, yeh_hummer_cm2_per_s
 from toolkit.analysis.internal_coordinates import AtomPaths, torsions_deg
 from toolkit.analysis.torsions import torsion_maps, torsion_profiles
 from toolkit.errors import DataError
@@ -59,7 +59,7 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
     half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default a tenth to a half of the longest lag.
     In a crystal or liquid, displacements are those about the centre of mass, which a Langevin bath pushes about.
-    A constant is null where there is none: nothing is periodic, or the MSD does not grow as the lag (`exponent`).
+    A constant is null where there is none: nothing is periodic, or the MSD does not grow as the lag (see `Diffusion`).
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short.
     """
@@ -74,7 +74,7 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     diffuses = found.diffusive & trajectory.pbc.any()
     curves = {name: {"diffusion_cm2_per_s": float(found.coefficient_cm2_per_s[k]) if diffuses[k] else None,
                      "diffusion_cm2_per_s_stderr": float(found.stderr_cm2_per_s[k]) if diffuses[k] else None,
-                     "exponent": float(found.exponent[k]), "exponent_stderr": float(found.exponent_stderr[k]),
+                     "exponent": float(found.exponents[0, k]), "exponent_stderr": float(found.exponents_stderr[0, k]),
                      "values_A2": msd.values[k].tolist(), "stderr_A2": msd.stderr[k].tolist()}
               for k, name in enumerate(msd.names)}
     note += _no_line_note(found) if trajectory.pbc.any() else ""
@@ -107,13 +107,13 @@ def _angles(reader: FrameReader, paths: AtomPaths) -> Iterator[np.ndarray]:
 
 
 def _no_line_note(found: Diffusion) -> str:
-    """Which MSD do not grow as the lag, and what to do."""
-    powers = [f"{name} as lag^{power:.2f}" for name, power, fits in
-              zip(found.names, found.exponent, found.diffusive, strict=True) if not fits]
-    if not powers:
+    """Whose MSD is not that of diffusion, how it grows (in halves of the lags), and what to do."""
+    reasons = [f"{name} as lag^{' … '.join(f'{power:.2f}' for power in found.exponents[-2:, k])} to {found.moved_A2[k]:.2g} Å²"
+               for k, (name, fits) in enumerate(zip(found.names, found.diffusive, strict=True)) if not fits]
+    if not reasons:
         return ""
-    return (f"; no diffusion constant where the MSD does not grow as the lag ({', '.join(powers)}): atoms of a solid stay, "
-            "else run longer or fit later")
+    return (f"; no diffusion constant where the MSD does not grow as the lag, beyond {CAGE_A2:g} Å² ({', '.join(reasons)}): "
+            "atoms of a solid stay, else run longer or fit later")
 
 
 def _bath_note(reader: FrameReader) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from toolkit.analysis.elastic import CubicConstants
 from toolkit.analysis.phonons import require_crystal
-from toolkit.analysis.polycrystal import least_stiffness_GPa, polycrystal
+from toolkit.analysis.polycrystal import is_stable, least_stiffness_GPa, polycrystal
 from toolkit.config import StrictModel
 from toolkit.errors import DataError
 from toolkit.interfaces.elasticity import FMAX_EV_PER_A, elastic_constants
@@ -19,7 +19,7 @@ from toolkit.jobs.modes import RELAXED_FILE
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
-from toolkit.progress import Reporter, SilentReporter
+from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import write_json
 
 RESULT_FILE = "elastic.json"
@@ -62,10 +62,13 @@ def run_elastic(request: ElasticRequest, folder: Path | None = None, reporter: R
             return {}
         raise
     stiffness = found.constants.stiffness_GPa
-    least = least_stiffness_GPa(stiffness)
+    stable = is_stable(stiffness)
+    if stable is None:
+        tell(reporter, "nothing holds the structure together along some strain: no moduli. Is there vacuum in the cell?")
     result = {"energy_eV": found.relaxed.energy_eV, "volume_A3": found.relaxed.atoms.get_volume(),
-              "cell_A_deg": found.relaxed.atoms.cell.cellpar().tolist(), "stable": least > 0.0,
-              "least_stiffness_GPa": least, **(_moduli(stiffness) if least > 0.0 else {}), **_cubic(found.constants),
+              "cell_A_deg": found.relaxed.atoms.cell.cellpar().tolist(), "stable": stable,
+              "least_stiffness_GPa": least_stiffness_GPa(stiffness), **(_moduli(stiffness) if stable else {}),
+              **_cubic(found.constants),
               "asymmetry_GPa": float(np.abs(stiffness - stiffness.T).max()), "stiffness_GPa": stiffness.tolist(),
               "clamped_stiffness_GPa": found.clamped.stiffness_GPa.tolist()}
     if folder is not None:

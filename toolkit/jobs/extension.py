@@ -3,7 +3,7 @@ whose validation and test frames stay as they are, and a recipe starts from its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,22 @@ from ase import Atoms
 
 from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, parse_config, save_config
 from toolkit.data.datasets import Splits, load_splits
-from toolkit.data.detective.copies import known_frames
+from toolkit.data.detective.copies import duplicates, known_frames
 from toolkit.data.formats import FrameSet, read_frames
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.jobs.frame_files import TEST, TRAIN, VAL, write_sets
+from toolkit.jobs.label_check import LabelErrors, compare
+from toolkit.jobs.run_dir import read_json
 from toolkit.jobs.uncertainty import own_data_here, own_recipe
-from toolkit.models.checkpoint import read_model_config
 from toolkit.models.folders import find_model
+from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter, tell
+from toolkit.storage import write_json
 
-RECIPE = "config.yaml"
-READ_AS_BEFORE = ("energy_key", "forces_key", "stress_key", "stress_offset_GPa")
-"""How new files are read unless told otherwise: as the model's own. Units are found for each file anew."""
+RECIPE, READING = "config.yaml", "reading.json"
+"""What to train on with, and how the new files were read: others that come after them are read alike."""
+UNITS, KEYS = ("energy_unit", "length_unit", "forces_unit"), ("energy_key", "forces_key", "stress_key")
+READ_AS_BEFORE = (*UNITS, *KEYS, "stress_offset_GPa")
 
 
 def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[str, Any] | None = None,
@@ -30,25 +34,25 @@ def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[st
     """Write `train.extxyz` with the new frames at its end, `val.extxyz`, `test.extxyz` and `config.yaml` into a folder.
 
     model : its own training files must be on this machine
-    reading : fields of a DataConfig that say how new files are read; names of labels and the offset of stresses default to
-        those of the model's own;  reporter : hears what readers have to say
+    reading : fields of a DataConfig that say how new files are read; they default to those of the model's own, and of the
+        files it was extended by before;  reporter : hears what readers have to say
     Raises ConfigError for a folder that holds such files already; ModelError; DataError for frames without the labels that
-    are learned, of other elements, and for validation or test frames among them.
+    are learned, of other elements, with labels far from what the model says, and for validation or test frames among them.
     """
     _refuse_taken(folder)
-    recipe, splits = own_recipe(model), load_splits(own_data_here(model))
-    own = recipe.data.model_dump(include=set(READ_AS_BEFORE))
-    found = {source: read_frames(source, parse_config(DataConfig, {**own, **(reading or {}), "train": source}))
-             for source in sources}
+    recipe, splits = own_recipe(model), load_splits(_data(model))
+    own = _own_reading(recipe) | dict(reading or {})
+    found = {source: _read(source, own, set(own) - set(reading or {}), reporter or SilentReporter()) for source in sources}
+    potential = load_potential(model)
+    own_errors = LabelErrors.of(potential, splits.train)
     for source, new in found.items():
-        _check(source, new, recipe, read_model_config(find_model(model)).species)
+        _check(source, new, recipe, potential.species)
+        compare(source, LabelErrors.of(potential, new.frames), own_errors)
     added = [atoms for new in found.values() for atoms in new]
-    notes = _unseen(added, splits)
-    tell(reporter or SilentReporter(), *(warning for new in found.values() for warning in new.report.warnings), *notes)
+    tell(reporter or SilentReporter(), *_repeats(added, splits))
     write_sets(folder, [*splits.train, *added], splits.val, splits.test)
-    extended = _going_on(recipe, model, splits, folder.absolute())
-    load_splits(extended.data)  # what is written has to be readable
-    save_config(extended, folder / RECIPE)
+    write_json(own, folder / READING)
+    save_config(_going_on(recipe, model, splits, folder.absolute()), folder / RECIPE)
     return {"recipe": str(folder / RECIPE), "n_train": len(splits.train) + len(added), "n_new": len(added),
             "n_val": len(splits.val), "n_test": len(splits.test), "start_from": model,
             "read": {source: new.report.evidence for source, new in found.items()}}
@@ -59,6 +63,35 @@ def _refuse_taken(folder: Path) -> None:
     taken = [name for name in (TRAIN, VAL, TEST, RECIPE) if (folder / name).exists()]
     if taken:
         raise ConfigError(f"found {', '.join(taken)} in {folder}, expected a folder of its own", "choose another with -o")
+
+
+def _data(model: str) -> DataConfig:
+    """Data and split of the model. Raises ModelError when they are not on this machine."""
+    try:
+        return own_data_here(model)
+    except ModelError as error:
+        raise ModelError(error.message, "put the file back where it was, or join the files yourself and train with start_from: "
+                         f"{model}") from None
+
+
+def _own_reading(recipe: TrainConfig) -> dict[str, Any]:
+    """How the files of a model are read, as far as that was declared: also those that it was extended by."""
+    values = read_json(Path(recipe.data.train).parent / READING) or recipe.data.model_dump()
+    return {name: value for name, value in values.items() if name in READ_AS_BEFORE and value not in (None, "auto", 0.0)}
+
+
+def _read(source: str, reading: Mapping[str, Any], inherited: Collection[str], reporter: Reporter) -> FrameSet:
+    """The frames of a file; names of labels that are the model's own are given up where the file does not have them."""
+    try:
+        found = read_frames(source, parse_config(DataConfig, {**reading, "train": source}))
+    except DataError as error:
+        free = {name: value for name, value in reading.items() if name not in KEYS or name not in inherited}
+        if free == reading:
+            raise
+        found = read_frames(source, parse_config(DataConfig, {**free, "train": source}))
+        tell(reporter, f"names of labels in the model's own files do not fit, others were looked for: {error.message}")
+    tell(reporter, *found.report.warnings)
+    return found
 
 
 def _check(source: str, found: FrameSet, recipe: TrainConfig, species: Sequence[str]) -> None:
@@ -80,15 +113,20 @@ def _has(atoms: Atoms, label: str) -> bool:
     return (atoms.calc is not None and label in atoms.calc.results) or (label == "stress" and not atoms.pbc.all())
 
 
-def _unseen(added: Sequence[Atoms], splits: Splits) -> list[str]:
-    """What is to be said of new frames that are training frames already. Raises DataError for frames that judge the model."""
+def _repeats(added: Sequence[Atoms], splits: Splits) -> list[str]:
+    """What is to be said of frames that come again. Raises DataError for frames that judge the model, and for repeats whose
+    energies differ."""
     judges = [*splits.val, *splits.test]
     known = known_frames(added, judges)
     if known:
         raise DataError(f"found {len(known)} of the {len(judges)} validation and test frames of the model among the "
                         f"{len(added)} new ones, expected none", "remove them from the new files")
-    again = known_frames(splits.train, added)
-    return [f"{len(again)} of the {len(added)} new frames are training frames of the model already"] if again else []
+    again, twice = known_frames(splits.train, added), duplicates(added)
+    if twice["n_conflicting"]:
+        raise DataError(f"found {twice['n_conflicting']} frames several times among the new ones, with different energies",
+                        "keep those of the reference method")
+    notes = [f"{len(again)} of the {len(added)} new frames are training frames of the model already"] if again else []
+    return notes + ([f"{twice['n_repeated']} of the {len(added)} new frames are repeated"] if twice["n_repeated"] else [])
 
 
 def _going_on(recipe: TrainConfig, model: str, splits: Splits, folder: Path) -> TrainConfig:

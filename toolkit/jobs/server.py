@@ -42,21 +42,23 @@ def stop_workers() -> None:
     asked: set[Path] = set()
     while alive := [run for run in list_runs() if not run.ended]:
         for run in alive:
-            if run.path not in asked:
-                _ask(run)
+            if run.path not in asked and _ask(run):
                 asked.add(run.path)
             enforce_stop(run)
         time.sleep(LOOK_EVERY_S)
 
 
-def _ask(run: Run) -> None:
-    """By the stop file, or where none can be written, on a full disk, by the signal that means the same when sent once."""
+def _ask(run: Run) -> bool:
+    """Whether a worker could be asked: by the stop file, or where none can be written, on a full disk, by the signal that
+    means the same when sent once."""
     try:
         request_stop(run.path)
     except StorageError:
-        if run.status.worker_pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(run.status.worker_pid, signal.SIGTERM)
+        if run.status.worker_pid is None:
+            return False
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(run.status.worker_pid, signal.SIGTERM)
+    return True
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.analysis.diffusion import diffusion, mean_squared_displacement, yeh_hummer_cm2_per_s
+from toolkit.analysis.diffusion import DIFFUSIVE_WITHIN, diffusion, mean_squared_displacement, yeh_hummer_cm2_per_s
 from toolkit.errors import DataError
 
 NUMBERS = np.array([1, 1, 8])
@@ -67,6 +67,29 @@ def test_langevin_flight_is_ballistic_first_and_diffusive_later():
     assert abs(found.coefficient_cm2_per_s[0] - 0.1 * diffusivity) < 3.5 * found.stderr_cm2_per_s[0]
     early = diffusion(msd, fit_to_fs=60.0, fit_from_fs=0.0)
     assert early.coefficient_cm2_per_s[0] < 0.5 * 0.1 * diffusivity  # too early to be a straight line
+
+
+def test_a_solid_on_the_way_from_flight_to_its_plateau_does_not_diffuse():
+    """Phonons of 1 … 5 THz: in lags about a tenth of a picosecond the MSD has the power 1, and means nothing."""
+    random, times = np.random.default_rng(1), 11.0 * np.arange(64)
+    def block(amplitude: float) -> list[np.ndarray]:
+        frequency, phase = random.uniform(1e-3, 5e-3, (30, 3)), random.uniform(0.0, 2.0 * np.pi, (30, 100, 3))
+        waves = np.cos(2.0 * np.pi * times[:, None, None, None] * frequency[:, None] + phase)
+        return [amplitude * waves.sum(axis=1)[:, None]]
+
+    for amplitude in (0.02, 0.2):  # of a solid, and of one whose atoms would move far
+        found = diffusion(mean_squared_displacement([block(amplitude) for _ in range(10)], np.full(100, 79), 11.0))
+        assert found.exponents.shape == (3, 2) and abs(found.exponents[0, 0] - 1.0) < DIFFUSIVE_WITHIN
+        assert found.exponents[1, 0] > 1.3 > 0.7 > found.exponents[2, 0] and not found.diffusive.any()
+
+
+def test_atoms_that_stay_in_their_cages_do_not_diffuse():
+    """A random walk of any size has the power 1; one of a tenth of an Ångström is too small to be told from rattling."""
+    steps = np.random.default_rng(2).normal(size=(10, 400, 1, 50, 3))
+    for size, moves in ((0.002, False), (0.2, True)):
+        blocks = [[np.cumsum(size * block, axis=0)] for block in steps]
+        found = diffusion(mean_squared_displacement(blocks, np.full(50, 8), INTERVAL_FS))
+        assert abs(found.exponents[0, 0] - 1.0) < DIFFUSIVE_WITHIN and found.diffusive.all() == moves == found.diffusive.any()
 
 
 def test_finite_size_correction_of_water():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from toolkit.analysis.polycrystal import least_stiffness_GPa, polycrystal
+from toolkit.analysis.polycrystal import is_stable, least_stiffness_GPa, polycrystal
 from toolkit.errors import DataError
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
@@ -62,5 +62,15 @@ def test_grains_know_no_orientation_and_bounds_are_in_order() -> None:
 
 def test_an_unstable_crystal_has_no_moduli() -> None:
     assert least_stiffness_GPa(cubic(100.0, 110.0, 50.0)) == pytest.approx(-10.0)
+    assert is_stable(cubic(100.0, 110.0, 50.0)) is False and is_stable(cubic(160.0, 60.0, 50.0)) is True
     with pytest.raises(DataError, match="eigenvalue -10 GPa, expected a stable crystal"):
         polycrystal(cubic(100.0, 110.0, 50.0))
+
+
+def test_vacuum_in_a_cell_is_not_stiffness() -> None:
+    """A layer: what is left of its stiffness across is noise of either sign."""
+    for noise in (1e-5, -1e-5):
+        layer = np.diag([100.0, 100.0, noise, noise, noise, 40.0])
+        assert is_stable(layer) is None
+        with pytest.raises(DataError, match="vacuum in the cell"):
+            polycrystal(layer)
