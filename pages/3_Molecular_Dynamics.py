@@ -62,7 +62,7 @@ def _progress(run: Run) -> None:
     if (run.path / "trajectory.h5").exists():
         st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:",
                      query_params={"run": run.run_id})
-    config = read_config(run.path)
+    config = parse_config(MDRequest, read_config(run.path)).model_dump(mode="json")  # a script leaves defaults out
     if result:
         _results(result, parse_config(MDConfig, config["md"]))
     with st.expander("What was asked for, and the same on the command line"):

@@ -79,7 +79,7 @@ def _form() -> None:
 
 def _progress(run: Run) -> None:
     show_study(run)
-    config = read_config(run.path)
+    config = parse_config(StudyRequest, read_config(run.path)).model_dump(mode="json")  # a script leaves defaults out
     with st.expander("What was asked for, and the same on the command line"):
         st.json(config, expanded=1)
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in

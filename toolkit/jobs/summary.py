@@ -20,7 +20,7 @@ def subject(run: Run) -> str:
     config = read_json(run.path / "config.json") or {}
     config = config.get("recipe") or config.get("train") or config
     data = config.get("data")
-    source = judged_source(data, config.get("part", "all")) if isinstance(data, dict) else config.get("structure")
+    source = judged_source(data, config.get("part", "all")) if isinstance(data, dict) else data or config.get("structure")
     models = config.get("models") or config.get("teachers")
     named = [*(models if isinstance(models, list) else [config.get("model")]), source]
     parts = [text.rstrip("/").removesuffix("/model").rsplit("/", 1)[-1] for text in named if isinstance(text, str)]

@@ -76,8 +76,8 @@ def show_evaluation(run: Run) -> None:
                   "Size of the forces (RMS)": quantity(errors["forces_label_rms_meV_per_A"], 0, "meV/Å")})
     if offset:
         st.warning(describe_other_zero(errors, "this potential"), icon=":material/warning:")
-    config = read_config(run.path)
-    source = judged_source(config["data"], config.get("part", "all"))
+    config = parse_config(EvaluateRequest, read_config(run.path)).model_dump(mode="json")  # a script leaves defaults out
+    source = judged_source(config["data"], config["part"])
     st.caption(f"{errors['n_frames']:,} frames of {plain(source)}. Model and data: "
                f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)

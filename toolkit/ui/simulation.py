@@ -108,4 +108,5 @@ def show_harvest(path: Path) -> None:
     st.download_button(f"{count(count_harvested(text), 'frame')} to label (extended XYZ)", text, path.name, "chemical/x-xyz",
                        key=f"{PAGE}.harvest", icon=":material/download:")
     st.caption("Here the forces of the model were uncertain; `forces_std` says by how much, for each atom. Compute energies and "
-               "forces with the method of the training data, and train on the old frames and these.")
+               "forces with the method of the training data; then `python -m toolkit data extend MODEL FILE -o DIR` prepares a "
+               "training on the old frames and these.")
