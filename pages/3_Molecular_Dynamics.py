@@ -62,9 +62,10 @@ def _progress(run: Run) -> None:
     if (run.path / "trajectory.h5").exists():
         st.page_link("pages/4_Trajectory.py", label="Watch the molecule move", icon=":material/animation:",
                      query_params={"run": run.run_id})
-    config = parse_config(MDRequest, read_config(run.path)).model_dump(mode="json")  # a script leaves defaults out
+    request = parse_config(MDRequest, read_config(run.path))
+    config = request.model_dump(mode="json")  # a script leaves defaults out
     if result:
-        _results(result, parse_config(MDConfig, config["md"]))
+        _results(result, request.md)
     with st.expander("What was asked for, and the same on the command line"):
         st.json(config, expanded=1)
         st.code(_command(config), language="bash", wrap_lines=True)

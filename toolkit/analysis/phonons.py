@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,6 @@ from ase.cell import Cell
 from ase.dft.kpoints import parse_path_string
 
 from toolkit.errors import ConfigError, DataError
-from toolkit.storage import replacing
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -59,14 +57,14 @@ class Phonons:
 
 
 def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDerivatives, *,
-            mesh_length_A: float = 60.0, save_as: Path | None = None) -> Phonons:
+            mesh_length_A: float = 60.0, keep: Callable[[Phonopy], None] | None = None) -> Phonons:
     """Bands along the standard path of the primitive cell (Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010)).
 
     atoms : a relaxed crystal, periodic along all three vectors
     supercell : repetitions along its vectors; the interactions should not reach beyond half of it
     second_derivatives : computes the Hessian of the supercell
     mesh_length_A : the mesh of the density of states is as fine as a supercell of about this length
-    save_as : also write cells and force constants there, as `phonopy.load` reads them (phonopy_params.yaml)
+    keep : is given the Phonopy with its force constants, e.g. to save it
     Where sites of one element differ in mass, the cell that was given counts as the primitive one, without symmetry.
     Raises ConfigError without phonopy, DataError for a structure that is no crystal.
     """
@@ -81,9 +79,8 @@ def phonons(atoms: Atoms, supercell: Sequence[int], second_derivatives: SecondDe
     crystal.symmetrize_force_constants(show_drift=False)
     if np.abs(crystal.force_constants).max() < MIN_CONSTANT:
         raise DataError(f"found no restoring force in a supercell of {size} atoms", "choose a larger supercell")
-    if save_as is not None:
-        with replacing(save_as) as temporary:
-            crystal.save(temporary, settings={"force_constants": True})
+    if keep is not None:
+        keep(crystal)
     crystal.run_mesh(mesh_length_A)
     crystal.run_total_dos()
     at_gamma = _frequencies(crystal, np.zeros((1, 3)))[0]

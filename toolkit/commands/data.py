@@ -88,7 +88,7 @@ def data_extend(
     """New frames for a trained model to go on with: they join its training frames; validation and test frames stay.
 
     Reading options, of the new files: --energy-unit --length-unit --forces-unit --energy-key --forces-key --stress-key
-    --stress-offset-GPa; the last four default to those of the model's own files.
+    --stress-offset-GPa; they default to how the model's own files are read.
     """
     from toolkit.jobs.extension import extend
 

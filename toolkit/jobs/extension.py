@@ -39,17 +39,18 @@ def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[st
     Raises ConfigError for a folder that holds such files already; ModelError; DataError for frames without the labels that
     are learned, of other elements, with labels far from what the model says, and for validation or test frames among them.
     """
+    reporter = reporter or SilentReporter()
     _refuse_taken(folder)
     recipe, splits = own_recipe(model), load_splits(_data(model))
     own = _own_reading(recipe) | dict(reading or {})
-    found = {source: _read(source, own, set(own) - set(reading or {}), reporter or SilentReporter()) for source in sources}
+    found = {source: _read(source, own, set(own) - set(reading or {}), reporter) for source in sources}
     potential = load_potential(model)
     own_errors = LabelErrors.of(potential, splits.train)
     for source, new in found.items():
         _check(source, new, recipe, potential.species)
         compare(source, LabelErrors.of(potential, new.frames), own_errors)
     added = [atoms for new in found.values() for atoms in new]
-    tell(reporter or SilentReporter(), *_repeats(added, splits))
+    tell(reporter, *_repeats(added, splits))
     write_sets(folder, [*splits.train, *added], splits.val, splits.test)
     write_json(own, folder / READING)
     save_config(_going_on(recipe, model, splits, folder.absolute()), folder / RECIPE)

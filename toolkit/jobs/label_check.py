@@ -11,6 +11,7 @@ from ase import Atoms
 
 from toolkit.data.statistics import spread_out
 from toolkit.errors import DataError
+from toolkit.jobs.evaluation import evaluate_frames
 from toolkit.models.potential import Potential
 
 MAX_COMPARED = 300
@@ -29,12 +30,11 @@ class LabelErrors(NamedTuple):
     @classmethod
     def of(cls, potential: Potential, frames: Sequence[Atoms]) -> LabelErrors:
         """Of at most 300 of the frames."""
-        frames = [atoms for atoms in spread_out(frames, MAX_COMPARED) if atoms.calc is not None]
-        pairs = [(atoms.calc.results, said) for atoms, said in zip(frames, potential.predict(frames), strict=True)]
-        energies = [abs(label["energy"] - said["energy"]) / len(said["forces"]) for label, said in pairs if "energy" in label]
-        forces = [np.concatenate([result["forces"] for result in results])
-                  for results in zip(*(pair for pair in pairs if "forces" in pair[0]), strict=True)]
-        return cls(float(np.median(energies)) if energies else np.nan, _ratio(*forces) if forces else np.nan)
+        _, parity = evaluate_frames(potential, spread_out(frames, MAX_COMPARED))
+        errors = np.abs(parity.energy_eV - parity.label_energy_eV) / parity.num_atoms
+        errors, known = errors[np.isfinite(errors)], np.isfinite(parity.label_forces_eV_per_A).all(axis=1)
+        return cls(float(np.median(errors)) if len(errors) else np.nan,
+                   _ratio(parity.label_forces_eV_per_A[known], parity.forces_eV_per_A[known]) if known.any() else np.nan)
 
 
 def compare(source: str, new: LabelErrors, own: LabelErrors) -> None:

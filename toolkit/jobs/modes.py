@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -25,6 +25,9 @@ from toolkit.jobs.sources import starting_structure
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import replacing
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
 
 RELAXED_FILE, MODES_FILE, PHONOPY_FILE = "relaxed.extxyz", "modes.npz", "phonopy_params.yaml"
 FADED = 0.01
@@ -85,10 +88,16 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
         result["thermochemistry"] = gas.to_dict()
     if request.supercell is not None:
         bands = phonons(found.atoms, request.supercell, lambda cell: cartesian_hessian(potential, cell),
-                        save_as=folder / PHONOPY_FILE)
+                        keep=lambda crystal: _save_phonopy(crystal, folder / PHONOPY_FILE))
         result["phonons"] = {field.name: _plain(getattr(bands, field.name)) for field in fields(bands)}
     tell(reporter, *_notes(found.atoms, result))
     return result
+
+
+def _save_phonopy(crystal: Phonopy, path: Path) -> None:
+    """Cells and force constants, as `phonopy.load` reads them."""
+    with replacing(path) as temporary:
+        crystal.save(temporary, settings={"force_constants": True})
 
 
 def _notes(atoms: Atoms, result: dict[str, Any]) -> list[str]:

@@ -46,8 +46,7 @@ def leakage(train: Sequence[Atoms], test: Sequence[Atoms]) -> dict[str, Any]:
 
     Near copies are sought among frames with the same atoms in the same order (and cell).
     """
-    known = {_fingerprint(atoms) for atoms in train}
-    copies = [t for t, atoms in enumerate(test) if _fingerprint(atoms) in known]
+    copies = _exact_copies(train, test)
     near = sorted(set(_near_copies(train, test, NEAR_DUPLICATE_A)) - set(copies))
     return {"n_test": len(test), "n_copies": len(copies), "n_near_copies": len(near),
             "copies": copies[:MAX_LISTED], "near_copies": near[:MAX_LISTED]}
@@ -55,9 +54,7 @@ def leakage(train: Sequence[Atoms], test: Sequence[Atoms]) -> dict[str, Any]:
 
 def known_frames(train: Sequence[Atoms], test: Sequence[Atoms]) -> set[int]:
     """Test frames that are training frames: exact copies, and the same conformation turned or written with fewer digits."""
-    known = {_fingerprint(atoms) for atoms in train}
-    copies = {t for t, atoms in enumerate(test) if _fingerprint(atoms) in known}
-    return copies | set(_near_copies(train, test, SAME_A, _same))
+    return {*_exact_copies(train, test), *_near_copies(train, test, SAME_A, _same)}
 
 
 def repeated_frames(file: DataFile) -> list[Finding]:
@@ -123,6 +120,11 @@ def leaked_frames(train: DataFile, test: DataFile) -> list[Finding]:
                              {"n_correlated": len(correlated), "n_test": total}, places,
                              "Split one trajectory by blocks with a gap (data.split.method: blocks), not at random."))
     return found
+
+
+def _exact_copies(train: Sequence[Atoms], test: Sequence[Atoms]) -> list[int]:
+    known = {_fingerprint(atoms) for atoms in train}
+    return [t for t, atoms in enumerate(test) if _fingerprint(atoms) in known]
 
 
 def _identical(frames: Sequence[Atoms]) -> list[list[int]]:
