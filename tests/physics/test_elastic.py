@@ -10,6 +10,7 @@ from toolkit.analysis.elastic import cubic_constants, strain_matrix, strain_set
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.elasticity import Elasticity, elastic_constants
 from toolkit.models.pair import LennardJones, pair_potential
+from toolkit.progress import SilentReporter
 from toolkit.units import EV_PER_A3_GPA
 
 ARGON = bulk("Ar", "fcc", a=5.3, cubic=True)
@@ -92,3 +93,23 @@ def test_single_precision_is_refused():
     pot = pair_potential(LennardJones(("Ar",), 0.0104, 3.4, 8.0).float())
     with pytest.raises(ConfigError, match="float64"):
         elastic_constants(pot, ARGON)
+
+
+class StopAfter(SilentReporter):
+    """Asks to stop once so many relaxations have ended, known by how their steps begin again."""
+
+    def __init__(self, relaxations: int) -> None:
+        self._left, self._step = relaxations, -1
+
+    def update(self, step: int, total: int, message: str = "") -> None:
+        self._left -= step <= self._step
+        self._step = step
+
+    def should_stop(self) -> bool:
+        return self._left <= 0
+
+
+@pytest.mark.parametrize("relaxations", [0, 1, 5])
+def test_asked_to_stop_in_any_relaxation_there_are_no_constants(relaxations):
+    pot = pair_potential(LennardJones(("Ar",), 0.0104, 3.4, 6.0))
+    assert elastic_constants(pot, bulk("Ar", "hcp", a=3.7, c=6.1), fmax=1e-5, reporter=StopAfter(relaxations)) is None

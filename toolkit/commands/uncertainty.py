@@ -58,10 +58,9 @@ def check(
     """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong."""
     from toolkit.data.formats import read_frames
     from toolkit.jobs.evaluation import labelled_frames
-    from toolkit.jobs.run_dir import read_json
     from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data_here, record_check
     from toolkit.models.potential import load_potential
-    from toolkit.training.calibration_card import CALIBRATION, suggested_stop_eV_per_A
+    from toolkit.training.calibration_card import suggested_stop_eV_per_A
 
     if record and len(data or []) > 1:
         raise ConfigError(f"found --record with {len(data)} files, expected one of test frames", "record one")
@@ -73,15 +72,14 @@ def check(
     results, right = {}, True
     with ConsoleReporter() as reporter:
         for name, frames in sources.items():
+            extra = {}
             if record:
-                found = record_check(potential, frames[:max_frames], name, reporter)
+                found, kept = record_check(potential, frames[:max_frames], name, reporter)
+                extra = {"md_limit_eV_per_A": suggested_stop_eV_per_A(kept)}
             else:
                 found = check_uncertainty(potential, frames[:max_frames], reporter)
             right = right and found["forces"].is_calibrated()
-            results[name] = {label: headline(calibration, label) for label, calibration in found.items()}
-            if record:
-                limit = suggested_stop_eV_per_A(read_json(potential.folder / CALIBRATION) or {})
-                results[name]["md_limit_eV_per_A"] = limit
+            results[name] = {label: headline(calibration, label) for label, calibration in found.items()} | extra
     for name, result in results.items():
         show_result(f"Uncertainty of {model} on {name}", result, None)
     if json_file is not None:

@@ -12,7 +12,6 @@ from toolkit.analysis.elastic import CubicConstants
 from toolkit.analysis.phonons import require_crystal
 from toolkit.analysis.polycrystal import is_stable, least_stiffness_GPa, polycrystal
 from toolkit.config import StrictModel
-from toolkit.errors import DataError
 from toolkit.interfaces.elasticity import FMAX_EV_PER_A, elastic_constants
 from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.modes import RELAXED_FILE
@@ -55,12 +54,9 @@ def run_elastic(request: ElasticRequest, folder: Path | None = None, reporter: R
     atoms = starting_structure(request.structure, request.frame)
     require_crystal(atoms, "elastic constants", "give a structure with a cell that is periodic along all three vectors")
     potential = load_potential(request.model, device=request.device, dtype="float64", backend=request.backend)
-    try:
-        found = elastic_constants(potential, atoms, strain=request.strain, fmax=request.fmax_eV_per_A, reporter=reporter)
-    except DataError:
-        if reporter.should_stop():
-            return {}
-        raise
+    found = elastic_constants(potential, atoms, strain=request.strain, fmax=request.fmax_eV_per_A, reporter=reporter)
+    if found is None:
+        return {}
     stiffness = found.constants.stiffness_GPa
     stable = is_stable(stiffness)
     if stable is None:

@@ -9,12 +9,12 @@ from typing import Any
 
 from ase import Atoms
 
-from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, parse_config, save_config
+from toolkit.config import DataConfig, ModelConfig, TrainConfig, parse_config, save_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.data.detective.copies import duplicates, known_frames
 from toolkit.data.formats import FrameSet, read_frames
 from toolkit.errors import ConfigError, DataError, ModelError
-from toolkit.jobs.frame_files import TEST, TRAIN, VAL, write_sets
+from toolkit.jobs.frame_files import TEST, TRAIN, VAL, named_sets, write_sets
 from toolkit.jobs.label_check import LabelErrors, compare
 from toolkit.jobs.run_dir import read_json
 from toolkit.jobs.uncertainty import own_data_here, own_recipe
@@ -133,7 +133,6 @@ def _repeats(added: Sequence[Atoms], splits: Splits) -> list[str]:
 def _going_on(recipe: TrainConfig, model: str, splits: Splits, folder: Path) -> TrainConfig:
     """The model's own recipe on the files in `folder`, from its weights."""
     isolated = {symbol: energy for report in splits.reports for symbol, energy in report.isolated_atom_energies.items()}
-    data = DataConfig(train=str(folder / TRAIN), val=str(folder / VAL), test=str(folder / TEST) if splits.test else None,
-                      split=SplitConfig(num_test=None if splits.test else 0), energy_unit="eV", length_unit="Å",
-                      forces_unit="eV/Å", isolated_atom_energies=recipe.data.isolated_atom_energies or isolated or None)
+    energies = recipe.data.isolated_atom_energies or isolated or None
+    data = named_sets(folder).model_copy(update={"isolated_atom_energies": energies})
     return recipe.model_copy(update={"data": data, "model": ModelConfig(), "start_from": str(find_model(model).absolute())})

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from toolkit.config import DataConfig, SplitConfig
 from toolkit.data.extxyz import ENERGY_NAMES, FORCES_NAMES, STRESS_NAMES
 from toolkit.storage import replacing
 
@@ -40,3 +41,10 @@ def write_sets(folder: Path, train: Sequence[Atoms], val: Sequence[Atoms], test:
         labelled = [with_labels(atoms, atoms.calc.results) for atoms in frames if atoms.calc is not None]
         if labelled:
             write_frames(folder / name, labelled)
+
+
+def named_sets(folder: Path) -> DataConfig:
+    """The sets in a folder as data of a training. Without test frames none are taken from the others."""
+    val, test = (str(folder / name) if (folder / name).is_file() else None for name in (VAL, TEST))
+    return DataConfig(train=str(folder / TRAIN), val=val, test=test, split=SplitConfig(num_test=None if test else 0),
+                      energy_unit="eV", length_unit="Å", forces_unit="eV/Å")

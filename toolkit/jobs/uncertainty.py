@@ -85,8 +85,9 @@ def check_uncertainty(potential: Potential, frames: Sequence[Atoms],
 
 
 def record_check(potential: Potential, frames: Sequence[Atoms], source: str,
-                 reporter: Reporter | None = None) -> dict[str, Calibration]:
-    """As `check_uncertainty`, on test frames of `source`, kept as calibration.json and on the card of the model.
+                 reporter: Reporter | None = None) -> tuple[dict[str, Calibration], dict[str, Any]]:
+    """As `check_uncertainty`, on test frames of `source`, and the record of it that is kept as calibration.json and on the
+    card of the model.
 
     Raises KeyboardInterrupt when the reporter asks to stop: half a check is none. StorageError.
     """
@@ -106,7 +107,7 @@ def record_check(potential: Potential, frames: Sequence[Atoms], source: str,
         **{name: check.to_dict() for name, check in checks.items()}}
     write_json(record, folder / CALIBRATION)
     put_section(folder, calibration_section(record))
-    return checks
+    return checks, record
 
 
 def _forget_check(folder: Path) -> None:

@@ -127,7 +127,9 @@ def elasticity(work: Workflow) -> Result | None:
         found = elastic_constants(work.potential("float64"), atoms, strain=settings.strain,
                                   fmax=settings.fmax_eV_per_A, reporter=work.reporter)
     except DataError as error:
-        return None if work.reporter.should_stop() else {"note": str(error)}
+        return {"note": str(error)}
+    if found is None:
+        return None
     if found.constants.misfit > MAX_MISFIT:
         return {"note": f"stresses are not those of a cube whose axes lie along x, y and z: entries that vanish there, such as "
                         f"C14, reach {found.constants.misfit:.2f} of C44; give a crystal in that orientation"}

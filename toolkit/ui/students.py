@@ -8,7 +8,7 @@ import streamlit as st
 
 from toolkit.config import TrainConfig, load_config, parse_config
 from toolkit.jobs.distillation_config import DistillRequest
-from toolkit.jobs.frame_files import TEST, TRAIN, VAL
+from toolkit.jobs.frame_files import named_sets
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.ui.choices import model_choices
 from toolkit.ui.explanations import equation, explained
@@ -62,11 +62,8 @@ def _student_button(run: Run, label: str, aim: str, help_text: str) -> None:
 def student_config(run: Run, aim: str) -> TrainConfig:
     """A training on the frames of a run. aim : "speed" for a small model, "accuracy" for one that goes on with the weights
     of the first teacher. Raises ConfigError."""
-    data = {name: str(run.path / file) for name, file in (("train", TRAIN), ("val", VAL), ("test", TEST))
-            if (run.path / file).is_file()}
-    changes = [f"data.{name}={path!r}" for name, path in data.items()]
-    changes += [] if "test" in data else ["data.test=null", "data.split.num_test=0"]
-    if aim != "accuracy":
-        return load_config(TrainConfig, SMALL, changes)
-    first = parse_config(DistillRequest, read_config(run.path)).teachers[0]
-    return load_config(TrainConfig, LARGE, [*changes, f"start_from={first!r}"])
+    recipe = load_config(TrainConfig, LARGE if aim == "accuracy" else SMALL)
+    changes: dict[str, Any] = {"data": named_sets(run.path)}
+    if aim == "accuracy":
+        changes["start_from"] = parse_config(DistillRequest, read_config(run.path)).teachers[0]
+    return recipe.model_copy(update=changes)
