@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 from typer.testing import CliRunner
 
 from tests.stopping import StopAtOnce, run_until
@@ -57,6 +61,23 @@ def test_md_stops_resumes_and_serves_as_a_start(tiny_model: Path, tmp_path: Path
         starting_structure("run:../../etc", 0)
     with pytest.raises(DataError, match="1200 frames"):
         starting_structure("embedded:ethanol", 1200)
+
+
+def test_structures_are_called_by_their_place_in_the_file(tmp_path: Path) -> None:
+    """As on the Dataset page: isolated atoms count, but none of them is what a simulation starts from."""
+    source, frames = tmp_path / "water.xyz", [molecule("H2O") for _ in range(3)]
+    for k, atoms in enumerate(frames):
+        atoms.positions[0, 2] += 0.01 * k
+    hydrogen = Atoms("H", info={"config_type": "IsolatedAtom"})
+    for atoms in (*frames, hydrogen):
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0, forces=np.zeros((len(atoms), 3)))
+    write(source, [hydrogen, frames[0], hydrogen, *frames[1:]], format="extxyz")
+    for place, k in ((0, 0), (1, 0), (3, 1), (4, 2), (-1, 2), (-2, 1)):
+        np.testing.assert_allclose(starting_structure(str(source), place).positions, frames[k].positions, atol=1e-6)
+    with pytest.raises(DataError, match="frame 2 of .* is an isolated atom"):
+        starting_structure(str(source), 2)
+    with pytest.raises(DataError, match="has 5 frames"):
+        starting_structure(str(source), 5)
 
 
 def test_training_leaves_metrics_model_and_result(tmp_path: Path) -> None:

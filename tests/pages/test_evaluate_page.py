@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase.io import write
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import metrics, texts
 from toolkit.cli import app
-from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.config import DataConfig, SplitConfig, TrainConfig, parse_config
 from toolkit.data.formats import read_frames
 from toolkit.jobs import launcher
 from toolkit.jobs.requests import EvaluateRequest
@@ -25,6 +27,7 @@ from toolkit.jobs.run_dir import create_run_dir, read_json
 from toolkit.jobs.scripts import evaluation_script
 from toolkit.jobs.tasks import run_task
 from toolkit.models.folders import find_model
+from toolkit.models.potential import load_potential
 
 PAGE = "pages/9_Evaluate.py"
 
@@ -65,7 +68,7 @@ def test_the_page_shows_numbers_figures_with_units_and_the_worst_frame(open_page
     elements, worst = at.dataframe[0].value, at.dataframe[1].value
     assert list(elements["element"]) == ["H", "C", "O"] and len(worst) == 20
     assert worst["largest, meV/Å"].astype(float).is_monotonic_decreasing
-    assert f"Frame {worst['frame'].iloc[0]} (counted" in texts(at) and len(at.get("download_button")) == 1
+    assert f"Frame {worst['frame'].iloc[0]} (its place in the file" in texts(at) and len(at.get("download_button")) == 1
     at.segmented_control(key="evaluate.judged").set_value("energy_error_meV_per_atom").run()
     errors = at.dataframe[1].value["energy, meV/atom"].astype(float).abs()
     assert not at.exception and errors.is_monotonic_decreasing
@@ -179,3 +182,24 @@ def test_test_frames_of_another_file_are_called_by_its_name(open_page, tmp_path:
     (tmp_path / "judged.xyz").write_text((tmp_path / "judged.xyz").read_text().replace("C ", "O "))
     at.run()
     assert not at.exception and any("not in the file any more" in info.value for info in at.info)
+
+
+def test_frames_are_called_by_their_place_in_the_file(open_page, frames_file: Path) -> None:
+    """As on the Dataset page, whatever stands before them: isolated atoms, or frames of another set."""
+    frames = read_frames("embedded:aspirin").frames[:30]
+    atoms = [Atoms(symbol, info={"config_type": "IsolatedAtom"}) for symbol in "HCO"]
+    for atom, energy in zip(atoms, (-10.7, -48.9, -102.9), strict=True):
+        atom.calc = SinglePointCalculator(atom, energy=energy, forces=np.zeros((1, 3)))
+    write(frames_file, [*atoms, *frames], format="extxyz")
+    by_hand = read(frames_file, ":")
+    for data, part in ((DataConfig(train=str(frames_file)), "all"),
+                       (DataConfig(train=str(frames_file), split=SplitConfig(num_train=10, num_val=5, num_test=15)), "test")):
+        run_dir = create_run_dir("evaluate")
+        run_task("evaluate", EvaluateRequest(model="aspirin", data=data, part=part, device="cpu").model_dump(mode="json"), run_dir)
+        at = open_page(PAGE, run=run_dir.name)
+        assert not at.exception
+        worst, found = at.dataframe[1].value.iloc[0], read_json(run_dir / "result.json")
+        place, atom = int(worst["frame"]), int(worst["on atom"])
+        error = load_potential("aspirin", device="cpu").predict(by_hand[place])["forces"] - by_hand[place].get_forces()
+        assert 1e3 * np.linalg.norm(error[atom]) == pytest.approx(float(worst["largest, meV/Å"]), abs=0.1)
+        assert f"Frame {place} (its place in the file" in texts(at) and found["n_frames"] == (30 if part == "all" else 15)

@@ -73,19 +73,25 @@ def labelled_frames(data: DataConfig, part: Part = "all", reporter: Reporter | N
 
     Raises DataError when there are none, or none with an energy or forces.
     """
+    return numbered_frames(data, part, reporter)[0]
+
+
+def numbered_frames(data: DataConfig, part: Part = "all",
+                    reporter: Reporter | None = None) -> tuple[Sequence[Atoms], np.ndarray]:
+    """As `labelled_frames`, with the place of each in its file, counted from 0."""
     if part == "all":
         found = read_frames(data.train, data)
-        frames, reports = found.frames, (found.report,)
+        frames, places, reports = found.frames, found.places, (found.report,)
     else:
         splits = load_splits(data)
-        frames, reports = getattr(splits, part), splits.reports
+        frames, places, reports = getattr(splits, part), splits.indices[part], splits.reports
     tell(reporter or SilentReporter(), *(warning for report in reports for warning in report.warnings))
     if not frames:
         raise DataError(f"found no frames in the {part} set of {data.train}", "choose another set")
     if not any({"energy", "forces"} & atoms.calc.results.keys() for atoms in frames if atoms.calc is not None):
         raise DataError(f"found no energies and no forces in {data.train}, expected frames with labels",
                         "name the keys that hold them: energy_key, forces_key")
-    return frames
+    return frames, places
 
 
 def evaluate_frames(potential: Potential, frames: Sequence[Atoms],

@@ -19,7 +19,7 @@ from toolkit.config import DataConfig, parse_config
 from toolkit.errors import ToolkitError
 from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
 from toolkit.figures.plots import bar_chart
-from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
+from toolkit.jobs.evaluation import PREDICTIONS, load_parity, numbered_frames
 from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.run_dir import Run, read_config, read_json
 from toolkit.jobs.summary import judged_source, subject
@@ -81,16 +81,17 @@ def show_evaluation(run: Run) -> None:
     st.caption(f"{errors['n_frames']:,} frames of {plain(source)}. Model and data: "
                f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
+    table = table | {"frame": _numbers(run, parity)}
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Energies")
-        _parity_chart(run, "energies", _energies(parity, offset))
+        _parity_chart(run, "energies", _energies(parity, table["frame"], offset), table["frame"])
         st.caption("Per atom, without the mean of the labels and the offset by composition." if offset else
                    "Per atom, without the mean of the labels. A cloud beside the line is a constant shift: no forces "
                    "come from it.")
     with right:
         st.subheader("Forces")
-        _parity_chart(run, "forces", _forces(parity))
+        _parity_chart(run, "forces", _forces(parity, table["frame"]), table["frame"])
         st.caption("Every component of every atom, one colour an element; of many points an even choice, and always "
                    "the worst. Below: prediction minus label.")
     _sorted_errors(parity)
@@ -99,21 +100,21 @@ def show_evaluation(run: Run) -> None:
     _worst(run, parity, table)
 
 
-def _energies(parity: Parity, without_offset: bool) -> go.Figure:
+def _energies(parity: Parity, numbers: np.ndarray, without_offset: bool) -> go.Figure:
     """Predictions over labels; without_offset : as if both had the same zero of energy."""
     offset_eV = composition_offset_eV(parity) if without_offset else 0.0
     label, found = (MEV_PER_EV * energy / parity.num_atoms
                     for energy in (parity.label_energy_eV, parity.energy_eV - offset_eV))
     middle = np.nanmean(label) if np.isfinite(label).any() else 0.0
     axes = ("label, meV/atom", "prediction, meV/atom", "error, meV/atom")
-    return parity_plot(label - middle, found - middle, found - label, np.arange(len(label)), axes)
+    return parity_plot(label - middle, found - middle, found - label, numbers, axes)
 
 
-def _forces(parity: Parity) -> go.Figure:
+def _forces(parity: Parity, numbers: np.ndarray) -> go.Figure:
     elements = np.array(chemical_symbols)[parity.atomic_numbers]
     axes = ("label, eV/Å", "prediction, eV/Å", "error, meV/Å")
     return parity_plot(parity.label_forces_eV_per_A.ravel(), parity.forces_eV_per_A.ravel(),
-                       parity.forces_error_meV_per_A.ravel(), np.repeat(parity.frame_of_atom, 3), axes,
+                       parity.forces_error_meV_per_A.ravel(), np.repeat(numbers[parity.frame_of_atom], 3), axes,
                        np.repeat(elements, 3))
 
 
@@ -164,11 +165,12 @@ def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray]) -> None:
             _show_frame(run, parity, table, st.session_state.get(_chosen(run), frames[0]))
 
 
-def _parity_chart(run: Run, name: str, figure: go.Figure) -> None:
-    """A parity plot in which a click on a point chooses its frame."""
+def _parity_chart(run: Run, name: str, figure: go.Figure, numbers: np.ndarray) -> None:
+    """A parity plot in which a click on a point chooses its frame. numbers : (S,), by which the figure calls frames"""
     key = f"{PAGE}.{name}"
     st.plotly_chart(figure, key=key, config=SVG, selection_mode="points", on_select=lambda: _choose(
-        run, [int(np.ravel(point["customdata"])[0]) for point in st.session_state[key].selection.points]))
+        run, [int(np.flatnonzero(numbers == np.ravel(point["customdata"])[0])[0])
+              for point in st.session_state[key].selection.points]))
 
 
 def _choose(run: Run, frames: Sequence[int]) -> None:
@@ -182,24 +184,40 @@ def _chosen(run: Run) -> str:
 
 def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
     largest, mean = (table[name][frame] for name in ("largest_force_error_meV_per_A", "forces_mae_meV_per_A"))
-    return {"frame": frame, "largest, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
+    return {"frame": int(table["frame"][frame]), "largest, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
             "force MAE, meV/Å": f"{mean:.1f}",
             "energy, meV/atom": f"{table['energy_error_meV_per_atom'][frame]:+.2f}"}
 
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:
-    request = parse_config(EvaluateRequest, read_config(run.path))
-    sources = [source for source in (request.data.train, request.data.val, request.data.test) if source]
-    frames = _frames(str(run.path), tuple(last_change(source) for source in sources))
+    request, (frames, _) = _evaluated(run)
     atoms = frames[frame] if frame < len(frames) else Atoms()
     if not _is_frame(atoms, parity, frame):
         st.info("The frames of this evaluation are not in the file any more, so they are not drawn.")
         return
     scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
     show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
-    of_what = f"Frame {frame}" if request.part == "all" else f"Frame {frame} of the {request.part} set"
-    st.caption(f"{of_what} (counted from 0, isolated atoms left out): arrows are the error of the force, prediction minus "
-               f"label; 1 Å is {1e3 * scale:.3g} meV/Å. The largest is on atom {table['worst_atom'][frame]}.")
+    source = plain(judged_source(request.data.model_dump(mode="json"), request.part))
+    st.caption(f"Frame {table['frame'][frame]} (its place in the file, counted from 0) of {source}: arrows are the error of the "
+               f"force, prediction minus label; 1 Å is {1e3 * scale:.3g} meV/Å. The largest is on atom "
+               f"{table['worst_atom'][frame]}.")
+
+
+def _evaluated(run: Run) -> tuple[EvaluateRequest, tuple[Sequence[Atoms], np.ndarray]]:
+    """What was asked, and the frames with their places in the file. Raises DataError."""
+    request = parse_config(EvaluateRequest, read_config(run.path))
+    sources = [source for source in (request.data.train, request.data.val, request.data.test) if source]
+    return request, _frames(str(run.path), tuple(last_change(source) for source in sources))
+
+
+def _numbers(run: Run, parity: Parity) -> np.ndarray:
+    """Places of the frames in their file, as other pages count; their order where the file is not what it was."""
+    order = np.arange(len(parity.num_atoms))
+    try:
+        places = _evaluated(run)[1][1]
+    except ToolkitError:
+        return order
+    return places if len(places) == len(order) else order
 
 
 def _is_frame(atoms: Atoms, parity: Parity, frame: int) -> bool:
@@ -219,6 +237,6 @@ def _loaded(folder: str, modified: float) -> tuple[Parity, dict[str, np.ndarray]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the frames …")
-def _frames(folder: str, modified: tuple[float, ...]) -> Sequence[Atoms]:
+def _frames(folder: str, modified: tuple[float, ...]) -> tuple[Sequence[Atoms], np.ndarray]:
     request = parse_config(EvaluateRequest, read_config(Path(folder)))
-    return labelled_frames(request.data, request.part)
+    return numbered_frames(request.data, request.part)

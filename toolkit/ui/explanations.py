@@ -11,7 +11,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "source": ("Positions of atoms, and energies and forces where they are known. Embedded sets come with the app: "
                "molecules sampled at 500 K, labelled with GFN2-xTB, a fast quantum method.", "units"),
     "test.source": ("Frames to be kept away from training, so that the error on them is honest.", "splits"),
-    "frame": ("Which of the frames to take: 0 is the first, -1 the last.", "replicas"),
+    "frame": ("Which of the frames to take, by its place in the file: 0 is the first, -1 the last.", "replicas"),
     "run": ("What was started here before, newest first. The address of the page names it, so a reload finds it.",
             "precision"),
     "upload": ("Units and signs are found from the numbers, and shown on the Dataset page.", "units"),
