@@ -222,3 +222,11 @@ def test_a_model_whose_data_are_elsewhere(trained: Path, new: Path, tmp_path: Pa
     model = _copy_of(trained, tmp_path / "model", data={"train": "gone.xyz"})
     code, output = extend(model, new, "-o", tmp_path / "more")
     assert code == 2 and "gone.xyz, which is not on this machine" in output and "train with start_from" in output
+
+
+def test_how_other_files_were_read_is_no_matter(trained: Path, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embedded frames stand in no folder: what another model's data leave where one works is not about them."""
+    (tmp_path / "reading.json").write_text(json.dumps({"energy_unit": "Hartree"}))
+    monkeypatch.chdir(tmp_path)
+    assert extend(trained, new, "-o", tmp_path / "more")[0] == 0
+    assert "energy_unit" not in json.loads((tmp_path / "more" / "reading.json").read_text())

@@ -45,6 +45,13 @@ def test_every_shipped_model_knows_how_large_its_force_errors_are(name: str) -> 
     assert json.loads((find_model(name) / CALIBRATION).read_text())["verdict"]["forces"] == "right"
 
 
+@pytest.mark.parametrize("name", shipped_models())
+def test_what_shipped_models_were_trained_on_is_not_named_by_places_of_our_machines(name: str) -> None:
+    recipe = json.loads((find_model(name) / METRICS).read_text())["train_config"]
+    named = [recipe["data"][part] for part in ("train", "val", "test")] + [recipe.get("start_from")]
+    assert not [source for source in named if source and (source.startswith(("/", "..")) or "shared" in source)]
+
+
 def test_the_errors_of_the_sample_are_those_of_its_frames_one_by_one(shipped: Path) -> None:
     frames = read_frames(str(shipped / SAMPLE)).frames
     stored = json.loads((shipped / METRICS).read_text())["sample"]

@@ -28,6 +28,7 @@ from toolkit.jobs.scripts import evaluation_script
 from toolkit.jobs.tasks import run_task
 from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
+from toolkit.ui import evaluation
 
 PAGE = "pages/9_Evaluate.py"
 
@@ -168,6 +169,13 @@ def test_the_frames_a_model_was_tested_on_are_offered_first(open_page, monkeypat
     found = read_json(trained.with_name("done") / "result.json")
     assert not at.exception and found["n_frames"] == 5
     assert found["forces_mae_meV_per_A"] == pytest.approx(test["forces_mae_meV_per_A"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("here", "name"), [(True, "test frames"), (False, "stored test frames")])
+def test_test_frames_of_the_catalogue_are_offered_where_they_are(shipped: None, monkeypatch: pytest.MonkeyPatch,
+                                                                         here: bool, name: str) -> None:
+    monkeypatch.setattr("toolkit.data.catalog.is_downloaded", lambda entry: here)
+    assert evaluation.tested_on("ethanol").name == name
 
 
 def test_test_frames_of_another_file_are_called_by_its_name(open_page, tmp_path: Path, frames_file: Path) -> None:

@@ -166,6 +166,13 @@ def locate(source: str) -> tuple[Path, UnitStatement | None]:
     return reachable(Path(source).expanduser(), DataError), None
 
 
+def is_here(source: str) -> bool:
+    """Whether a source can be read without a download. Raises DataError for an unknown name."""
+    if source.startswith(catalog.PREFIX):
+        return catalog.is_downloaded(source.removeprefix(catalog.PREFIX))
+    return locate(source)[0].exists()
+
+
 def is_qm9(path: Path) -> bool:
     """True for a tar archive and for a folder of .xyz files: the forms in which QM9 comes."""
     if path.is_dir():

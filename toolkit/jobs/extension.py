@@ -33,7 +33,7 @@ def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[st
            reporter: Reporter | None = None) -> dict[str, Any]:
     """Write `train.extxyz` with the new frames at its end, `val.extxyz`, `test.extxyz` and `config.yaml` into a folder.
 
-    model : its own training files must be on this machine
+    model : its own training files must be on this machine, or in the catalogue
     reading : fields of a DataConfig that say how new files are read; they default to those of the model's own, and of the
         files it was extended by before;  reporter : hears what readers have to say
     Raises ConfigError for a folder that holds such files already; ModelError; DataError for frames without the labels that
@@ -77,7 +77,8 @@ def _data(model: str) -> DataConfig:
 
 def _own_reading(recipe: TrainConfig) -> dict[str, Any]:
     """How the files of a model are read, as far as that was declared: also those that it was extended by."""
-    values = read_json(Path(recipe.data.train).parent / READING) or recipe.data.model_dump()
+    train = Path(recipe.data.train)
+    values = (read_json(train.parent / READING) if train.is_file() else None) or recipe.data.model_dump()
     return {name: value for name, value in values.items() if name in READ_AS_BEFORE and value not in (None, "auto", 0.0)}
 
 

@@ -13,7 +13,9 @@ from ase import Atoms
 from toolkit.analysis.calibration import Calibration, calibration
 from toolkit.checks.passport import put_section, without_section
 from toolkit.config import DataConfig, TrainConfig, parse_config
+from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
 from toolkit.data.datasets import load_splits
+from toolkit.data.formats import is_here
 from toolkit.errors import DataError, ModelError
 from toolkit.jobs.run_dir import read_json
 from toolkit.models.folders import find_model, has_uncertainty, weights_sha256
@@ -50,10 +52,16 @@ def own_data_here(model: str) -> DataConfig:
     """As `own_data`. Raises ModelError, too, when a file of it is not on this machine."""
     data = own_data(model)
     for source in (data.train, data.val, data.test):
-        if source is not None and ":" not in source and not Path(source).expanduser().exists():
-            raise ModelError(f"{model} was trained on {_source_name(source)}, which is not on this machine",
+        if source is not None and not source.startswith(CATALOG_PREFIX) and not is_here(source):
+            raise ModelError(f"{model} was trained on {_source_name(source)}, which is not on this machine{_made_by(model)}",
                              "name the file with its frames, and how it is to be split")
     return data
+
+
+def _made_by(model: str) -> str:
+    """Where the commands are that make the model and its frames, if it has a card."""
+    card = find_model(model) / "CARD.md"
+    return f" (commands that make it: {card})" if card.is_file() else ""
 
 
 def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8,

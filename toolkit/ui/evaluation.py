@@ -16,6 +16,7 @@ from toolkit.analysis.energy_zero import REST, describe_other_zero, has_other_ze
 from toolkit.analysis.paired import composition_offset_eV
 from toolkit.analysis.parity import Parity, element_errors, frame_errors, magnitude_errors, worst_frames
 from toolkit.config import DataConfig, parse_config
+from toolkit.data.formats import is_here
 from toolkit.errors import ToolkitError
 from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
 from toolkit.figures.plots import bar_chart
@@ -54,8 +55,7 @@ def tested_on(model: str) -> Tested | None:
     try:
         data = own_data(model)
         check_sources(data)
-        files = [Path(source) for source in (data.train, data.test) if source and ":" not in source]
-        if data.split.num_test != 0 and all(path.is_file() for path in files):
+        if data.split.num_test != 0 and all(map(is_here, filter(None, (data.train, data.test)))):
             return Tested(data, "test", "test frames")
     except ToolkitError:
         pass
