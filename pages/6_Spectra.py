@@ -47,6 +47,8 @@ def _form() -> None:
                                           key="spectra.temperature", help=explained("spectra.temperature"))
             symmetry = st.number_input("Symmetry number", 1, 60, 1, key="spectra.symmetry",
                                        help=explained("spectra.symmetry"))
+            unpaired = st.number_input("Unpaired electrons", 0, 20, 0, key="spectra.unpaired",
+                                       help=explained("spectra.unpaired"))
             repeats = st.number_input("Supercell for phonons", 1, 8, 1, key="spectra.supercell",
                                       help=explained("spectra.supercell"))
         if structure is None:
@@ -54,7 +56,7 @@ def _form() -> None:
         elif st.button("Compute the normal modes", type="primary", icon=":material/graphic_eq:", key="spectra.start"):
             request = parse_config(ModesRequest, {
                 "model": model, "structure": structure, "frame": frame, "temperature_K": temperature,
-                "symmetry_number": symmetry, "supercell": None if repeats == 1 else (repeats,) * 3})
+                "symmetry_number": symmetry, "spin": 0.5 * unpaired, "supercell": None if repeats == 1 else (repeats,) * 3})
             start_job("modes", request.model_dump(mode="json"))
 
 

@@ -19,9 +19,9 @@ TEMPERATURE_K = 300.0
 
 
 def write_trajectory(path: Path, atoms: Atoms, motion: Motion, frames: int, *, timestep_fs: float = 0.5,
-                     save_every: int = 1, replicas: int = 1) -> Path:
-    """A finished run of `frames` frames in which nothing broke, said to be at 300 K; energies are zero."""
-    config = MDConfig(ensemble="nve", timestep_fs=timestep_fs, save_every=save_every, replicas=replicas,
+                     save_every: int = 1, replicas: int = 1, ensemble: str = "nve", **md: object) -> Path:
+    """A finished run of `frames` frames in which nothing broke, with a kinetic temperature of 300 K; energies are zero."""
+    config = MDConfig(ensemble=ensemble, **md, timestep_fs=timestep_fs, save_every=save_every, replicas=replicas,
                       steps=max(1, (frames - 1) * save_every))
     writer = create_on_disk(path, atoms, config, "a formula")
     file = writer.file

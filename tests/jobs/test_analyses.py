@@ -148,6 +148,32 @@ def test_a_crystal_that_drifts_does_not_diffuse(tmp_path):
         trajectory_msd(path, stride=60)
 
 
+@pytest.mark.parametrize(("ensemble", "expected"), [("nve", 300.0), ("langevin", 320.0)])
+def test_free_energies_are_of_the_temperature_of_the_bath(tmp_path, ensemble, expected):
+    """Positions of the integrator are as warm as the bath at steps at which its velocities seem colder."""
+    path = write_trajectory(tmp_path / "a.h5", PEROXIDE, breathing, 200, replicas=2, ensemble=ensemble, temperature_K=320.0)
+    assert trajectory_torsions(path)["temperature_K"] == expected
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, True, False)])
+def test_diffusion_in_slabs_and_wires_is_along_them(tmp_path, pbc):
+    """Walkers with D = σ²/2Δt along the periodic vectors of a turned cell, and rattling across."""
+    random, frames = np.random.default_rng(0), 2000
+    basis = np.linalg.qr(random.normal(size=(3, 3)))[0]
+    atoms = Atoms("Ar8", random.uniform(0.0, 20.0, (8, 3)), cell=20.0 * basis, pbc=pbc)
+
+    def motion(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        steps = random.normal(0.0, 0.5, (frames, 4, 8, 3))
+        moved = np.where(np.array(pbc), np.cumsum(steps, axis=0), 5.0 * steps) @ basis
+        return atoms.positions + moved, np.zeros_like(moved)
+
+    found = trajectory_msd(write_trajectory(tmp_path / "a.h5", atoms, motion, frames, timestep_fs=10.0, replicas=4))
+    curve = found["curves"]["total"]
+    error = curve["diffusion_cm2_per_s"] - 0.1 * 0.5**2 / (2.0 * 10.0)
+    assert abs(error) < 4.0 * curve["diffusion_cm2_per_s_stderr"] < 0.4 * curve["diffusion_cm2_per_s"]
+    assert f"{sum(pbc)} periodic direction" in found["finite_size_note"]
+
+
 def test_the_mobile_element_of_a_crystal_diffuses(tmp_path):
     """Four Li walk with D = σ²/2Δt, less their share of the centre of mass, while Cl rattles about its sites."""
     salt = bulk("LiCl", "rocksalt", a=5.1, cubic=True)

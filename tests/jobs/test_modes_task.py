@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms, units
 from ase.build import bulk
 from ase.io import write
 
@@ -58,3 +59,20 @@ def test_a_cell_of_one_atom_asks_for_a_supercell(copper: str, tmp_path: Path) ->
     notes = Notes()
     result = run_modes(ModesRequest(model="springs", structure=copper), tmp_path, notes)
     assert result["frequencies_cm1"] == [] and "supercell" in notes.told[0]
+
+
+def test_models_with_a_long_range_say_that_branches_are_not_split(copper: str, tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("phonopy")
+    model = type(toolkit.jobs.modes.load_potential("springs").model)
+    monkeypatch.setattr(model, "receptive_field", property(lambda self: np.inf))
+    notes = Notes()
+    run_modes(ModesRequest(model="springs", structure=copper, supercell=(4, 4, 4)), tmp_path, notes)
+    assert len(notes.told) == 1 and "no LO-TO splitting" in notes.told[0]
+
+
+def test_unpaired_electrons_add_the_entropy_of_their_spin(copper: str, tmp_path: Path) -> None:
+    nearest = SIDE / np.sqrt(2.0)
+    write(tmp_path / "two.xyz", Atoms("Cu2", [[0.0, 0.0, 0.0], [nearest, 0.0, 0.0]]))
+    entropies = [run_modes(ModesRequest(model="springs", structure=str(tmp_path / "two.xyz"), spin=spin), tmp_path / f"{spin}")
+                 ["thermochemistry"]["entropy_eV_per_K"] for spin in (0.0, 1.0)]
+    assert entropies[1] - entropies[0] == pytest.approx(units.kB * np.log(3.0), rel=1e-6)

@@ -96,9 +96,10 @@ def mean_squared_displacement(blocks: Iterable[Iterable[np.ndarray]], atomic_num
     return MeanSquaredDisplacement(lags * frame_interval_fs, names, values, stderr, joined)
 
 
-def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None,
-              fit_to_fs: float | None = None) -> Diffusion:
-    """D = slope / 6 of straight lines through the MSD (Einstein 1905), fitted to each block for the standard error.
+def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None, fit_to_fs: float | None = None,
+              dimensions: int = 3) -> Diffusion:
+    """D = slope / 2d of straight lines through the MSD in d dimensions (Einstein 1905), fitted to each block for the standard
+    error.
 
     Points are weighted by 1 / lag, as long lags are the less certain ones. In a periodic box D depends on the box: see
     `yeh_hummer_cm2_per_s`.
@@ -115,7 +116,7 @@ def diffusion(msd: MeanSquaredDisplacement, fit_from_fs: float | None = None,
     lags, weights = msd.lag_fs[inside], 1.0 / msd.lag_fs[inside]
     centered = lags - np.average(lags, weights=weights)
     fit = weights * centered / (weights * centered**2).sum()
-    mean, stderr = block_mean(msd.blocks[:, :, inside] @ fit / 6.0 * A2_PER_FS_CM2_PER_S)
+    mean, stderr = block_mean(msd.blocks[:, :, inside] @ fit / (2.0 * dimensions) * A2_PER_FS_CM2_PER_S)
     return Diffusion(msd.names, mean, stderr, *_exponents(msd.blocks[:, :, inside], lags), msd.values[:, inside].max(axis=1),
                      start, end)
 

@@ -25,6 +25,7 @@ class Thermochemistry:
     temperature_K: float
     pressure_Pa: float
     symmetry_number: int
+    spin: float
     n_imaginary_left_out: int
     zero_point_energy_eV: float
     helmholtz_vibrational_eV: float
@@ -54,7 +55,7 @@ def rrho(modes: NormalModes, *, temperature_K: float = 298.15, pressure_Pa: floa
     gas = IdealGasThermo(energies, geometry, atoms=atoms, symmetrynumber=symmetry_number, spin=spin, vib_selection="all")
     helmholtz = HarmonicThermo(energies).get_helmholtz_energy(temperature_K, verbose=False) if len(energies) else 0.0
     return Thermochemistry(
-        temperature_K, pressure_Pa, symmetry_number, modes.n_imaginary, modes.zero_point_energy_eV,
+        temperature_K, pressure_Pa, symmetry_number, spin, modes.n_imaginary, modes.zero_point_energy_eV,
         float(helmholtz),
         float(gas.get_enthalpy(temperature_K, verbose=False)),
         float(gas.get_entropy(temperature_K, pressure_Pa, verbose=False)),

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import Legendre
 
 from toolkit.analysis.blocks import MIN_SAMPLES, block_mean, correlated_mean
 from toolkit.errors import DataError
@@ -21,6 +22,7 @@ SMALL_FACE = 0.005
 SAME_CORNER = 1e-3
 """Corners nearer than this, in cube roots of the volume of their cell, are one: freud computes in float32."""
 ICOSAHEDRON = (0, 0, 12, 0)
+P6 = Legendre.basis(6)
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,23 @@ def _cells(positions: np.ndarray, cell: np.ndarray,
     neighbors = voronoi.nlist
     surface = np.bincount(neighbors.query_point_indices, neighbors.weights, len(points))
     neighbors.filter(neighbors.weights > small_face * surface[neighbors.query_point_indices])
-    q6 = freud.order.Steinhardt(6, weighted=True).compute((box, points), neighbors=neighbors).particle_order
-    ends = np.cumsum(neighbors.neighbor_counts)
-    vectors = np.split(np.asarray(neighbors.vectors, dtype=np.float64), ends[:-1])
+    ends = np.cumsum(neighbors.neighbor_counts)[:-1]
+    vectors = np.split(np.asarray(neighbors.vectors, dtype=np.float64), ends)
+    q6 = np.array([_q6(around, areas) for around, areas in zip(vectors, np.split(neighbors.weights, ends), strict=True)])
     corners = zip(voronoi.polytopes, voronoi.volumes, vectors, points, strict=True)
     indices = [_index(np.asarray(polytope, dtype=np.float64) - point, around, SAME_CORNER * volume ** (1.0 / 3.0))
                for polytope, volume, around, point in corners]
-    return indices, np.asarray(neighbors.neighbor_counts), np.asarray(q6)
+    return indices, np.asarray(neighbors.neighbor_counts), q6
+
+
+def _q6(neighbors: np.ndarray, areas: np.ndarray) -> float:
+    """√(4π/13 Σ_m |Σ w Y₆ₘ|²) of unit vectors with weights of sum 1, by the addition theorem Σ_ij w_i w_j P₆(u_i·u_j).
+
+    freud's own wraps the vectors once more and is wrong in cells of few atoms. neighbors : (n, 3), Å;  areas : (n,)
+    """
+    units = neighbors / np.linalg.norm(neighbors, axis=1, keepdims=True)
+    weights = np.asarray(areas, dtype=np.float64) / np.sum(areas, dtype=np.float64)
+    return float(np.sqrt(max(weights @ P6(units @ units.T) @ weights, 0.0)))
 
 
 def _index(corners: np.ndarray, neighbors: np.ndarray, tolerance: float) -> tuple[int, int, int, int]:

@@ -34,8 +34,12 @@ from toolkit.errors import DataError, one_line
 ENERGY_NAMES = ("energy", "ref_energy", "dft_energy", "qm_energy", "energy_dft", "total_energy", "tot_energy",
                 "potential_energy", "potential", "free_energy", "u0")
 FORCES_NAMES = ("forces", "ref_forces", "dft_forces", "qm_forces", "forces_dft", "force", "ref_force", "dft_force")
-STRESS_NAMES = ("stress", "ref_stress", "dft_stress", "qm_stress", "virial", "ref_virial", "dft_virial", "virials")
+STRESS_NAMES = ("stress", "ref_stress", "dft_stress", "qm_stress", "virial", "ref_virial", "dft_virial", "virials",
+                "ref_virials", "dft_virials")
 """Recognised key names in lower case, best first. A virial is −V·stress (the GAP and ACE convention)."""
+
+CHARGE_NAMES = ("charge", "total_charge", "tot_charge")
+"""Of the total charge, in lower case, best first."""
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mariadb"}
@@ -43,6 +47,9 @@ REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mar
 
 MAX_CHARACTERS, PIECE_CHARACTERS = 4 * 10**9, 2**24
 """Of a text file, unpacked: a small archive can unpack to any size."""
+
+SAME_ENERGY_EV_PER_ATOM = 1e-3
+"""Within which the difference of two energies is the same in all frames."""
 
 PARSER_ERRORS = (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
                  ArithmeticError, NameError, SyntaxError, RuntimeError, MemoryError, StopIteration, ImportError,
@@ -136,6 +143,7 @@ def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawF
         "forces": _choose("forces", config.forces_key, FORCES_NAMES, present, path, warnings),
         "stress": _choose("stress", config.stress_key, STRESS_NAMES, present, path, warnings),
     }
+    warnings += _two_energies(tables, keys["energy"])
     if keys["energy"] is None and keys["forces"] is None:
         warnings.append(f"no energies or forces recognised among {sorted(present - {'numbers', 'positions'})}: "
                         "name energy_key and forces_key")
@@ -151,6 +159,19 @@ def _raw(frames: list[Atoms], path: Path, name: str, config: DataConfig) -> RawF
         statement=_statement(_HeaderUnits.of(tables, config, path), tables, keys, name),
         warnings=tuple(warnings),
     )
+
+
+def _two_energies(tables: list[dict[str, object]], key: str | None) -> list[str]:
+    """Calculations with smeared occupations have a free energy, whose slopes their forces are, besides that of zero width."""
+    try:
+        gaps = [(float(table["free_energy"]) - float(table[key])) / len(table["numbers"]) for table in tables
+                if key in table and "free_energy" in table]
+    except (TypeError, ValueError):
+        return []
+    if not gaps or key == "free_energy" or max(gaps) - min(gaps) <= SAME_ENERGY_EV_PER_ATOM:
+        return []
+    return [f"energy is read from {key!r}, from which 'free_energy' differs by {1e3 * min(gaps):.1f} to {1e3 * max(gaps):.1f} "
+            "meV/atom: forces of smeared occupations are slopes of the free energy; name energy_key to choose"]
 
 
 def _table(atoms: Atoms) -> dict[str, object]:
@@ -186,7 +207,18 @@ def _bare(atoms: Atoms, label_keys: Iterable[str | None]) -> Atoms:
     for key in (*label_keys, *_HeaderUnits._fields):
         bare.info.pop(key, None)
         bare.arrays.pop(key, None)
+    _rename(bare)
     return bare
+
+
+def _rename(atoms: Atoms) -> None:
+    """The total charge and the masses under the names that are looked for later."""
+    charges = [key for name in CHARGE_NAMES for key in atoms.info if key.lower() == name]
+    if charges and "charge" not in atoms.info:
+        atoms.info["charge"] = atoms.info.pop(charges[0])
+    masses = atoms.arrays.get("mass")
+    if masses is not None and masses.ndim == 1 and masses.dtype.kind in "iuf" and "masses" not in atoms.arrays:
+        atoms.set_masses(atoms.arrays.pop("mass"))
 
 
 def _number(value: object, path: Path, key: str | None) -> float | None:

@@ -95,8 +95,8 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
                         "expected (frames, atoms, 3)")
     numbers = _numbers(arrays["numbers"], positions, path, keys["numbers"])
     cells = _per_frame(arrays.get("cell"), (3, 3), positions, path, "cell")
-    if keys["cell"] == "lattice" and cells is not None:  # sGDML stores lattice vectors as columns
-        cells = np.swapaxes(cells, 1, 2)
+    if keys["cell"] == "lattice" and cells is not None:
+        cells = _rows(cells, stored, path)
     energies = _per_frame(arrays.get("energy"), (), positions, path, "energy")
     forces = _per_frame(arrays.get("forces"), positions.shape[1:], positions, path, "forces")
     stresses = _per_frame(arrays.get("stress"), (3, 3), positions, path, "stress")
@@ -119,6 +119,15 @@ def read_npz(path: Path, config: DataConfig) -> RawFrames:
         keys={what: keys[what] for what in ("energy", "forces", "stress")},
         statement=_statement(stored, keys["forces"]),
     )
+
+
+def _rows(lattice: np.ndarray, stored: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    """Lattice vectors (T, 3, 3) as rows: sGDML, which marks its sets, stores columns. Raises DataError without that mark."""
+    columns = np.swapaxes(lattice, 1, 2)
+    if not np.allclose(columns, lattice) and not (stored.keys() & {"type", "e_unit", "r_unit"}):
+        raise DataError(f"{path}: found 'lattice' in a file that is not marked as one of sGDML (type 'd'), whose lattice vectors "
+                        "are columns: these may be rows", "call the array 'cell' and let the vectors be its rows")
+    return columns
 
 
 def _keys(present: list[str], path: Path, config: DataConfig) -> dict[str, str | None]:

@@ -25,14 +25,17 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
 
     Returns `angle_deg` (bin centres), `torsions` {name: {is_methyl, most_probable_deg, probability_per_deg, … _stderr,
     free_energy_eV, … _stderr}}, `maps` {"name | name": {probability_per_deg2, free_energy_eV}} of neighbouring torsions
-    with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used, the mean of the run.
+    with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used: that of the bath, where there is one
+    (velocities of a large time step are colder than the positions), else the mean of the run.
     Raises DataError when the structure has no rotatable bond, and for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
         _require_one_temperature(reader)
         torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
-        temperature = float(np.nanmean(reader.trajectory.temperature_K[reader.start:]))
+        config = reader.trajectory.config
+        temperature = (float(np.nanmean(reader.trajectory.temperature_K[reader.start:])) if config.ensemble == "nve"
+                       else config.temperature_K)
         profiles = torsion_profiles(_angles(reader, paths), temperature, bins)
         pairs = neighboring_pairs(torsions)
         maps = torsion_maps(_angles(reader, paths), pairs, temperature, bins // 2)
@@ -58,7 +61,8 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
 
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
     half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default a tenth to a half of the longest lag.
-    In a crystal or liquid, displacements are those about the centre of mass, which a Langevin bath pushes about.
+    In a crystal or liquid, displacements are those about the centre of mass, which a Langevin bath pushes about. In a slab
+    or a wire they are those along its periodic directions.
     A constant is null where there is none: nothing is periodic, or the MSD does not grow as the lag (see `Diffusion`).
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short.
@@ -66,10 +70,14 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     with open_frames(path, skip_ps, stride) as reader:
         trajectory = reader.trajectory
         blocks = reader.windows(parts=-(-MSD_BLOCKS // trajectory.num_replicas))
-        if trajectory.pbc.all():
+        dimensions = int(trajectory.pbc.sum())
+        if dimensions in (1, 2):
+            blocks = (_along(block, trajectory.cell[trajectory.pbc]) for block in blocks)
+        elif dimensions == 3:
             blocks = (_about_the_centre(block, trajectory.masses) for block in blocks)
         msd = mean_squared_displacement(blocks, trajectory.atomic_numbers, reader.interval_fs)
-        found = diffusion(msd, *(None if ps is None else 1e3 * ps for ps in (fit_from_ps, fit_to_ps)))
+        window = (None if ps is None else 1e3 * ps for ps in (fit_from_ps, fit_to_ps))
+        found = diffusion(msd, *window, dimensions=dimensions or 3)
         correction, note = _finite_size(reader, viscosity_mPa_s)
     diffuses = found.diffusive & trajectory.pbc.any()
     curves = {name: {"diffusion_cm2_per_s": float(found.coefficient_cm2_per_s[k]) if diffuses[k] else None,
@@ -138,13 +146,21 @@ def _about_the_centre(block: Iterator[np.ndarray], masses: np.ndarray) -> Iterat
     return (positions - np.einsum("a,tran->trn", shares, positions)[:, :, None] for positions in block)
 
 
+def _along(block: Iterator[np.ndarray], vectors: np.ndarray) -> Iterator[np.ndarray]:
+    """Chunks of positions (t, R, N, 3), Å, without what is not along the line or plane of cell vectors (d, 3)."""
+    basis = np.linalg.qr(vectors.T)[0]
+    return (positions @ basis @ basis.T for positions in block)
+
+
 def _finite_size(reader: FrameReader, viscosity_mPa_s: float | None) -> tuple[float | None, str]:
     """The correction of Yeh and Hummer, where it can be computed, and a sentence about it."""
     trajectory = reader.trajectory
     metric = trajectory.cell @ trajectory.cell.T
     box_length = float(np.sqrt(metric[0, 0]))
     if not trajectory.pbc.all():
-        return None, "not periodic: no finite-size correction"
+        directions = int(trajectory.pbc.sum())
+        where = f"displacements along the {directions} periodic direction{'s' * (directions > 1)} only; " if directions else ""
+        return None, f"{where}not periodic along all three: no finite-size correction"
     if trajectory.variable_cell:
         return None, "the box changes: displacements contain its breathing, take diffusion from constant volume"
     if not np.allclose(metric, metric[0, 0] * np.eye(3), rtol=1e-3, atol=1e-3 * metric[0, 0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from phonopy import Phonopy
 
 RELAXED_FILE, MODES_FILE, PHONOPY_FILE = "relaxed.extxyz", "modes.npz", "phonopy_params.yaml"
+NO_SPLITTING = ("this model has a long range, and the bands are without its non-analytic term: longitudinal optical branches near Γ "
+                "are those of transverse ones (no LO-TO splitting), in supercells of any size")
 FADED = 0.01
 """Share of the largest force constant below which those at the edge of a supercell have faded."""
 
@@ -42,6 +45,7 @@ class ModesRequest(StrictModel):
     relax_cell : vary the cell of a crystal too
     supercell : of a crystal: repetitions for phonon bands; without it only the modes at Γ
     temperature_K, symmetry_number : of the free energy
+    spin : total electronic spin in it, 0 when all electrons are paired, 0.5 of a radical, 1 of O2
     """
 
     model: str
@@ -52,6 +56,7 @@ class ModesRequest(StrictModel):
     supercell: tuple[int, int, int] | None = None
     temperature_K: float = Field(298.15, gt=0.0)
     symmetry_number: int = Field(1, ge=1)
+    spin: float = Field(0.0, ge=0.0, multiple_of=0.5)
     device: str = "auto"
     backend: str = "auto"
 
@@ -84,13 +89,13 @@ def run_modes(request: ModesRequest, folder: Path, reporter: Reporter | None = N
     save_modes(folder, found.atoms, modes)
     result = modes_result(folder, found, modes)
     if not found.atoms.pbc.any():
-        gas = rrho(modes, temperature_K=request.temperature_K, symmetry_number=request.symmetry_number)
+        gas = rrho(modes, temperature_K=request.temperature_K, symmetry_number=request.symmetry_number, spin=request.spin)
         result["thermochemistry"] = gas.to_dict()
     if request.supercell is not None:
         bands = phonons(found.atoms, request.supercell, lambda cell: cartesian_hessian(potential, cell),
                         keep=lambda crystal: _save_phonopy(crystal, folder / PHONOPY_FILE))
         result["phonons"] = {field.name: _plain(getattr(bands, field.name)) for field in fields(bands)}
-    tell(reporter, *_notes(found.atoms, result))
+    tell(reporter, *_notes(found.atoms, result, long_range=not math.isfinite(potential.model.receptive_field)))
     return result
 
 
@@ -100,12 +105,13 @@ def _save_phonopy(crystal: Phonopy, path: Path) -> None:
         crystal.save(temporary, settings={"force_constants": True})
 
 
-def _notes(atoms: Atoms, result: dict[str, Any]) -> list[str]:
-    """What a user should do about a cell without modes, or a supercell in which forces do not fade."""
+def _notes(atoms: Atoms, result: dict[str, Any], long_range: bool) -> list[str]:
+    """What a user should do about a cell without modes, or a supercell in which forces do not fade; what is left out."""
     if "phonons" in result:
         ratio = result["phonons"]["edge_ratio"]
-        return [] if ratio < FADED else [f"force constants half a supercell apart are still {100.0 * ratio:.1f} % of the "
-                                         "largest: enlarge the supercell until the bands stay"]
+        notes = [] if ratio < FADED else [f"force constants half a supercell apart are still {100.0 * ratio:.1f} % of the "
+                                          "largest: enlarge the supercell until the bands stay"]
+        return notes + [NO_SPLITTING] * long_range
     if result["frequencies_cm1"]:
         return []
     advice = ": give the phonon supercell of a crystal (--supercell '4 4 4')" if atoms.pbc.all() else ""

@@ -217,7 +217,7 @@ def _numbers(run: Run, parity: Parity) -> np.ndarray:
         places = _evaluated(run)[1][1]
     except ToolkitError:
         return order
-    return places if len(places) == len(order) else order
+    return places[:len(order)] if len(places) >= len(order) else order  # fewer were judged where it was stopped
 
 
 def _is_frame(atoms: Atoms, parity: Parity, frame: int) -> bool:

@@ -145,6 +145,8 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
     "spectra.temperature": ("Of the ideal gas whose free energy is given.", "thermochemistry"),
     "spectra.symmetry": ("Rotations that leave the molecule as it is: 1 for aspirin, 2 for water, 12 for benzene. "
                          "Enters the free energy only.", "thermochemistry"),
+    "spectra.unpaired": ("Electrons without a partner: 0 for most molecules, 1 for a radical, 2 for O₂. Enters the free energy "
+                         "only, as the entropy of their spin.", "thermochemistry"),
     "spectra.supercell": ("Crystals only: repetitions along each vector, until forces fade inside. 1: modes at Γ "
                           "alone.", "phonons"),
     "spectra.simulation": ("Its velocities are projected on the modes: at which frequency each really moves.", "vdos"),

@@ -140,3 +140,10 @@ def test_voronoi_cells_of_an_ideal_gas_have_fifteen_and_a_half_faces():
     assert sum(found.indices.values()) == pytest.approx(1.0)
     with pytest.raises(DataError, match="no frames"):
         voronoi_statistics([])
+
+
+@pytest.mark.parametrize("atoms", [bulk("Cu", "fcc", a=3.6), bulk("Cu", "fcc", a=3.6, cubic=True), bulk("W", "bcc", a=3.2),
+                                   bulk("W", "bcc", a=3.2, cubic=True), bulk("Ti", "hcp", a=2.95, c=4.68)])
+def test_cells_of_few_atoms_have_the_order_of_large_ones(atoms):
+    small, large = voronoi_statistics(frames(atoms)), voronoi_statistics(frames(atoms * (5, 5, 5)))
+    assert (small.faces, small.q6) == pytest.approx((large.faces, large.q6), abs=2e-4)

@@ -29,12 +29,14 @@ def test_blocks_stay_few_and_hold_everything(pieces):
     assert np.isnan(sums.stderr()) == (pieces == 1)
 
 
-def test_error_bars_cover_the_truth_although_samples_are_correlated():
+@pytest.mark.parametrize(("memory", "frames"), [(0.9, 4000), (0.98, 2000)])
+def test_error_bars_cover_the_truth_although_samples_are_correlated(memory, frames):
+    """Blocks of a tenth of the shorter series still remember each other."""
     scaled, naive = [], []
-    for series in correlated(np.random.default_rng(1), 0.9, (300, 4000)):
+    for series in correlated(np.random.default_rng(1), memory, (300, frames)):
         found = observable_statistics(series[:, None])
         scaled.append(found.mean[0] / found.stderr[0])
-        naive.append(found.mean[0] / (found.std[0] / np.sqrt(4000)))
+        naive.append(found.mean[0] / (found.std[0] / np.sqrt(frames)))
     assert 0.85 < np.std(scaled) < 1.3
     assert np.std(naive) > 3.0  # what forgetting the correlation would claim
 

@@ -15,6 +15,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from toolkit.config import DataConfig, ModelConfig
 from toolkit.data.formats import FrameSet, read_frames
+from toolkit.data.graph import total_charge
+from toolkit.errors import DataError
 from toolkit.models.potential import build_potential
 from toolkit.training.metrics import evaluate_potential
 from toolkit.units import BOHR_A, HARTREE_EV, KCAL_PER_MOL_EV
@@ -69,9 +71,14 @@ def test_sgdml_unit_strings_decide(npz_file, ethanol_arrays, as_bytes: bool) -> 
 
 def test_sgdml_lattice_vectors_are_columns(npz_file) -> None:
     lattice = np.array([[9.0, 1.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
-    first = read_frames(str(npz_file(lattice=lattice))).frames[0]
+    first = read_frames(str(npz_file(lattice=lattice, type="d"))).frames[0]
     np.testing.assert_array_equal(first.cell.array, lattice.T)
     assert first.pbc.all()
+    with pytest.raises(DataError, match="these may be rows"):
+        read_frames(str(npz_file(lattice=lattice)))
+    np.testing.assert_array_equal(read_frames(str(npz_file(cell=lattice))).frames[0].cell.array, lattice)
+    box = np.diag([9.0, 8.0, 7.0])
+    np.testing.assert_array_equal(read_frames(str(npz_file(lattice=box))).frames[0].cell.array, box)
 
 
 def test_padded_atomic_numbers_give_smaller_molecules(npz_file, ethanol_arrays) -> None:
@@ -309,3 +316,28 @@ def test_isolated_atoms_beside_a_file_are_of_the_same_method(tmp_path: Path) -> 
                                             + line("O", -2040.0, -2043.0).replace("dft_energy", "energy"))
     config = DataConfig(train="water.xyz", energy_key="dft_energy", energy_unit="eV", length_unit="Å")
     assert read_frames(str(tmp_path / "water.xyz"), config).report.isolated_atom_energies["O"] == -2040.0  # the only one there
+
+
+@pytest.mark.parametrize("name", ["charge", "total_charge", "Charge", "tot_charge"])
+def test_the_total_charge_has_several_names(name: str, tmp_path: Path) -> None:
+    ion = Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.97]], info={name: -1})
+    ase.io.write(tmp_path / "ion.xyz", ion, format="extxyz")
+    assert total_charge(read_frames(tmp_path / "ion.xyz")[0]) == -1.0
+
+
+@pytest.mark.parametrize("name", ["mass", "masses"])
+def test_isotopes_keep_their_masses(name: str, tmp_path: Path) -> None:
+    water = Atoms("OHH", [[0.0, 0.0, 0.0], [0.0, 0.76, 0.59], [0.0, -0.76, 0.59]])
+    water.set_array(name, np.array([15.999, 2.014, 1.008]))
+    ase.io.write(tmp_path / "hdo.xyz", water, format="extxyz", columns=["symbols", "positions", name])
+    np.testing.assert_allclose(read_frames(tmp_path / "hdo.xyz")[0].get_masses(), [15.999, 2.014, 1.008])
+
+
+def test_free_energies_that_are_not_a_constant_off_are_said(tmp_path: Path) -> None:
+    """Forces of smeared occupations belong to them."""
+    for number, (gaps, said) in enumerate((((-0.2, -0.25), True), ((-0.2, -0.2), False))):
+        frames = [bulk("Cu", "fcc", a=3.6, cubic=True) for _ in gaps]
+        for atoms, gap in zip(frames, gaps, strict=True):
+            atoms.calc = SinglePointCalculator(atoms, energy=-10.0, free_energy=-10.0 + gap, forces=np.zeros((4, 3)))
+        ase.io.write(tmp_path / f"{number}.xyz", frames, format="extxyz")
+        assert any("free energy" in warning for warning in read_frames(tmp_path / f"{number}.xyz").report.warnings) == said
