@@ -61,8 +61,8 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
 
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
     half a block. The line is fitted from `fit_from_ps` to `fit_to_ps`, default a tenth to a half of the longest lag.
-    In a crystal or liquid, displacements are those about the centre of mass, which a Langevin bath pushes about. In a slab
-    or a wire they are those along its periodic directions.
+    In what is periodic, displacements are those about the centre of mass, which a Langevin bath pushes about; in a slab or a
+    wire, those along its periodic directions.
     A constant is null where there is none: nothing is periodic, or the MSD does not grow as the lag (see `Diffusion`).
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short.
@@ -71,10 +71,10 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
         trajectory = reader.trajectory
         blocks = reader.windows(parts=-(-MSD_BLOCKS // trajectory.num_replicas))
         dimensions = int(trajectory.pbc.sum())
+        if dimensions:
+            blocks = (_about_the_centre(block, trajectory.masses) for block in blocks)
         if dimensions in (1, 2):
             blocks = (_along(block, trajectory.cell[trajectory.pbc]) for block in blocks)
-        elif dimensions == 3:
-            blocks = (_about_the_centre(block, trajectory.masses) for block in blocks)
         msd = mean_squared_displacement(blocks, trajectory.atomic_numbers, reader.interval_fs)
         window = (None if ps is None else 1e3 * ps for ps in (fit_from_ps, fit_to_ps))
         found = diffusion(msd, *window, dimensions=dimensions or 3)
