@@ -6,6 +6,7 @@ import base64
 import json
 import runpy
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import metrics, texts
+from tests.stopping import run_until
 from toolkit.cli import app
 from toolkit.config import DataConfig, SplitConfig, TrainConfig, parse_config
 from toolkit.data.formats import read_frames
@@ -193,21 +195,22 @@ def test_test_frames_of_another_file_are_called_by_its_name(open_page, tmp_path:
 
 
 def test_frames_are_called_by_their_place_in_the_file(open_page, frames_file: Path) -> None:
-    """As on the Dataset page, whatever stands before them: isolated atoms, or frames of another set."""
-    frames = read_frames("embedded:aspirin").frames[:30]
+    """As on the Dataset page, whatever stands before them: isolated atoms, or frames of another set; and where it was stopped."""
+    frames = read_frames("embedded:aspirin").frames[:60]
     atoms = [Atoms(symbol, info={"config_type": "IsolatedAtom"}) for symbol in "HCO"]
     for atom, energy in zip(atoms, (-10.7, -48.9, -102.9), strict=True):
         atom.calc = SinglePointCalculator(atom, energy=energy, forces=np.zeros((1, 3)))
     write(frames_file, [*atoms, *frames], format="extxyz")
     by_hand = read(frames_file, ":")
-    for data, part in ((DataConfig(train=str(frames_file)), "all"),
-                       (DataConfig(train=str(frames_file), split=SplitConfig(num_train=10, num_val=5, num_test=15)), "test")):
+    whole, split = DataConfig(train=str(frames_file)), SplitConfig(num_train=10, num_val=5, num_test=15)
+    for data, part, run, expected in ((whole, "all", run_task, 60), (whole, "all", partial(run_until, "evaluating"), 50),
+                                      (whole.model_copy(update={"split": split}), "test", run_task, 15)):
         run_dir = create_run_dir("evaluate")
-        run_task("evaluate", EvaluateRequest(model="aspirin", data=data, part=part, device="cpu").model_dump(mode="json"), run_dir)
+        run("evaluate", EvaluateRequest(model="aspirin", data=data, part=part, device="cpu").model_dump(mode="json"), run_dir)
         at = open_page(PAGE, run=run_dir.name)
         assert not at.exception
         worst, found = at.dataframe[1].value.iloc[0], read_json(run_dir / "result.json")
         place, atom = int(worst["frame"]), int(worst["on atom"])
         error = load_potential("aspirin", device="cpu").predict(by_hand[place])["forces"] - by_hand[place].get_forces()
         assert 1e3 * np.linalg.norm(error[atom]) == pytest.approx(float(worst["largest, meV/Å"]), abs=0.1)
-        assert f"Frame {place} (its place in the file" in texts(at) and found["n_frames"] == (30 if part == "all" else 15)
+        assert f"Frame {place} (its place in the file" in texts(at) and found["n_frames"] == expected
