@@ -10,8 +10,11 @@ from toolkit.analysis.blocks import check_series, statistical_inefficiency
 from toolkit.errors import DataError
 from toolkit.units import FS_PER_PS, MEV_PER_EV
 
-MIN_BLOCKS = 64
+MIN_BLOCKS = 48
 """Blocks are not made longer than leaves so many."""
+
+MIN_LEFT = 0.25
+"""Share of the scatter that a line leaves, at least: where a series wanders as slowly as it is long, none of it is known."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class EnergyDrift:
 def energy_drift(times_fs: np.ndarray, energies_eV: np.ndarray, num_atoms: int) -> EnergyDrift:
     """Least-squares line through the energy of one system (or the mean over replicas) against time.
 
-    The standard error of ordinary least squares is multiplied by √g, g the statistical inefficiency of the residuals at
-    the time scale where it is largest.
+    The standard error is that of ordinary least squares with the variance that the residuals have at their slowest time scale.
     times_fs : (T,);  energies_eV : (T,), float64
     Raises DataError for fewer than 4 samples, values that are not finite, or times that do not increase.
     """
@@ -40,21 +42,23 @@ def energy_drift(times_fs: np.ndarray, energies_eV: np.ndarray, num_atoms: int) 
     spread = float(np.sum(centered**2))
     slope = float(np.sum(centered * per_atom)) / spread
     residuals = per_atom - per_atom.mean() - slope * centered
-    variance = float(np.sum(residuals**2)) / (len(residuals) - 2)
-    stderr = np.sqrt(_inefficiency(residuals) * variance / spread)
+    stderr = np.sqrt(_slow_variance(residuals) / spread)
     return EnergyDrift(slope, float(stderr), float(np.sqrt(np.mean(residuals**2))))
 
 
-def _inefficiency(residuals: np.ndarray) -> float:
-    """Statistical inefficiency of a series (T,) that oscillates fast about a slow wandering, at least 1.
+def _slow_variance(residuals: np.ndarray) -> float:
+    """What the variance of residuals (T,) would be were they independent, and as uncertain in their line as they are.
 
     Vibrations make the autocorrelation negative after a few samples and hide that the energy also wanders for
     picoseconds. Means over blocks of 1, 2, 4 … samples average them out (Flyvbjerg & Petersen, J. Chem. Phys. 91, 461
-    (1989)): g = b · variance(block means) / variance · g(block means), the largest over all block lengths b.
+    (1989)): v = b · variance(block means) · g(block means), the largest over all block lengths b, with the statistical
+    inefficiency g. A line takes two independent samples' worth of the scatter with it, 2 g of B blocks, which is put back.
     """
-    found, size, variance = 1.0, 1, float(residuals.var())
-    while variance > 0.0 and (size == 1 or len(residuals) // size >= MIN_BLOCKS):
+    found, size = 0.0, 1
+    while size == 1 or len(residuals) // size >= MIN_BLOCKS:
         means = residuals[:len(residuals) // size * size].reshape(-1, size).mean(axis=1)
-        found = max(found, size * float(means.var()) / variance * statistical_inefficiency(means))
+        inefficiency = statistical_inefficiency(means)
+        left = max(1.0 - 2.0 * inefficiency / len(means), MIN_LEFT)
+        found = max(found, size * float(means.var()) * inefficiency / left)
         size *= 2
     return found

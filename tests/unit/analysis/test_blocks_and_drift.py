@@ -87,6 +87,15 @@ def test_vibrations_do_not_hide_a_slow_wandering_from_the_error_bar():
     assert np.std(naive) > 2.5
 
 
+def test_a_run_of_a_few_memory_times_is_not_told_as_certain():
+    """The line takes with it what wanders slowly: 7 memory times leave residuals that are by far too small."""
+    rng, times = np.random.default_rng(9), np.arange(140.0)
+    drifts = [energy_drift(times, autoregressive(rng, np.exp(-1.0 / 20.0), 140), 1) for _ in range(600)]
+    scatter = np.std([drift.slope_meV_per_atom_per_ps for drift in drifts])
+    told = np.sqrt(np.mean([drift.stderr_meV_per_atom_per_ps**2 for drift in drifts]))
+    assert 0.9 < scatter / told < 1.2  # 1.4 without what the line took
+
+
 def test_exact_line_and_constant():
     times = np.arange(10.0)
     drift = energy_drift(times, 3.0 + 0.25 * times, num_atoms=2)
