@@ -25,17 +25,14 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
 
     Returns `angle_deg` (bin centres), `torsions` {name: {is_methyl, most_probable_deg, probability_per_deg, … _stderr,
     free_energy_eV, … _stderr}}, `maps` {"name | name": {probability_per_deg2, free_energy_eV}} of neighbouring torsions
-    with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used: that of the bath, where there is one
-    (velocities of a large time step are colder than the positions), else the mean of the run.
+    with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used (`FrameReader.temperature_K`).
     Raises DataError when the structure has no rotatable bond, and for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
         _require_one_temperature(reader)
         torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
-        config = reader.trajectory.config
-        temperature = (float(np.nanmean(reader.trajectory.temperature_K[reader.start:])) if config.ensemble == "nve"
-                       else config.temperature_K)
+        temperature = reader.temperature_K
         profiles = torsion_profiles(_angles(reader, paths), temperature, bins)
         pairs = neighboring_pairs(torsions)
         maps = torsion_maps(_angles(reader, paths), pairs, temperature, bins // 2)
@@ -168,6 +165,5 @@ def _finite_size(reader: FrameReader, viscosity_mPa_s: float | None) -> tuple[fl
     if viscosity_mPa_s is None:
         return None, ("diffusion in a periodic box is too slow by 2.837 kT / (6π η L) (Yeh & Hummer 2004): give the "
                       "viscosity η for the correction")
-    temperature = float(np.nanmean(trajectory.temperature_K[reader.start:]))
-    correction = yeh_hummer_cm2_per_s(temperature, box_length, viscosity_mPa_s)
+    correction = yeh_hummer_cm2_per_s(reader.temperature_K, box_length, viscosity_mPa_s)
     return correction, "add this to the diffusion constants (Yeh & Hummer 2004)"

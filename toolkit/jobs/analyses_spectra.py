@@ -63,7 +63,7 @@ def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float =
         moments = _read_dipoles(dipoles, trajectory.num_frames, trajectory.num_replicas)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
         highest = _sampling(reader, length).highest_cm1 if highest_cm1 is None else highest_cm1
-        temperature = float(np.nanmean(trajectory.temperature_K[reader.start:]))
+        temperature = reader.temperature_K
         found = infrared_spectrum(_living_segments(moments[reader.start:], trajectory.alive[reader.start:], length),
                                   reader.interval_fs, temperature_K=temperature, highest_cm1=highest)
         shown = found.frequency_cm1 <= NYQUIST_MARGIN * highest

@@ -65,6 +65,14 @@ class FrameReader:
         pbc = self.trajectory.pbc
         return np.where(pbc[:, None], self.trajectory.cell, 0.0) if pbc.any() else None
 
+    @property
+    def temperature_K(self) -> float:
+        """That of the bath, as velocities of a large time step are colder than the positions; without one the mean of the run."""
+        config = self.trajectory.config
+        if config.ensemble == "nve" or not config.has_one_temperature:
+            return float(np.nanmean(self.trajectory.temperature_K[self.start:]))
+        return config.temperature_K
+
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (t, N, 3), Å: all frames of all living replicas, a group of replicas after another."""
         for first, stop, group, alive in self._pieces():
