@@ -5,7 +5,7 @@
     python scripts/train_rmd17.py ethanol --seeds 6 --within 800         six networks of it, ethanol_1 …, to be teachers together
     python scripts/train_rmd17.py --resume --stop-after 540              go on where an earlier call was stopped
     python scripts/train_rmd17.py --give-up-after 60                     on rented time: do not wait for a GPU that hangs
-    python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --recipe configs/student_large.yaml
+    python scripts/train_rmd17.py aspirin --frames DIR --start-from RUNS --runs OTHER --recipe configs/student_large.yaml
         a student, on `toolkit distill … -o DIR/aspirin`, which begins with the weights of RUNS/aspirin
 
 A fixed stretch of the official training file trains (950 frames), the rest validates (50), the official test file tests.
@@ -106,7 +106,7 @@ def different_seeds(seeds: int, new_weights: bool) -> list[tuple[str, list[str]]
 def main(
     molecules: Annotated[list[str] | None, typer.Argument(help=f"default: {' '.join(MOLECULES)}")] = None,
     recipe: Annotated[Path, typer.Option("--recipe")] = ROOT / "configs" / "rmd17_h200.yaml",
-    data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …")] = Path("../shared/data/rmd17"),
+    data: Annotated[Path, typer.Option("--data", help="folder with rmd17_NAME_train_01.npz …; else the catalogue")] = Path("../shared/data/rmd17"),
     runs: Annotated[Path, typer.Option("--runs", help="where the run folders go")] = Path("runs/rmd17"),
     frames: Annotated[Path | None, typer.Option("--frames", help="holds NAME/train.extxyz, NAME/val.extxyz")] = None,
     start_from: Annotated[Path | None, typer.Option("--start-from", help="holds models or runs of the same names")] = None,
