@@ -44,7 +44,7 @@ class LongRangeConfig(StrictModel):
 
     charges : predict one of each atom, from energies and forces alone; together they make the total charge of the
         structure, `atoms.info["charge"]`, else 0
-    smearing_A : width σ of the Gaussian charges, Å: they interact by erf(r/√2σ)/r. The cost of a crystal grows with
+    smearing_A : σ in the interaction erf(r/√2σ)/r of two charges, Å, each a Gaussian of width σ/√2. The cost of a crystal grows with
         N V/σ³
     accuracy : relative weight exp(−σ²k²/2) of the shortest waves in the sum over a crystal
     dispersion : add D3 with Becke-Johnson damping and the parameters of a functional. The labels must contain it, so

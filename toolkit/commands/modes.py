@@ -26,7 +26,7 @@ def modes(
     supercell: Annotated[str | None, typer.Option(help="phonon bands of a crystal, e.g. '4 4 4'")] = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Normal modes. Options: --frame --fmax-eV-per-A --relax-cell --temperature-K --symmetry-number --device --backend"""
+    """Normal modes. Options: --frame --fmax-eV-per-A --relax-cell --temperature-K --symmetry-number --spin --device --backend"""
     from toolkit.jobs.modes import ModesRequest, run_modes
     from toolkit.jobs.run_dir import create_run_dir
     from toolkit.jobs.tasks import run_task

@@ -65,4 +65,4 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tutorial": {"equilibration_ps": 2.0, "nve_ps": 20.0, "nvt_ps": 10.0, "nvt_replicas": 2, "resolution_cm1": 4.0},
     "paper": {},
 }
-"""Changes to the defaults: minutes, half an hour and hours on a CPU core for a molecule such as aspirin."""
+"""Changes to the defaults: minutes, half an hour and about an hour on a CPU core for a molecule such as aspirin."""

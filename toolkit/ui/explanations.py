@@ -63,7 +63,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                           "spherical-harmonics"),
     "train.model.num_features": ("Features of each kind on every atom: capacity, and cost. One number, or one for "
                                  "each l: 64, 32, 16.", "layers"),
-    "train.model.parity": ("Also keep features that change sign under inversion the other way. Twice the cost; rarely "
+    "train.model.parity": ("Also keep features that change sign under inversion the other way. Two to three times the cost; rarely "
                            "needed for energies.", "parity"),
     "train.max_epochs": ("How often every training frame is seen. The learning rate falls over this time.",
                          "learning-rate"),
@@ -151,7 +151,7 @@ EXPLANATIONS: dict[str, tuple[str, str]] = {
                           "alone.", "phonons"),
     "spectra.simulation": ("Its velocities are projected on the modes: at which frequency each really moves.", "vdos"),
     # Study
-    "study.preset": ("Minutes, half an hour, or hours on a CPU core for a molecule like aspirin. Longer runs: smaller "
+    "study.preset": ("Minutes, half an hour, or about an hour on a CPU core for a molecule like aspirin. Longer runs: smaller "
                      "error bars, finer spectra.", "error-bars"),
     "study.temperature_K": ("Of the heat bath and of all first velocities.", "initial-velocities"),
     "study.timestep_fs": ("At most a tenth of the fastest vibration: 0.5 fs with hydrogen.", "timestep"),
