@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from toolkit.storage import write_json
 
-MAX_ROWS_SHOWN = 40
+MAX_ROWS_SHOWN = 60
 AS_IT_IS: dict[str, Any] = {"markup": False, "emoji": False}
 """Options of a console for texts such as paths, in which [old] and :x: stand for nothing else."""
 

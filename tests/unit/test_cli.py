@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from toolkit.cli import app
 from toolkit.console import ConsoleReporter, show_passport, show_result
+from toolkit.data.catalog import CATALOG
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
 
@@ -244,6 +245,14 @@ def test_what_is_interrupted_says_so_and_exits_130(aspirin_model, tmp_path, monk
     assert (done.exit_code, errors["n_frames"], errors["stopped"]) == (130, 50, True), done.output
     done = CliRunner().invoke(app, ["modes", *words, str(tmp_path / "m.json"), "-o", str(tmp_path / "modes")])
     assert (done.exit_code, json.loads((tmp_path / "m.json").read_text())) == (130, {}), done.output
+
+
+def test_the_catalogue_is_listed_whole_with_what_stands_in_the_way(tmp_path):
+    done = CliRunner().invoke(app, ["data", "catalog", "--json", str(tmp_path / "c.json")])
+    rows = [line.split()[1] for line in done.output.splitlines() if line.startswith("│ ") and line[2] != " "]
+    told = json.loads((tmp_path / "c.json").read_text())
+    assert done.exit_code == 0 and rows == list(CATALOG) == list(told)
+    assert told["rmd17_aspirin"].endswith("licence CC0-1.0") and "accept_unverified" in told["qm7"]
 
 
 def test_paths_are_printed_as_they_are(capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from toolkit.commands.common import (
 from toolkit.config import DataConfig
 from toolkit.console import ConsoleReporter, show_findings, show_result, write_json
 from toolkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from toolkit.data.catalog_entries import CatalogEntry
 
 app = typer.Typer(no_args_is_help=True, help="Look at data sets.")
 
@@ -102,11 +105,17 @@ def data_extend(
 @app.command("catalog")
 @guarded
 def data_catalog(json_file: JsonFile = None) -> int:
-    """The public data sets that `catalog:NAME` downloads, with licence."""
+    """The public data sets that `catalog:NAME` downloads, with licence, and those whose checksum nobody states."""
     from toolkit.data.catalog import CATALOG
 
-    show_result("catalog:NAME", {name: entry.description for name, entry in CATALOG.items()}, json_file)
+    show_result("catalog:NAME", {name: f"{entry.description} · {_terms(entry)}" for name, entry in CATALOG.items()}, json_file)
     return 0
+
+
+def _terms(entry: CatalogEntry) -> str:
+    """Licence, and what stands in the way of a download."""
+    licence = f"licence {entry.licence}"
+    return licence if all(file.checksum for file in entry.files) else f"{licence} · no checksum: from Python, accept_unverified=True"
 
 
 def _brief(summary: dict[str, Any]) -> dict[str, Any]:
