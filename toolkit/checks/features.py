@@ -13,6 +13,7 @@ from e3nn import o3
 from torch import Tensor
 
 from toolkit.checks.motions import Followed, Motion
+from toolkit.checks.probe import rms
 from toolkit.data.graph import AtomicGraph, edge_vectors
 from toolkit.errors import ModelError
 from toolkit.models.base import AtomisticModel, ModelOutput
@@ -21,6 +22,9 @@ from toolkit.nn.angular import SphericalHarmonics
 
 PREFERRED_DIRECTION = (1.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0)
 """Unit vector along which the broken network measures wrongly; no axis of the page's sliders."""
+
+LEAST = 0.1
+"""Of the RMS of all features of a stage: smaller ones, such as arrows at the centre of a tetrahedron, are told relative to it."""
 
 
 @runtime_checkable
@@ -49,11 +53,11 @@ def follow_features(potential: Potential, atoms: Atoms, motion: Motion) -> list[
     stages = []
     for before, after in zip(hidden_features(potential, atoms), hidden_features(potential, motion.apply(atoms)[order]),
                              strict=True):
-        stage = {}
+        stage, least = {}, LEAST * rms(np.concatenate([values.ravel() for values in before.values()]))
         for irrep, values in before.items():
             found = np.empty_like(values)
             found[order] = after[irrep]
-            stage[irrep] = Followed(values, wigner_matrix(irrep, motion.matrix) @ values, found)
+            stage[irrep] = Followed(values, wigner_matrix(irrep, motion.matrix) @ values, found, least)
         stages.append(stage)
     return stages
 

@@ -12,6 +12,9 @@ from toolkit.checks.probe import TINY, rms
 from toolkit.checks.structures import transformed
 from toolkit.models.potential import Potential
 
+LEAST_FORCE_EV_PER_A = 0.1
+VANISHED = 0.01
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -45,20 +48,23 @@ class Followed:
     """A quantity before a motion, what symmetry says it becomes, and what the potential gives: arrays of one shape.
 
     Rows belong to the atoms in their original order, however the potential was shown them.
+    least : what errors are relative to where a quantity is smaller, such as the forces on the atoms of a perfect crystal: what
+        cancels there leaves rounding errors of its parts
     """
 
     before: np.ndarray
     expected: np.ndarray
     found: np.ndarray
+    least: float = TINY
 
     def of_atom(self, atom: int) -> Followed:
         """The row of one atom."""
         row = slice(atom, atom + 1)
-        return Followed(self.before[row], self.expected[row], self.found[row])
+        return Followed(self.before[row], self.expected[row], self.found[row], self.least)
 
     def transposed(self) -> Followed:
         """Features of one atom, (1, 2l+1, C), as one row a channel, (C, 2l+1)."""
-        return Followed(self.before[0].T, self.expected[0].T, self.found[0].T)
+        return Followed(self.before[0].T, self.expected[0].T, self.found[0].T, self.least)
 
     @property
     def error(self) -> float:
@@ -68,8 +74,13 @@ class Followed:
 
     @property
     def relative_error(self) -> float:
-        """RMS deviation over RMS of what is expected."""
-        return rms(self.found - self.expected) / max(rms(self.expected), TINY)
+        """RMS deviation over RMS of what is expected, or over `least`."""
+        return rms(self.found - self.expected) / max(rms(self.expected), self.least)
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether there is next to nothing before the motion."""
+        return rms(self.before) < VANISHED * self.least
 
 
 def rotation_matrix(angles_deg: tuple[float, float, float], *, mirror: bool = False,
@@ -87,4 +98,4 @@ def follow_answers(potential: Potential, atoms: Atoms, motion: Motion) -> tuple[
     forces = np.empty_like(before["forces"])
     forces[order] = after["forces"]
     return (Followed(energy, energy, np.array([after["energy"]])),
-            Followed(before["forces"], before["forces"] @ motion.matrix.T, forces))
+            Followed(before["forces"], before["forces"] @ motion.matrix.T, forces, LEAST_FORCE_EV_PER_A))

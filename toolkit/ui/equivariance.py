@@ -52,8 +52,9 @@ def show_answers(scenario: Scenario) -> None:
     followed = {name: follow_answers(potential, scenario.atoms, scenario.motion)
                 for name, potential in scenario.subjects.items()}
     before, forces = followed[MODEL][0].before[0], {name: answers[1] for name, answers in followed.items()}
-    scale = arrow_scale(forces[MODEL].before)
-    captions = [f"$E$ = {before:.6f} eV, longest force {LONGEST_A / scale:.2f} eV/Å"]
+    scale = _scale(forces[MODEL])
+    longest = np.linalg.norm(forces[MODEL].before, axis=1).max()
+    captions = [f"$E$ = {before:.6f} eV, longest force {longest:.2g} eV/Å"]
     captions += [f"$|E(Qx) - E(x)|$ = {energy.error:.2g} eV  \n$\\max|F(Qx) - Q\\,F(x)|$ = {force.error:.2g} eV/Å"
                  for energy, force in followed.values()]
     columns = _views(scenario, "forces", scenario.atoms.positions, forces, scale)
@@ -81,7 +82,12 @@ def show_features(scenario: Scenario) -> None:
     if "1o" in features and st.toggle("Draw the l = 1 features of this atom as arrows", key=f"{PAGE}.vectors",
                                       persist_state="session", help=explained("equivariance.vectors")):
         vectors = {name: followed.transposed() for name, followed in features["1o"].items()}
-        _views(scenario, "vectors", scenario.atoms.positions[atom], vectors, arrow_scale(vectors[MODEL].before))
+        _views(scenario, "vectors", scenario.atoms.positions[atom], vectors, _scale(vectors[MODEL]))
+
+
+def _scale(followed: Followed) -> float:
+    """Å of the picture for one unit: rounding errors of what vanishes are not blown up to arrows."""
+    return LONGEST_A / followed.least if followed.vanishes else arrow_scale(followed.before)
 
 
 def _pick_place(num_layers: int, symbols: list[str]) -> tuple[int, int]:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from e3nn import o3
 from torch import Tensor
 
 from toolkit.checks.features import break_symmetry, follow_features, hidden_features, wigner_matrix
 from toolkit.checks.motions import Followed, Motion, follow_answers, rotation_matrix
+from toolkit.checks.result import CRITERIA
 from toolkit.config import ModelConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.errors import ModelError
@@ -135,6 +137,19 @@ def test_rows_stay_with_their_atoms_when_these_are_renumbered(potential: Potenti
     one = shuffled.of_atom(3)
     np.testing.assert_array_equal(one.transposed().found, shuffled.found[3].T)
     assert one.found.shape == (1, *shuffled.found.shape[1:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_symmetry_makes_zero_follows_too(small_config: ModelConfig, dtype: str) -> None:
+    """Forces of a perfect crystal, arrows inside its atoms: rounding errors alone, which turn as they like."""
+    diamond = bulk("C", cubic=True)
+    potential = build_potential(small_config, dtype=dtype)
+    followed = [follow_answers(potential, diamond, MOTIONS["rotation"])[1],
+                *(each.of_atom(0) for stage in follow_features(potential, diamond, MOTIONS["rotation"]) for each in stage.values())]
+    limit = getattr(CRITERIA["rotation"], dtype)
+    assert any(each.vanishes for each in followed) and all(each.relative_error < limit for each in followed)
+    broken = break_symmetry(potential, 0.2)
+    assert follow_answers(broken, diamond, MOTIONS["rotation"])[1].relative_error > limit
 
 
 def test_errors_are_the_longest_deviation_and_the_relative_rms() -> None:
