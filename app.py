@@ -24,7 +24,7 @@ def main() -> None:
     left, right = st.columns([2, 1], gap="large")
     with left:
         st.subheader("Recent runs")
-        _recent(list_runs()[:8])
+        _recent([run for run in list_runs() if run.status.task in RUN_PAGES][:8])
     with right:
         st.subheader("This machine")
         st.markdown(f"**Device** · {device_line()}")
@@ -60,11 +60,9 @@ def _recent(runs: list[Run]) -> None:
     if not runs:
         st.caption("No runs yet. They will appear here and stay, also after this browser is closed.")
     for run in runs:
-        page = RUN_PAGES.get(run.status.task)
-        if page:
-            st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1],
-                         query_params={"run": run.run_id})
-            st.caption(plain(" · ".join(filter(None, (subject(run), key_result(run))))))
+        page = RUN_PAGES[run.status.task]
+        st.page_link(page, label=f"{run_label(run)} · {run.state}", icon=PAGES[page][1], query_params={"run": run.run_id})
+        st.caption(plain(" · ".join(filter(None, (subject(run), key_result(run))))))
 
 
 main()

@@ -16,7 +16,7 @@ def main() -> None:
     """Draw the page."""
     begin("pages/8_Runs.py", "Everything that was started here, by everybody who uses this server. Each run is a "
                              "folder with what was asked for, on what it ran, and what came out.")
-    runs = [run for run in list_runs() if run.status.task in {**RUN_PAGES, **LABELS}]
+    runs = [run for run in list_runs() if run.status.task in RUN_PAGES]
     if not runs:
         st.info("No runs yet. Train a model or simulate a molecule; it will appear here.")
         return

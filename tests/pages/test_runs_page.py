@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tests.pages.test_pages import EPOCH, fake_run, texts
 from toolkit.errors import JobError
 from toolkit.jobs import launcher
-from toolkit.jobs.run_dir import Run, held_lock, open_run
+from toolkit.jobs.run_dir import Run, Status, held_lock, open_run, write_status
 from toolkit.jobs.summary import key_result, subject
 from toolkit.ui import runs
 from toolkit.ui.run_table import table_key
@@ -97,6 +97,34 @@ def test_the_button_says_where_a_resumed_run_starts(task: str, said: str, open_p
     run_dir = fake_run(task, "stopped", {"model": "aspirin", "structure": "embedded:aspirin", "frame": 0, "study": {}})
     at = open_page(RUN_PAGES[task], run=run_dir.name)
     assert said in at.button(key=f"{task}.{run_dir.name}.resume").help
+
+
+@pytest.mark.parametrize("task", ["distill", "learningcurve", "stability"])
+def test_a_task_without_a_page_is_stopped_and_resumed_here(task: str, open_page) -> None:
+    run_dir = fake_run(task, "failed", {}, error="found no teacher", hint="name one")
+    at = choose(open_page(PAGE), run_dir)
+    assert not at.exception and len(at.error) == 1 and "found no teacher" in at.error[0].value
+    assert at.button(key=f"{task}.{run_dir.name}.resume")
+    write_status(run_dir, Status(task=task, state="queued", created=1.0))
+    at.run()
+    assert not at.exception and at.button(key=f"{task}.{run_dir.name}.stop")
+
+
+def test_a_link_to_a_run_chooses_it(open_page) -> None:
+    first, second = (fake_run("distill", "failed", {}, error=f"of {k}") for k in (1, 2))
+    at = open_page(PAGE, run=first.name)
+    assert "of 1" in at.error[0].value
+    at.query_params["run"] = second.name
+    at.run()
+    assert not at.exception and len(at.error) == 1 and "of 2" in at.error[0].value
+
+
+def test_runs_that_nobody_looks_at_do_not_hide_the_others(open_page) -> None:
+    train_run(0.3)
+    for _ in range(9):
+        fake_run("budget", "finished", {})
+    at = open_page("app.py")
+    assert not at.exception and any("embedded:ethanol" in caption.value.replace("\\", "") for caption in at.caption)
 
 
 def test_a_run_that_somebody_else_deleted_is_missed_without_a_traceback(open_page, monkeypatch) -> None:

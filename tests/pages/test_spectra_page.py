@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.io import write
 
+import toolkit.jobs.modes
 from tests.synthetic_trajectories import write_trajectory
 from toolkit.analysis.normal_modes import NormalModes
+from toolkit.analysis.thermochemistry import rrho
 from toolkit.figures.modes import FRAMES_PER_PERIOD, LARGEST_MOVE_A, bands, mode_scene
 from toolkit.interfaces.relaxation import Relaxed, vibrations
 from toolkit.jobs import launcher
-from toolkit.jobs.modes import ModesRequest, load_modes, modes_result, save_modes
+from toolkit.jobs.modes import ModesRequest, load_modes, modes_result, run_modes, save_modes
 from toolkit.jobs.run_dir import Status, create_run_dir, write_status
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.units import PER_FS_CM1
@@ -78,6 +82,39 @@ def test_a_mode_is_chosen_and_seen_and_a_simulation_is_compared(open_page, modes
     assert table["in motion, cm⁻¹"][0] == pytest.approx(lowest, abs=0.5 + 0.02 * lowest)
     assert len(peaks) == 1 and peaks["modes"][0].startswith("1 (")
     assert table["temperature, K"][0] > 100.0 * max(table["temperature, K"][1:])
+
+
+def test_a_simulation_that_does_not_suit_leaves_the_modes(open_page, modes_run: Path, atoms: Atoms) -> None:
+    short = finished("md", {})
+    write_trajectory(short / "trajectory.h5", atoms, lambda times: (np.tile(atoms.positions, (len(times), 1, 1, 1)),
+                                                                    np.zeros((len(times), 1, 3, 3))), 10)
+    at = open_page("pages/6_Spectra.py", run=modes_run.name)
+    choice = at.selectbox(key="spectra.simulation")
+    choice.select(choice.options[1]).run()
+    assert not at.exception and len(at.error) == 1
+    assert len(at.get("plotly_chart")) == 1 and len(at.dataframe) == 1 and len(at.get("bidi_component")) == 1
+
+
+def test_phonons_of_a_cell_of_one_atom_are_shown(open_page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At Γ it has translations alone: no table, no mode to move."""
+    pytest.importorskip("phonopy")
+    springs = pair_potential(HarmonicSprings(("Cu",), 1.7, 4.0 / np.sqrt(2.0), 3.7))
+    monkeypatch.setattr(toolkit.jobs.modes, "load_potential", lambda *given, **options: springs)
+    write(tmp_path / "copper.extxyz", bulk("Cu", "fcc", a=4.0))
+    request = ModesRequest(model="springs", structure=str(tmp_path / "copper.extxyz"), supercell=(3, 3, 3))
+    run_dir = finished("modes", request.model_dump(mode="json"))
+    (run_dir / "result.json").write_text(json.dumps(run_modes(request, run_dir)))
+    at = open_page("pages/6_Spectra.py", run=run_dir.name)
+    assert not at.exception and not at.error
+    assert {m.label: m.value for m in at.metric}["Vibrations"] == "0" and len(at.get("plotly_chart")) == 2
+
+
+def test_the_gas_of_a_free_energy_is_said(open_page, modes_run: Path, atoms: Atoms) -> None:
+    result = json.loads((modes_run / "result.json").read_text())
+    gas = rrho(load_modes(modes_run)[1], symmetry_number=2, spin=0.5).to_dict()
+    (modes_run / "result.json").write_text(json.dumps({**result, "thermochemistry": gas}))
+    at = open_page("pages/6_Spectra.py", run=modes_run.name)
+    assert any("symmetry number 2, 1 unpaired electron" in caption.value for caption in at.caption)
 
 
 def test_the_form_starts_a_computation(open_page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, duration, error_box, plain, shown_errors
 from toolkit.ui.run_reports import show_report
-from toolkit.ui.runs import RUN_PAGES, clone_button, link_to
+from toolkit.ui.runs import RUN_PAGES, RUNS_PAGE, clone_button, link_to, watch
 
 PAGE = "runs"
 LOG_BYTES = 20_000
@@ -28,7 +28,7 @@ def pick_runs(runs: Sequence[Run]) -> list[Run]:
     rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
     asked = [row for row, run in enumerate(runs) if run.run_id == st.query_params.get("run")]
-    event = st.dataframe(rows, key=table_key([run.run_id for run in runs]), on_select="rerun", selection_mode="multi-row",
+    event = st.dataframe(rows, key=table_key([run.run_id for run in runs], st.query_params.get("run", "")), on_select="rerun", selection_mode="multi-row",
                          selection_default={"selection": {"rows": asked}}, hide_index=True,
                          height=min(38 + 35 * len(rows), 400))
     st.caption("Tick the box at the left of a row for everything about that run; tick several training runs to see "
@@ -36,9 +36,10 @@ def pick_runs(runs: Sequence[Run]) -> list[Run]:
     return [runs[row] for row in event.selection.rows if row < len(runs)]
 
 
-def table_key(run_ids: Sequence[str]) -> str:
-    """Session key of the choice in a table of these runs: it holds row numbers, which mean others in another list."""
-    return f"{PAGE}.table.{hash(tuple(run_ids))}"
+def table_key(run_ids: Sequence[str], asked: str = "") -> str:
+    """Session key of the choice in a table of these runs: it holds row numbers, which mean others in another list, and gives
+    way to the run of another address."""
+    return f"{PAGE}.table.{hash((*run_ids, asked))}"
 
 
 def show_curves(runs: Sequence[Run]) -> None:
@@ -59,14 +60,16 @@ def show_run(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(run.run_id)
         st.space("stretch")
-        if run.status.task in RUN_PAGES:
+        shown_here = RUN_PAGES.get(run.status.task, RUNS_PAGE) == RUNS_PAGE
+        if not shown_here:
             link_to(run)
         if run.status.task == "train":
             clone_button(run)
         _delete_button(run)
-    if run.status.error:
+    if shown_here:
+        watch(run, show_report)
+    elif run.status.error:
         error_box(JobError(run.status.error, run.status.hint))
-    show_report(run)
     log, config, environment, result = st.tabs(["Log", "Configuration", "Environment and hashes", "Result"])
     text = log_end(run)
     log.code(text or "The log is empty.", language=None, height=320 if len(text) > 1000 else "content", wrap_lines=True)
@@ -92,7 +95,7 @@ def _delete_button(run: Run) -> None:
             launcher.delete(run.path)
 
     with st.popover("Delete", icon=":material/delete:", disabled=not run.ended,
-                    help=None if run.ended else "Stop it first, on its page."):
+                    help=None if run.ended else "Stop it first."):
         st.markdown("Deletes the folder with its model, trajectory and results. It cannot be undone.")
         st.button("Delete for good", key=f"{run.run_id}.delete", type="primary", on_click=delete)
 

@@ -19,9 +19,11 @@ CLONED = "train.cloned"
 """Which run the Train form is a copy of, so that it is copied once only."""
 COLORS = {"queued": "gray", "running": "blue", "stopping": "orange", "finished": "green", "stopped": "orange",
           "failed": "red", "lost": "red"}
+RUNS_PAGE = "pages/8_Runs.py"
 RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passport": "pages/5_Equivariance.py",
              "modes": "pages/6_Spectra.py", "study": "pages/7_Study.py", "workflow": "pages/7_Study.py",
-             "evaluate": "pages/9_Evaluate.py", "compare": "pages/10_Compare_Models.py"}
+             "evaluate": "pages/9_Evaluate.py", "compare": "pages/10_Compare_Models.py",
+             "learningcurve": RUNS_PAGE, "stability": RUNS_PAGE, "distill": RUNS_PAGE}
 """Task -> the page that shows its runs."""
 MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: you can resume it."}
 ANEW = ("passport", "evaluate", "modes", "budget")

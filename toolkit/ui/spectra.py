@@ -11,15 +11,17 @@ from ase import Atoms
 
 from toolkit.analysis.mode_spectra import ModeSpectra, Peak
 from toolkit.analysis.normal_modes import NormalModes
+from toolkit.config import parse_config
 from toolkit.errors import ToolkitError
 from toolkit.figures.modes import bands, mode_scene, mode_temperatures, spectra_against_modes, sticks
 from toolkit.figures.plots import curve
 from toolkit.jobs.mode_analysis import spectra_of_modes
-from toolkit.jobs.modes import load_modes
-from toolkit.jobs.run_dir import Run, list_runs
+from toolkit.jobs.frames import FrameReader
+from toolkit.jobs.modes import ModesRequest, load_modes
+from toolkit.jobs.run_dir import Run, list_runs, read_config
 from toolkit.md.trajectory import Trajectory
 from toolkit.ui.explanations import equation, explained
-from toolkit.ui.page import show_numbers
+from toolkit.ui.page import show_numbers, shown_errors
 from toolkit.ui.runs import run_label
 from toolkit.ui.viewer import show_scene
 
@@ -34,8 +36,7 @@ vibrate.
 def show_modes(run: Run, result: dict[str, Any]) -> None:
     """Everything about a finished computation of normal modes."""
     atoms, modes = _modes(str(run.path), (run.path / "modes.npz").stat().st_mtime)
-    frequencies = modes.frequencies_cm1
-    numbers = {"Vibrations": f"{len(frequencies)}", "Imaginary": f"{modes.n_imaginary}",
+    numbers = {"Vibrations": f"{len(modes.frequencies_cm1)}", "Imaginary": f"{modes.n_imaginary}",
                "Zero-point energy": f"{modes.zero_point_energy_eV:.3f} eV",
                "Largest zero mode": f"{np.abs(modes.zero_modes_unprojected_cm1).max():.2g} cm⁻¹"}
     gas = result.get("thermochemistry")
@@ -44,22 +45,36 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
     show_numbers(numbers)
     st.caption("Imaginary modes mean a saddle, not a minimum. Zero modes are what the Hessian itself gives for "
                "translations and rotations, before they are projected out. " + equation("normal-modes")
-               + (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, above the minimum. "
-                  f"{equation('thermochemistry')}" if gas else ""))
-    simulation = _pick_simulation(modes)
-    compared = None if simulation is None else _compared(str(run.path), *simulation)
+               + (_about_the_gas(gas) if gas else ""))
+    if len(modes.frequencies_cm1):
+        _show_vibrations(run, atoms, modes)
+    if result.get("phonons"):
+        _show_phonons(result["phonons"])
+    with st.expander("What was asked for"):
+        st.json(parse_config(ModesRequest, read_config(run.path)).model_dump(mode="json"), expanded=1)
+
+
+def _about_the_gas(gas: dict[str, Any]) -> str:
+    return (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, symmetry number {gas['symmetry_number']}, "
+            f"{round(2 * gas.get('spin', 0.0))} unpaired electrons, above the minimum. {equation('thermochemistry')}")
+
+
+def _show_vibrations(run: Run, atoms: Atoms, modes: NormalModes) -> None:
+    """The modes, one of them in motion, and a simulation beside them."""
+    compared = None
+    with shown_errors():  # a simulation that does not suit leaves the modes
+        simulation = _pick_simulation(modes)
+        compared = None if simulation is None else _compared(str(run.path), *simulation)
     left, right = st.columns([3, 2], gap="large")
     with left:
         mode = _pick_mode(run, modes, compared)
     with right:
-        name = f"{frequencies[mode]:.0f} cm⁻¹"
-        show_scene(mode_scene(atoms, modes.displacements(mode), name), f"{PAGE}.viewer", f"{run.run_id}.{mode}", 420)
-        st.caption(f"Mode {mode + 1} at {frequencies[mode]:.1f} cm⁻¹, reduced mass "
+        frequency = modes.frequencies_cm1[mode]
+        show_scene(mode_scene(atoms, modes.displacements(mode), f"{frequency:.0f} cm⁻¹"), f"{PAGE}.viewer", f"{run.run_id}.{mode}", 420)
+        st.caption(f"Mode {mode + 1} at {frequency:.1f} cm⁻¹, reduced mass "
                    f"{modes.reduced_masses_amu[mode]:.2f} amu. The motion is enlarged.")
     if compared is not None:
         _show_comparison(modes, mode, *compared)
-    if result.get("phonons"):
-        _show_phonons(result["phonons"])
 
 
 def _pick_mode(run: Run, modes: NormalModes, compared: tuple[ModeSpectra, list[Peak], float] | None) -> int:
@@ -141,8 +156,8 @@ def _same_atoms(path: str, modified: float, masses: tuple[float, ...]) -> bool:
 
 @st.cache_resource(max_entries=8, show_spinner="Following the modes …")
 def _compared(folder: str, path: str, modified: float) -> tuple[ModeSpectra, list[Peak], float]:
-    """Mode spectra, peaks, and the mean temperature of the run."""
+    """Mode spectra, peaks, and the temperature of the run."""
     _, modes = load_modes(Path(folder))
     with Trajectory(path) as trajectory:
-        temperature = float(np.nanmean(trajectory.temperature_K))
+        temperature = FrameReader(trajectory).temperature_K
     return *spectra_of_modes(path, modes), temperature
