@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import streamlit as st
+from ase.data import chemical_symbols
 
 from toolkit.config import DataConfig, EnergyUnit, ForcesUnit, LengthUnit, parse_config
-from toolkit.data.detective.references import reference_energies
+from toolkit.data.detective.references import ReferenceEnergies, reference_energies
 from toolkit.data.inspection import Inspection, frame_table, inspect_sources
 from toolkit.figures.plots import bar_chart
 from toolkit.ui.choices import pick_source
@@ -19,14 +20,30 @@ from toolkit.ui.loading import last_change
 from toolkit.ui.page import begin, show_numbers, shown_errors
 
 Options = tuple[tuple[str, str], ...]
+UNITS = {"energy_unit": EnergyUnit, "length_unit": LengthUnit, "forces_unit": ForcesUnit}
+KEYS = ("energy_key", "forces_key", "stress_key")
+READ = "dataset.read"
+"""Session key of the first file that the options were about."""
+
+
+class Loaded(NamedTuple):
+    """What is worked out once for all sessions. tables : file -> columns of `frame_table`;  shares : % of atoms by element"""
+
+    inspection: Inspection
+    tables: dict[str, dict[str, np.ndarray]]
+    references: ReferenceEnergies | None
+    shares: dict[str, float]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading and questioning the frames …")
-def load(sources: tuple[str, ...], modified: tuple[float, ...],
-         options: Options) -> tuple[Inspection, dict[str, dict[str, np.ndarray]]]:
-    """Inspection and tables of frames, once for all sessions; a changed file is read again."""
+def load(sources: tuple[str, ...], modified: tuple[float, ...], options: Options) -> Loaded:
+    """Read and question the files; a changed file is read again."""
     inspection = inspect_sources(sources, parse_config(DataConfig, {"train": sources[0], **dict(options)}))
-    return inspection, {file.name: frame_table(file, inspection.files[0]) for file in inspection.files}
+    first = inspection.files[0]
+    tables = {file.name: frame_table(file, first) for file in inspection.files}
+    numbers, counts = np.unique(np.concatenate([atoms.numbers for atoms in first.frames]), return_counts=True)
+    shares = {chemical_symbols[z]: 100.0 * count / counts.sum() for z, count in zip(numbers, counts, strict=True)}
+    return Loaded(inspection, tables, reference_energies(first.frames, first.frame_set.report.isolated_atom_energies), shares)
 
 
 def main() -> None:
@@ -39,32 +56,34 @@ def main() -> None:
             source = pick_source("dataset")
         with right:
             test = pick_source("dataset.test", "Compare with (test set)", first={"No second file": ""})
-        options = _options()
+        options = _options(source)
         if source is None:
             st.info("Choose a file: extended XYZ, npz as in MD17, rMD17 or sGDML, or anything that ASE reads.")
             return
         sources = tuple(dict.fromkeys(path for path in (source, test) if path))
         modified = tuple(last_change(path) for path in sources)
-        inspection, tables = load(sources, modified, options)
-        _draw(inspection, tables, options)
+        _draw(load(sources, modified, options), options)
 
 
-def _options() -> Options:
-    with st.expander("The file means something else: set units or names of fields"):
-        columns, chosen = st.columns(6), {}
-        for column, label, units in zip(columns, ("Energy", "Length", "Forces"), (EnergyUnit, LengthUnit, ForcesUnit)):
-            name = f"{label.lower()}_unit"
-            chosen[name] = column.selectbox(f"{label} unit", get_args(units), key=f"dataset.{name}",
+def _options(source: str | None) -> Options:
+    if st.session_state.get(READ) != source:  # another file: what was said about the first does not hold
+        for name in (*UNITS, *KEYS):
+            st.session_state.pop(f"dataset.{name}", None)
+    st.session_state[READ] = source
+    with st.expander("The files mean something else: set units or names of fields, for both"):
+        columns, chosen = st.columns(len(UNITS) + len(KEYS)), {}
+        for column, (name, units) in zip(columns, UNITS.items()):
+            chosen[name] = column.selectbox(name.capitalize().replace("_", " "), get_args(units), key=f"dataset.{name}",
                                             help=explained(f"dataset.{name}"))
-        for column, label in zip(columns[3:], ("Energy", "Forces", "Stress"), strict=True):
-            name = f"{label.lower()}_key"
-            chosen[name] = column.text_input(f"{label} field", key=f"dataset.{name}", placeholder="automatic",
-                                            help=explained(f"dataset.{name}"))
+        for column, name in zip(columns[len(UNITS):], KEYS, strict=True):
+            label = name.capitalize().replace("_key", " field")
+            chosen[name] = column.text_input(label, key=f"dataset.{name}", placeholder="automatic",
+                                             help=explained(f"dataset.{name}"))
     return tuple((name, value) for name, value in chosen.items() if value and value != "auto")
 
 
-def _draw(inspection: Inspection, tables: dict[str, dict[str, np.ndarray]], options: Options) -> None:
-    first = inspection.files[0]
+def _draw(loaded: Loaded, options: Options) -> None:
+    inspection, first = loaded.inspection, loaded.inspection.files[0]
     report, sizes = first.frame_set.report, [len(atoms) for atoms in first.frames]
     show_numbers({
         "Frames": " + ".join(f"{len(file.frames):,}" for file in inspection.files),
@@ -80,16 +99,14 @@ def _draw(inspection: Inspection, tables: dict[str, dict[str, np.ndarray]], opti
     with right:
         st.subheader("In 3D")
         show_frames(inspection)
-    show_distributions(inspection, tables)
+    show_distributions(inspection, loaded.tables)
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Reference energies of the elements")
-        show_references(reference_energies(first.frames, report.isolated_atom_energies))
+        show_references(loaded.references)
     with right:
         st.subheader("Composition")
-        numbers, counts = np.unique([s for a in first.frames for s in a.get_chemical_symbols()], return_counts=True)
-        st.plotly_chart(bar_chart(dict(zip(numbers.tolist(), (100 * counts / counts.sum()).tolist(), strict=True)),
-                                  "element", "share of atoms, %"), key="dataset.composition")
+        st.plotly_chart(bar_chart(loaded.shares, "element", "share of atoms, %"), key="dataset.composition")
     with st.expander("The same as a command", icon=":material/terminal:"):
         words = [*(file.name for file in inspection.files),
                  *(word for name, value in options for word in (f"--{name.replace('_', '-')}", value))]

@@ -129,20 +129,21 @@ def _progress(run: Run) -> None:
         st.info("The first point appears after the first epoch.")
     show_notes(records)
     if "test.forces_mae_meV_per_A" in result:
-        _test_errors(run, result)
+        _test_errors(result)
+    if run.state == "finished":
+        go_on_with_model(run)
+        teach_section(run)
     with st.expander("The same on the command line", icon=":material/terminal:"):
         st.code(f"python -m toolkit train {shlex.quote(str(run.path / 'config.json'))} -o runs/my_run", language="bash")
 
 
-def _test_errors(run: Run, result: dict[str, Any]) -> None:
+def _test_errors(result: dict[str, Any]) -> None:
     st.subheader("On the test frames, never seen before")
     show_numbers({"Force MAE": quantity(result["test.forces_mae_meV_per_A"], 1, "meV/Å"),
                   "Force RMSE": quantity(result["test.forces_rmse_meV_per_A"], 1, "meV/Å"),
                   "Energy MAE": quantity(result["test.energy_mae_meV_per_atom"], 2, "meV/atom"),
                   "Wall time": quantity(result["wall_s"] / 60, 1, "min")})
     st.caption("MAE: mean absolute error of a force component, and of the energy per atom. " + equation("errors"))
-    go_on_with_model(run)
-    teach_section(run)
 
 
 main()

@@ -109,7 +109,7 @@ def _command(config: dict[str, Any]) -> str:
     defaults = MDConfig().model_dump(mode="json")
     settings = {"inner_model": config.get("inner_model"), "frame": config["frame"], "frames": config.get("frames"),
                 **config["md"], **unusual(config, MDRequest)}
-    options = " ".join(f"--{name.replace('_', '-')} {_word(value)}" for name, value in settings.items()
+    options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(_word(value))}" for name, value in settings.items()
                        if value is not None or defaults.get(name) is not None)
     return f"python -m toolkit md {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}"
 

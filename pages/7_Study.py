@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-
 import streamlit as st
 
 from toolkit.config import parse_config
-from toolkit.jobs.requests import unusual
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
+from toolkit.jobs.study_report import study_command
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form
@@ -79,13 +77,10 @@ def _form() -> None:
 
 def _progress(run: Run) -> None:
     show_study(run)
-    config = parse_config(StudyRequest, read_config(run.path)).model_dump(mode="json")  # a script leaves defaults out
+    request = parse_config(StudyRequest, read_config(run.path))
     with st.expander("What was asked for, and the same on the command line"):
-        st.json(config, expanded=1)
-        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in
-                           {"frame": config["frame"], **config["study"], **unusual(config, StudyRequest)}.items())
-        st.code(f"python -m toolkit study {shlex.quote(config['model'])} {shlex.quote(config['structure'])} {options}",
-                language="bash", wrap_lines=True)
+        st.json(request.model_dump(mode="json"), expanded=1)  # a script leaves defaults out
+        st.code(study_command(request), language="bash", wrap_lines=True)
 
 
 main()

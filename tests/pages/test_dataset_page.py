@@ -16,6 +16,7 @@ from tests.pages.conftest import choose_on_server
 from tests.pages.test_pages import metrics, texts
 from tests.unit.data.corruptions import flipped_forces, leak, relabelled
 from toolkit.data.formats import read_frames
+from toolkit.figures.dataset import along_file
 from toolkit.ui.dataset import SHOWN
 from toolkit.units import BOHR_A, HARTREE_EV
 
@@ -98,6 +99,23 @@ def test_units_declared_on_the_page_are_used(open_page) -> None:
     at.selectbox(key="dataset.energy_unit").select("kcal/mol").run()
     assert not at.exception and "declared as kcal/mol, but physics points to eV" in texts(at).replace("\\", "")
     assert "--energy-unit kcal/mol" in at.code[0].value
+
+
+def test_what_was_said_of_one_file_does_not_hold_for_the_next(open_page) -> None:
+    at = open_page(PAGE)
+    at.selectbox(key="dataset.energy_unit").select("kcal/mol").run()
+    at.text_input(key="dataset.energy_key").set_value("energy").run()
+    at.selectbox(key="dataset.source").select("Embedded ethanol").run()
+    assert not at.exception and not at.error
+    assert at.selectbox(key="dataset.energy_unit").value == "auto" and at.text_input(key="dataset.energy_key").value == ""
+    assert "--energy" not in at.code[0].value
+
+
+def test_lone_frames_of_very_many_are_drawn() -> None:
+    values = np.zeros(100_000)
+    values[77_777] = 9.0
+    drawn = along_file({"a": (np.arange(len(values)), values)}, "energy").data[0]
+    assert len(drawn.y) <= 6000 and 77_777 in drawn.x and max(drawn.y) == 9.0
 
 
 def test_a_force_unit_declared_on_the_page_is_used(open_files, frames: list[Atoms]) -> None:

@@ -50,5 +50,8 @@ def test_a_run_and_its_judgement_are_shown_by_their_energies(open_page, trained:
     evaluate = open_page("pages/9_Evaluate.py", run=judged.name)
     assert not evaluate.exception and not evaluate.error
     assert metrics(evaluate)["Force MAE"] == "—" and "These frames have no forces" in texts(evaluate)
+    shown = evaluate.dataframe[-1].value
+    assert evaluate.segmented_control(key="evaluate.judged").options == ["energy error"] and len(shown) == 20
+    assert list(shown) == ["frame", "energy, meV/atom"] and "which has no forces" in texts(evaluate)
     runs = open_page("pages/8_Runs.py")
     assert not runs.exception and not runs.error and "energy MAE" in runs.dataframe[0].value.to_string()

@@ -113,6 +113,9 @@ def test_another_level_of_theory_is_said_to_be_one(open_page, shipped: None, eva
     assert "Energies of this potential lie" in at.warning[0].value and "Energy MAE" not in metrics(at)
     assert 1.0 < float(metrics(at)["Energy MAE without offset"].split()[0]) < 50.0
     assert "without the mean of the labels and the offset by composition" in texts(at)
+    at.segmented_control(key="evaluate.judged").set_value("energy_error_meV_per_atom").run()
+    worst = at.dataframe[1].value["energy, meV/atom"].astype(float)
+    assert worst.abs().is_monotonic_decreasing and worst.abs().max() < 50.0 and worst.min() < 0.0 < worst.max()
     errors = json.loads(at.get("plotly_chart")[0].proto.spec)["data"][-1]["y"]
     values = np.frombuffer(base64.b64decode(errors["bdata"]), errors["dtype"])
     assert len(values) == 30 and np.abs(values).max() < 50.0  # meV/atom; with the offset 788 eV/atom

@@ -59,6 +59,12 @@ def test_another_architecture_starts_from_its_own_defaults(open_page, started: l
         "architecture": "atom_mlp", "r_max": 3.5, "zbl": True, "num_features": 64}
 
 
+def test_a_training_without_test_frames_leads_on(open_page) -> None:
+    run_dir = fake_run("train", "finished", {"data": {"train": "embedded:ethanol"}})
+    at = open_page("pages/2_Train.py", run=run_dir.name)
+    assert not at.exception and at.button(key=f"{run_dir.name}.evaluate") and at.button(key=f"{run_dir.name}.teach")
+
+
 def test_training_can_go_on_from_a_model_with_its_network(open_page, started: list[Path]) -> None:
     at = open_page(PAGE)
     for choice, drawn in (("aspirin (shipped)", False), ("Random weights", True), ("aspirin (shipped)", False)):

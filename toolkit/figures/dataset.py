@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from ase import Atoms
 
-from toolkit.figures.plots import HEIGHT, PALETTE, SKY
+from toolkit.figures.plots import HEIGHT, PALETTE, SKY, outline
 from toolkit.figures.structures import Arrows, Scene, frames_scene, thinning_step, vector_coloring
 
 MOST_BINS = 60
@@ -35,13 +35,14 @@ def distributions(values: Mapping[str, np.ndarray], x_label: str) -> go.Figure:
 
 
 def along_file(series: Mapping[str, tuple[np.ndarray, np.ndarray]], y_label: str) -> go.Figure:
-    """Values against the place of their frame in its file, one marker a frame (thinned beyond 6,000).
+    """Values against the place of their frame in its file, one marker a frame; of very many the lowest and the highest of each
+    stretch (`outline`).
 
     series : name -> (places, values), (T,) each;  y_label : with its unit
     """
     figure = go.Figure()
     for k, (name, (places, values)) in enumerate(series.items()):
-        shown = slice(None, None, max(1, -(-len(places) // MAX_POINTS)))
+        shown = outline(values, MAX_POINTS)
         figure.add_trace(go.Scatter(
             x=places[shown], y=values[shown], name=name, mode="markers",
             marker={"size": 4, "color": PALETTE[k % len(PALETTE)]},

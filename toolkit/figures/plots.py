@@ -48,15 +48,15 @@ def curves(x: np.ndarray, ys: Mapping[str, np.ndarray], x_label: str, y_label: s
     return _finish(figure, x_label, y_label)
 
 
-def outline(values: np.ndarray) -> np.ndarray:
+def outline(values: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
     """Places of the values whose line looks like that of all: both ends, the smallest and the largest of each stretch.
 
-    values : (T,), in which NaN leaves a gap. Returns at most MAX_POINTS places, rising; all where there are no more.
+    values : (T,), in which NaN leaves a gap. Returns at most so many places, rising; all where there are no more.
     """
     values = np.asarray(values, dtype=float)
-    if len(values) <= MAX_POINTS:
+    if len(values) <= most:
         return np.arange(len(values))
-    stretch = -(-len(values) // (MAX_POINTS // 2 - 1))
+    stretch = -(-len(values) // (most // 2 - 1))
     rows = np.pad(values, (0, -len(values) % stretch), constant_values=np.nan).reshape(-1, stretch)
     starts = stretch * np.arange(len(rows))
     lowest = starts + np.where(np.isnan(rows), np.inf, rows).argmin(axis=1)

@@ -65,7 +65,7 @@ def pick_structure(page: str) -> str | None:
 def pick_frame(page: str, structure: str | None) -> int:
     """Which frame of a structure's source: by default the first, of an earlier run the last."""
     is_run = (structure or "").startswith("run:")
-    return int(st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"{page}.frame.{is_run}",
+    return int(st.number_input("Frame", value=-1 if is_run else 0, step=1, key=f"{page}.frame.{structure}",
                                help=explained("frame")))
 
 

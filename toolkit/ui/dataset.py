@@ -14,7 +14,7 @@ from toolkit.data.detective.data_file import DataFile, label
 from toolkit.data.detective.findings import Finding, count, some
 from toolkit.data.detective.references import ReferenceEnergies
 from toolkit.data.inspection import Inspection
-from toolkit.figures.dataset import along_file, distributions, frames_with_forces
+from toolkit.figures.dataset import MAX_POINTS, along_file, distributions, frames_with_forces
 from toolkit.ui.explanations import equation, explained
 from toolkit.ui.page import plain, quantity
 from toolkit.ui.viewer import show_scene
@@ -119,7 +119,7 @@ def show_distributions(inspection: Inspection, tables: Mapping[str, Mapping[str,
         st.plotly_chart(along_file(energies, "energy − fit, meV/atom"), key=CHART, selection_mode=("points", "box"),
                         on_select=lambda: _choose_points(list(tables)))
         st.caption("A slope or a step is a trajectory, a drift, or two sources in one file. Click a point, or draw a "
-                   "box, to see frames in 3D.")
+                   "box, to see frames in 3D." + _thinned(energies))
     with middle:
         st.subheader("Energy")
         values = {name: pair[1] for name, pair in energies.items()}
@@ -133,6 +133,12 @@ def show_distributions(inspection: Inspection, tables: Mapping[str, Mapping[str,
         st.caption("Judge a potential's force error against these numbers.")
     st.download_button("Table of all frames (CSV)", _csv(names, tables), "frames.csv", "text/csv", icon=":material/download:",
                        key="dataset.csv", help="One row a frame: composition, energy, forces.")
+
+
+def _thinned(series: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """What a figure leaves out."""
+    most = max(len(places) for places, _ in series.values())
+    return f" Of {most:,} frames the lowest and the highest of each stretch are drawn." if most > MAX_POINTS else ""
 
 
 def show_references(references: ReferenceEnergies | None) -> None:

@@ -20,6 +20,7 @@ from toolkit.data.formats import is_here
 from toolkit.errors import ToolkitError
 from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plot
 from toolkit.figures.plots import bar_chart
+from toolkit.figures.structures import frames_scene
 from toolkit.jobs.evaluation import PREDICTIONS, load_parity, numbered_frames
 from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.run_dir import Run, read_config, read_json
@@ -82,6 +83,9 @@ def show_evaluation(run: Run) -> None:
                f"{plain(subject(run))}. {equation('errors')}")
     parity, table = _loaded(str(run.path), (run.path / PREDICTIONS).stat().st_mtime)
     table = table | {"frame": _numbers(run, parity)}
+    if offset:
+        table["energy_error_meV_per_atom"] = (parity.energy_error_meV_per_atom
+                                              - MEV_PER_EV * composition_offset_eV(parity) / parity.num_atoms)
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Energies")
@@ -97,7 +101,7 @@ def show_evaluation(run: Run) -> None:
     _sorted_errors(parity)
     show_uncertainty(run)
     st.subheader("Worst frames")
-    _worst(run, parity, table)
+    _worst(run, parity, table, offset)
 
 
 def _energies(parity: Parity, numbers: np.ndarray, without_offset: bool) -> go.Figure:
@@ -143,18 +147,23 @@ def _sorted_errors(parity: Parity) -> None:
                    "forces, far from the minimum, are learned less well.")
 
 
-def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray]) -> None:
+def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray], without_offset: bool) -> None:
     """A table of the worst frames beside the chosen one, with an arrow for the error of each force."""
     left, right = st.columns([3, 2], gap="large")
     with left:
-        column = st.segmented_control("Judged by", list(JUDGED), default=next(iter(JUDGED)), required=True,
-                                      key=f"{PAGE}.judged", format_func=JUDGED.get, help=explained("evaluate.judged"))
+        known = [name for name in JUDGED if np.isfinite(table[name]).any()]
+        if not known:
+            st.info("No frame has labels to judge by.")
+            return
+        column = st.segmented_control("Judged by", known, default=known[0], required=True, key=f"{PAGE}.judged",
+                                      format_func=JUDGED.get, help=explained("evaluate.judged")) or known[0]
         frames = worst_frames(table, column, WORST).tolist()
         key = f"{PAGE}.table.{run.run_id}.{column}"
         st.dataframe([_row(table, frame) for frame in frames], key=key, selection_mode="single-row", hide_index=True,
                      height=320, on_select=lambda: _choose(
                          run, [frames[k] for k in st.session_state[key].selection.rows]))
-        st.caption("Errors of each frame: of the worst atom, of all atoms, of the energy (prediction minus label). "
+        st.caption("Errors of each frame: of the worst atom, of all atoms, of the energy (prediction minus label"
+                   + (", without the offset by composition" if without_offset else "") + "). "
                    "Tick the box at the left of a row, or click a point in a figure, to see that frame.")
         columns = [values.tolist() for values in table.values()]
         rows = (dict(zip(table, row, strict=True)) for row in zip(*columns, strict=True))
@@ -183,10 +192,13 @@ def _chosen(run: Run) -> str:
 
 
 def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
-    largest, mean = (table[name][frame] for name in ("largest_force_error_meV_per_A", "forces_mae_meV_per_A"))
-    return {"frame": int(table["frame"][frame]), "largest, meV/Å": f"{largest:.1f}", "on atom": int(table["worst_atom"][frame]),
-            "force MAE, meV/Å": f"{mean:.1f}",
-            "energy, meV/atom": f"{table['energy_error_meV_per_atom'][frame]:+.2f}"}
+    """Its errors as far as it has labels."""
+    row: dict[str, str | int] = {"frame": int(table["frame"][frame])}
+    if table["worst_atom"][frame] >= 0:
+        row |= {"largest, meV/Å": f"{table['largest_force_error_meV_per_A'][frame]:.1f}", "on atom": int(table["worst_atom"][frame]),
+                "force MAE, meV/Å": f"{table['forces_mae_meV_per_A'][frame]:.1f}"}
+    energy = table["energy_error_meV_per_atom"][frame]
+    return row | ({"energy, meV/atom": f"{energy:+.2f}"} if np.isfinite(energy) else {})
 
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:
@@ -195,12 +207,16 @@ def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: i
     if not _is_frame(atoms, parity, frame):
         st.info("The frames of this evaluation are not in the file any more, so they are not drawn.")
         return
+    place = f"Frame {table['frame'][frame]} (its place in the file, counted from 0) of "
+    place += plain(judged_source(request.data.model_dump(mode="json"), request.part))
+    if table["worst_atom"][frame] < 0:
+        show_scene(frames_scene([atoms]), f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
+        st.caption(f"{place}, which has no forces.")
+        return
     scene, scale = force_error_scene(atoms, np.nan_to_num(parity.forces_error_of_frame(frame)))
     show_scene(scene, f"{PAGE}.viewer", f"{run.run_id}:{frame}", 360)
-    source = plain(judged_source(request.data.model_dump(mode="json"), request.part))
-    st.caption(f"Frame {table['frame'][frame]} (its place in the file, counted from 0) of {source}: arrows are the error of the "
-               f"force, prediction minus label; 1 Å is {1e3 * scale:.3g} meV/Å. The largest is on atom "
-               f"{table['worst_atom'][frame]}.")
+    st.caption(f"{place}: arrows are the error of the force, prediction minus label; 1 Å is {1e3 * scale:.3g} meV/Å. The largest "
+               f"is on atom {table['worst_atom'][frame]}.")
 
 
 def _evaluated(run: Run) -> tuple[EvaluateRequest, tuple[Sequence[Atoms], np.ndarray]]:

@@ -147,8 +147,8 @@ def _header(run: Run) -> None:
         _buttons(run)
     if run.state != "finished":
         fraction = min(status.step / status.total, 1.0) if status.total else 0.0
-        st.progress(fraction, text=f"{status.step:,} of {status.total:,} · {status.message}" if status.total else
-                    status.message or "starting: loading the libraries takes a few seconds")
+        st.progress(fraction, text=f"{status.step:,} of {status.total:,} · {plain(status.message)}" if status.total else
+                    plain(status.message) or "starting: loading the libraries takes a few seconds")
     if status.error:
         error_box(JobError(status.error, status.hint))
     elif status.hint or run.state in MEANING:

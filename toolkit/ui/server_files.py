@@ -15,7 +15,7 @@ from toolkit.ui.explanations import explained
 from toolkit.ui.uploads import DATA_TYPES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LISTED = tuple(f".{kind}" for kind in DATA_TYPES if kind not in ("json", "xml"))
+LISTED = tuple(f".{kind}" for kind in DATA_TYPES if kind != "xml")
 """Endings of files that are offered; of the others most hold something else, and a path can be typed."""
 MAX_LISTED, MAX_VISITED = 500, 20_000
 """Files that are offered, and entries of folders that are looked at to find them."""

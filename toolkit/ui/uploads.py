@@ -21,7 +21,7 @@ from toolkit.jobs.run_dir import runs_root
 from toolkit.storage import replacing
 from toolkit.ui.explanations import explained
 
-DATA_TYPES = ("xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "db", "json", "pdb", "xml")
+DATA_TYPES = ("xyz", "extxyz", "npz", "gz", "cif", "vasp", "traj", "pdb", "xml")
 BLOCK_BYTES = 1 << 20
 
 
@@ -31,7 +31,7 @@ def pick_upload(page: str) -> str | None:
     Raises StorageError when the file cannot be kept.
     """
     count = st.session_state.setdefault(f"{page}.uploads", 0)
-    st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or any file that ASE reads", type=list(DATA_TYPES),
+    st.file_uploader("Extended XYZ, npz (MD17, rMD17, sGDML) or a structure file that ASE reads", type=list(DATA_TYPES),
                      key=f"{page}.upload.{count}", help=explained("upload"), on_change=_keep, args=(page, count))
     refused = st.session_state.pop(f"{page}.refused", None)
     if refused:
