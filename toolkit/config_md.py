@@ -25,8 +25,10 @@ class MDConfig(StrictModel):
         (chains) or "npt" (csvr and stochastic cell rescaling, for crystals)
     final_temperature_K : the target moves there from temperature_K, linearly over the run
     ladder_K : a target for each replica, instead of temperature_K
-    bulk_modulus_GPa : how stiff the crystal is, so that the cell relaxes in barostat_fs; only the speed depends on it
-    max_bond_change_A, max_temperature_K : a replica beyond them is retired; a bond change of None is never looked at
+    bulk_modulus_GPa : how stiff the crystal is, so that the cell relaxes in barostat_fs; only the speed depends on it,
+        unless barostat_fs · bulk_modulus_GPa is below the time step times the true modulus: then the cell overshoots
+    max_bond_change_A, max_temperature_K : a replica beyond them is retired, in npt also one whose volume became a fifth or five
+        times that of the start; a bond change of None is never looked at
     uncertainty_stop_eV_per_A : a replica is retired when the standard deviation of one of its forces is above this
     harvest_above_eV_per_A, harvest_gap_fs : frames more uncertain than this are written beside the trajectory, to be
         labelled, those of one replica at least so far apart
@@ -51,7 +53,7 @@ class MDConfig(StrictModel):
     steps: int = Field(1000, ge=1)
     save_every: int = Field(10, ge=1, description="steps between saved frames")
     replicas: int = Field(1, ge=1, le=65536)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     skin: float = Field(0.5, ge=0.0, le=5.0, description="neighbour-list skin, Å")
     max_bond_change_A: float | None = Field(0.5, gt=0.0, description="of a molecule; none switches it off")
     max_temperature_K: float | None = Field(None, gt=0.0, description="default: 10 000 K + 20 times the hottest target")
@@ -85,6 +87,8 @@ class MDConfig(StrictModel):
                              "nothing is kept")
         if self.ensemble == "npt" and self.inner_steps > 1:
             raise ValueError(f"inner_steps is {self.inner_steps}, npt computes the stress at each step and takes 1")
+        if self.ensemble == "npt" and self.barostat_fs < 10.0 * self.timestep_fs:
+            raise ValueError(f"barostat_fs is {self.barostat_fs}, npt needs 10 time steps or more")
         if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
             raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self

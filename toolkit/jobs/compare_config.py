@@ -32,7 +32,7 @@ class CompareRequest(Computing):
     replicas: int = Field(4, ge=1, le=4096)
     temperature_K: float = Field(300.0, gt=0.0)
     timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     def md(self) -> MDConfig:
         """The simulation that every model has to survive."""

@@ -33,7 +33,7 @@ class DistillRequest(Computing):
     timestep_fs: float = Field(0.5, gt=0.0, le=10.0)
     friction_per_fs: float = Field(0.01, gt=0.0, le=1.0)
     copies: int = Field(3, ge=0, le=1000)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @field_validator("data", mode="before")
     @classmethod

@@ -71,7 +71,7 @@ class FrameReader:
         config = self.trajectory.config
         if config.ensemble == "nve" or not config.has_one_temperature:
             return float(np.nanmean(self.trajectory.temperature_K[self.start:]))
-        return config.temperature_K
+        return config.start_temperatures_K[0]
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (t, N, 3), Å: all frames of all living replicas, a group of replicas after another."""

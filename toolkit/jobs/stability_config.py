@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeFloat, field_validator
 
 from toolkit.config import DataConfig, MDConfig
 from toolkit.config_base import Computing
@@ -24,7 +24,7 @@ class StabilityRequest(Computing):
     model: str
     structure: str
     frame: int = 0
-    temperatures_K: tuple[float, ...] = Field((300.0, 500.0), min_length=1)
+    temperatures_K: tuple[NonNegativeFloat, ...] = Field((300.0, 500.0), min_length=1)
     replicas: int = Field(64, ge=1, le=4096)
     ps: float = Field(100.0, gt=0.0)
     data: DataConfig | None = None
@@ -34,7 +34,7 @@ class StabilityRequest(Computing):
     inner_model: str | None = None
     inner_steps: int = Field(1, ge=1, le=100)
     save_every_fs: float = Field(50.0, gt=0.0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @field_validator("temperatures_K", mode="before")
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from ase import Atoms
 
 from toolkit.config import MDConfig
+from toolkit.errors import DataError
 from toolkit.jobs.stages import Result
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import summarize
@@ -26,6 +27,14 @@ def simulate_stage(path: Path, load: Callable[[], Potential], atoms: Atoms, conf
         simulate(load(), atoms, config, path, resume=True, reporter=reporter).close()
     with Trajectory(path) as trajectory:
         return None if trajectory.stopped else {**summarize(trajectory), "trajectory": path.name}
+
+
+def require_whole(path: Path) -> None:
+    """Raise DataError when a replica of a finished simulation broke."""
+    with Trajectory(path) as trajectory:
+        if trajectory.breaks:
+            raise DataError(f"the simulation {path.stem!r} broke: {trajectory.breaks[0].reason}",
+                            "train the model further, or choose a shorter time step or a lower temperature")
 
 
 def _finished(path: Path, config: MDConfig) -> bool:

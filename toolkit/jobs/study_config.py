@@ -28,7 +28,7 @@ class StudyConfig(StrictModel):
     save_every_fs: float = Field(2.0, gt=0.0)
     nvt_save_every_fs: float = Field(10.0, gt=0.0)
     resolution_cm1: float = Field(2.0, gt=0.0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     def equilibration(self) -> MDConfig:
         """Langevin dynamics from the minimum to a thermal structure."""
@@ -44,9 +44,10 @@ class StudyConfig(StrictModel):
         return config.model_copy(update={"replicas": self.nvt_replicas, "seed": self.seed + 1})
 
     def _run(self, ensemble: str, length_ps: float, save_every_fs: float) -> MDConfig:
+        steps = steps_in(length_ps * FS_PER_PS, self.timestep_fs)
         return MDConfig(ensemble=ensemble, temperature_K=self.temperature_K, timestep_fs=self.timestep_fs,
-                        friction_per_fs=self.friction_per_fs, steps=steps_in(length_ps * FS_PER_PS, self.timestep_fs),
-                        save_every=steps_in(save_every_fs, self.timestep_fs), seed=self.seed)
+                        friction_per_fs=self.friction_per_fs, steps=steps, seed=self.seed,
+                        save_every=min(steps, steps_in(save_every_fs, self.timestep_fs)))
 
 
 class StudyRequest(StrictModel):

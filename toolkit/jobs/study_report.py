@@ -83,7 +83,7 @@ def _energy(results: Results) -> Section:
     energies = {dtype: results[f"nve_{dtype}"]["energy"] for dtype in ("float64", "float32")}
     rows = [[dtype, f"{e['slope_meV_per_atom_per_ps']:.2e}", f"{e['stderr_meV_per_atom_per_ps']:.1e}",
              f"{e['end_points_meV_per_atom_per_ps']:.2e}", f"{e['fluctuation_meV_per_atom']:.3f}",
-             f"{results[f'nve_{dtype}']['temperature_mean_K']:.1f}"] for dtype, e in energies.items()]
+             _known(results[f"nve_{dtype}"]["temperature_mean_K"], ".1f")] for dtype, e in energies.items()]
     figures = [curves(np.array(e["time_ps"]), {dtype: np.array(e["energy_meV_per_atom"])}, "time, ps",
                       f"total energy − start, meV/atom ({dtype})") for dtype, e in energies.items()]
     header = ["precision", "slope, meV/atom/ps", "stderr", "two end points", "fluctuation, meV/atom", "temperature, K"]

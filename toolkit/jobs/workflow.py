@@ -22,7 +22,7 @@ from toolkit.interfaces.elasticity import elastic_constants
 from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.learning_curve import EpochsKept
 from toolkit.jobs.run_dir import make_folder
-from toolkit.jobs.stage_md import simulate_stage
+from toolkit.jobs.stage_md import require_whole, simulate_stage
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.workflow_analyses import structure, transition, volume_curve
 from toolkit.jobs.workflow_config import WorkflowConfig
@@ -107,10 +107,7 @@ def simulation(work: Workflow, name: str) -> Result | None:
     result = simulate_stage(work.trajectory(name), work.potential, work.start_of(name), config, work.reporter)
     if result is None:
         return None
-    with Trajectory(work.trajectory(name)) as trajectory:
-        if trajectory.breaks:
-            raise DataError(f"the simulation {name!r} broke: {trajectory.breaks[0].reason}",
-                            "train the model further, or choose a shorter time step or a lower temperature")
+    require_whole(work.trajectory(name))
     return {**result, "curve": volume_curve(work.trajectory(name))}
 
 

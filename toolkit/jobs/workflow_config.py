@@ -27,7 +27,7 @@ class CrystalConfig(StrictModel):
     lattice_constant_A: float | None = Field(None, gt=0.0)
     composition: dict[str, float] = {}
     repeats: tuple[int, int, int] = (6, 6, 7)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     source: str | None = None
     frame: int = 0
 
@@ -50,17 +50,19 @@ class MeltQuenchConfig(StrictModel):
     melt_ps: float = Field(5.0, gt=0.0)
     cooling_K_per_s: float = Field(1e14, gt=0.0)
     glass_ps: float = Field(5.0, gt=0.0)
-    pressure_GPa: float = 0.0
+    pressure_GPa: float = Field(0.0, ge=-1e3, le=1e3)
     timestep_fs: float = Field(2.0, gt=0.0, le=5.0)
-    thermostat_fs: float = Field(100.0, gt=0.0)
-    barostat_fs: float = Field(500.0, gt=0.0)
+    thermostat_fs: float = Field(100.0, gt=0.0, le=1e6)
+    barostat_fs: float = Field(500.0, gt=0.0, le=1e7)
     save_every_fs: float = Field(20.0, gt=0.0)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _hotter(self) -> Self:
         if self.hot_K <= self.cold_K:
             raise ValueError(f"hot_K is {self.hot_K}, expected more than cold_K {self.cold_K}")
+        if self.barostat_fs < 10.0 * self.timestep_fs:
+            raise ValueError(f"barostat_fs is {self.barostat_fs}, npt needs 10 time steps or more")
         return self
 
     def runs(self) -> dict[str, MDConfig]:
@@ -74,8 +76,8 @@ class MeltQuenchConfig(StrictModel):
     def _run(self, start_K: float, end_K: float, length_ps: float, number: int) -> MDConfig:
         return MDConfig(ensemble="npt", temperature_K=start_K, final_temperature_K=None if start_K == end_K else end_K,
                         pressure_GPa=self.pressure_GPa, timestep_fs=self.timestep_fs, thermostat_fs=self.thermostat_fs,
-                        barostat_fs=self.barostat_fs, steps=steps_in(length_ps * FS_PER_PS, self.timestep_fs),
-                        save_every=steps_in(self.save_every_fs, self.timestep_fs), seed=self.seed + number)
+                        barostat_fs=self.barostat_fs, steps=(steps := steps_in(length_ps * FS_PER_PS, self.timestep_fs)),
+                        save_every=min(steps, steps_in(self.save_every_fs, self.timestep_fs)), seed=self.seed + number)
 
 
 class ElasticConfig(StrictModel):

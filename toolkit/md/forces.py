@@ -18,6 +18,8 @@ from toolkit.data.neighbors import MAX_EXTENT_A, neighbor_list
 MAX_ALL_PAIRS = 64
 """Without periodicity and up to this many atoms, all pairs are candidates and no list is ever rebuilt."""
 
+NO_EDGES = np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int64)
+
 
 class ForceField(Protocol):
     """All that MD needs of a potential; `toolkit.models.potential.Potential` fulfils it."""
@@ -110,7 +112,8 @@ class ReplicaForces:
     def candidates(self, positions: Tensor, cells: Tensor, reach: float = 1.0) -> AtomicGraph:
         """The same batch with all pairs of the lists, after rebuilding those older than `reach` times their reach."""
         if not self._lists:
-            self._lists = [self._search(r, positions, cells) for r in range(len(self.rows))]
+            lost = (~(positions.abs().amax(dim=(1, 2)) <= MAX_EXTENT_A)).tolist()  # also what is not a number
+            self._lists = [NO_EDGES if lost[r] else self._search(r, positions, cells) for r in range(len(self.rows))]
             self._reference = (positions.clone(), torch.linalg.inv(cells) if self._stress else cells)
             self._joined = self._join()
         elif not self.never_rebuilds:

@@ -15,6 +15,7 @@ from toolkit.data.neighbors import MAX_EXTENT_A
 from toolkit.md.state import MDState
 from toolkit.units import KB_EV_PER_K
 
+MAX_VOLUME_CHANGE = 5.0
 BOND_TOLERANCE = 1.15
 """Two atoms are bonded when closer than this times the sum of their covalent radii (`ase.data.covalent_radii`)."""
 
@@ -24,6 +25,7 @@ class Guards:
 
     - potential energy and forces are finite, and no atom is beyond the space where neighbours are looked for;
     - instantaneous temperature at most `max_temperature_K`, by default 10 000 K + 20 times the hottest target;
+    - at variable cell, a volume between a fifth and five times that of the start;
     - molecules (nothing periodic): every bond of the starting structure within `max_bond_change_A` of its first length.
 
     rows : the starting structure of each of the run's replicas
@@ -33,6 +35,8 @@ class Guards:
         self.max_temperature_K = config.max_temperature_K or 10_000.0 + 20.0 * config.hottest_K
         self.max_bond_change_A = config.max_bond_change_A
         self._rows = rows
+        volumes = [abs(np.linalg.det(atoms.cell.array)) for atoms in rows]
+        self._volumes = torch.as_tensor(volumes, device=device) if config.ensemble == "npt" else None
         bonds = {id(atoms): find_bonds(atoms) for atoms in rows}
         most = 0 if self.max_bond_change_A is None else max(found.shape[1] for found in bonds.values())
         ends = np.zeros((len(rows), 2, most), dtype=np.int64)  # a bond of an atom with itself never changes
@@ -49,6 +53,9 @@ class Guards:
         good = torch.isfinite(state.potential_energies + state.forces.sum(dim=(1, 2)))
         good = good & (state.positions.abs().amax(dim=(1, 2)) <= MAX_EXTENT_A)
         good = good & (_temperatures_K(state) <= self.max_temperature_K)
+        if self._volumes is not None:
+            change = state.volumes / self._volumes[state.replica_ids]
+            good = good & (change * MAX_VOLUME_CHANGE >= 1.0) & (change <= MAX_VOLUME_CHANGE)
         if self._lengths.shape[1]:
             good = good & (self._bond_changes(state).abs().amax(dim=1) <= self.max_bond_change_A)
         return ~good
@@ -62,9 +69,12 @@ class Guards:
             return f"temperature {temperature:.5g} K above {self.max_temperature_K:.5g} K"
         if not float(state.positions[row].abs().max()) <= MAX_EXTENT_A:
             return f"an atom is farther than {MAX_EXTENT_A:.0e} Å from the origin"
+        replica = int(state.replica_ids[row])
+        if self._volumes is not None:
+            return (f"volume {float(state.volumes[row]):.5g} Å³, at the start {float(self._volumes[replica]):.5g} Å³: a larger "
+                    "bulk_modulus_GPa or barostat_fs changes the cell more gently, if it is not the pressure or the potential")
         change = self._bond_changes(state)[row]
         worst = int(change.abs().argmax())
-        replica = int(state.replica_ids[row])
         i, j = self._ends[replica, :, worst].tolist()
         start = float(self._lengths[replica, worst])
         symbols = self._rows[replica].get_chemical_symbols()

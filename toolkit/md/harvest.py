@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, write_extxyz
 
 from toolkit.config import MDConfig
-from toolkit.errors import StorageError
+from toolkit.errors import DataError, StorageError
 from toolkit.storage import write_text_atomic
 
 TIME_TOLERANCE = 1e-6
@@ -22,7 +22,7 @@ TIME_TOLERANCE = 1e-6
 
 def harvest_path(trajectory: Path) -> Path:
     """Where the frames harvested from a run lie: run.h5 has run.harvest.xyz."""
-    return trajectory.with_suffix(".harvest.xyz")
+    return trajectory.with_name(trajectory.name.removesuffix(".h5") + ".harvest.xyz")
 
 
 def count_harvested(text: str) -> int:
@@ -77,21 +77,29 @@ class Harvest:
         text = self._waiting.getvalue()
         if not text:
             return
+        size = self.path.stat().st_size if self.path.exists() else 0
         try:
             with open(self.path, "a", encoding="utf-8") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-        except OSError as error:
+        except BaseException as error:
+            if self.path.exists():
+                os.truncate(self.path, size)  # so that it may be tried again
+            if not isinstance(error, OSError):
+                raise
             raise StorageError(f"cannot write {self.path}: {error.strerror or error}",
                                "free space on the disk") from None
         self._waiting = StringIO()
 
 
 def _complete_frames(lines: list[str]) -> Iterator[str]:
-    """The frames of a file whose last may have been cut short by a kill."""
+    """The frames of a file whose last may have been cut short by a kill. Raises DataError for what is no such file."""
     first = 0
     while first < len(lines):
+        if not lines[first].strip().isdigit():
+            raise DataError(f"found {lines[first].strip()[:40]!r} in line {first + 1} of harvested frames, expected their number of "
+                            "atoms", "the file was changed or damaged: move it away")
         last = first + 2 + int(lines[first])
         if last > len(lines) or not lines[last - 1].endswith("\n"):
             return

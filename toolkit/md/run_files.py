@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +18,20 @@ from toolkit.md.layout import Layout
 from toolkit.md.restart import RestartPoint, load_restart, restart_path, save_restart
 from toolkit.md.state import MDState
 from toolkit.md.trajectory import Trajectory
-from toolkit.md.trajectory_writer import TrajectoryWriter, create_in_memory, create_on_disk, reopen
+from toolkit.md.trajectory_writer import (
+    TrajectoryWriter,
+    create_in_memory,
+    create_on_disk,
+    reopen,
+    require_space,
+    trajectory_bytes,
+)
 
 MAY_CHANGE = ("steps", "skin")
 """Fields that a resumed run may have different."""
+PRECISION = re.compile(r"torch\.float\d+")
+"""Of the potentials in the words of `ReplicaForces.describe`."""
+SAME_START_A = 1e-3
 MAX_WAITING_BYTES = 16 << 20
 """Frames waiting in memory never take more than about this."""
 
@@ -104,7 +115,17 @@ def create_files(path: Path | None, systems: Sequence[Atoms], config: MDConfig, 
         return RunFiles([create_in_memory(atoms, config, model, weights) for atoms in systems], config.replicas, None)
     paths = trajectory_paths(path, len(systems))
     _require_free(path, paths)
-    writers = [create_on_disk(file, atoms, config, model, weights) for file, atoms in zip(paths, systems, strict=True)]
+    if len(systems) > 1:  # new files take their space little by little, so that each finds it free
+        require_space(path, sum(trajectory_bytes(atoms, config) for atoms in systems))
+    writers: list[TrajectoryWriter] = []
+    try:
+        for file, atoms in zip(paths, systems, strict=True):
+            writers.append(create_on_disk(file, atoms, config, model, weights))
+    except BaseException:
+        for writer in writers:  # else the next try would find them
+            writer.close()
+            writer.path.unlink()
+        raise
     restart_path(path).unlink(missing_ok=True)
     return RunFiles(writers, config.replicas, path)
 
@@ -116,17 +137,19 @@ def _require_free(path: Path, paths: Sequence[Path]) -> None:
             raise StorageError(f"{file} exists already", "resume that run, choose another name, or delete the file")
 
 
-def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: RestartPoint, weights: str) -> RunFiles:
-    """The files of an earlier run, ready to go on from its restart point.
+def reopen_files(path: Path, systems: Sequence[Atoms], config: MDConfig, point: RestartPoint, model: str,
+                 weights: str) -> RunFiles:
+    """The files of an earlier run, ready to go on from its restart point. model, weights : as for `create_files`
 
-    Raises ConfigError when its settings or weights were others, DataError when it does not belong to these structures.
+    Raises ConfigError when its settings, precision or weights were others, DataError when it does not belong to these
+    structures.
     """
     paths = trajectory_paths(path, len(systems))
     if point.state.num_replicas != len(systems) * config.replicas:
         raise DataError(f"{restart_path(path)} is of {point.state.num_replicas} replicas in all, expected "
                         f"{len(systems)} × {config.replicas}", "resume with the structures and replicas the run was begun with")
     for file, atoms in zip(paths, systems, strict=True):
-        _check_belongs(file, atoms, config, point, weights)
+        _check_belongs(file, atoms, config, point, model, weights)
     writers = [reopen(file, config) for file in paths]
     for writer in writers:
         writer.rewind(point.step)
@@ -146,7 +169,7 @@ def find_restart(path: Path, num_systems: int, device: torch.device) -> RestartP
     return None
 
 
-def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoint, weights: str) -> None:
+def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoint, model: str, weights: str) -> None:
     with Trajectory(path) as earlier:
         old, new = earlier.config.model_dump(), config.model_dump()
         fixed = [key for key in new if key not in MAY_CHANGE or (key == "steps" and config.heating_K_per_step)]
@@ -157,9 +180,17 @@ def _check_belongs(path: Path, atoms: Atoms, config: MDConfig, point: RestartPoi
         if earlier.weights and weights and earlier.weights != weights:
             raise ConfigError(f"{path} is a run with other weights of the model ({earlier.model})",
                               "resume with the model it was begun with, or start a new run")
-        same = (earlier.total_charge == total_charge(atoms) and np.array_equal(earlier.atomic_numbers, atoms.numbers) and np.array_equal(earlier.cell, atoms.cell.array)
-                and np.array_equal(earlier.pbc, atoms.pbc) and np.array_equal(earlier.masses, atoms.get_masses()))
+        before, now = (PRECISION.findall(text) for text in (earlier.model, model))
+        if before != now:
+            raise ConfigError(f"{path} is a run in {', '.join(before)}, found {', '.join(now)}",
+                              f"resume with that precision (dtype {before[0].removeprefix('torch.')})" if before else
+                              "start a new run")
+        same = (earlier.total_charge == total_charge(atoms) and np.array_equal(earlier.atomic_numbers, atoms.numbers)
+                and np.array_equal(earlier.cell, atoms.cell.array) and np.array_equal(earlier.pbc, atoms.pbc)
+                and np.array_equal(earlier.masses, atoms.get_masses()))
         expected = point.step // config.save_every + 1
+        if same and earlier.num_frames and not np.allclose(earlier.positions(0, 1)[0, 0], atoms.positions, atol=SAME_START_A):
+            raise DataError(f"{path} begins at another structure of the same atoms", "resume with the frame it was begun with")
         if not same or earlier.num_frames < expected:
             raise DataError(f"{path} does not belong to this structure and restart point", "start a new run")
 

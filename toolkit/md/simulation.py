@@ -170,7 +170,7 @@ def _begin(pot: ForceField, systems: Sequence[Atoms], config: MDConfig, forces: 
     """The files and the point to go on from: the start, or the last commit of an earlier run."""
     point = find_restart(path, len(systems), pot.device) if resume and path is not None else None
     if point is not None:
-        files = reopen_files(path, systems, config, point, _fingerprint(forces))
+        files = reopen_files(path, systems, config, point, forces.describe(), _fingerprint(forces))
         still = torch.zeros(point.state.num_replicas, dtype=torch.bool)
         still[point.state.replica_ids.cpu()] = True
         forces.keep(still)

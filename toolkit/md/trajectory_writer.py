@@ -96,7 +96,7 @@ class TrajectoryWriter:
     def commit(self, step: int, wall_s: float) -> None:
         """Write the waiting frames. Raises StorageError; what was committed before stays."""
         if self.path is not None:
-            _require_space(self.path, self.pending_bytes)
+            require_space(self.path, self.pending_bytes)
         end = self.num_recorded
         with _storage_errors(self.path):
             if self._pending:
@@ -126,9 +126,14 @@ class TrajectoryWriter:
                 self.file.close()
 
 
+def trajectory_bytes(atoms: Atoms, config: MDConfig) -> int:
+    """What the frames of a whole run take."""
+    return num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms))
+
+
 def create_in_memory(atoms: Atoms, config: MDConfig, model: str, weights: str = "") -> TrajectoryWriter:
     """A writer whose trajectory lives in memory. Raises ConfigError when it would be larger than 2 GiB."""
-    size = num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms))
+    size = trajectory_bytes(atoms, config)
     if size > MAX_IN_MEMORY_BYTES:
         raise ConfigError(f"the trajectory would take {size / 2**30:.1f} GiB of memory, expected at most "
                           f"{MAX_IN_MEMORY_BYTES / 2**30:.0f} GiB", "give a path to write it to, or raise save_every")
@@ -145,7 +150,7 @@ def create_on_disk(path: Path, atoms: Atoms, config: MDConfig, model: str, weigh
     if path.exists():
         raise StorageError(f"{path} exists already", "resume that run, choose another name, or delete the file")
     with replacing(path) as temporary, _storage_errors(path):
-        _require_space(path, num_frames(config) * frame_bytes(layout(config.ensemble), config.replicas, len(atoms)))
+        require_space(path, trajectory_bytes(atoms, config))
         with h5py.File(temporary, "w") as file:
             _lay_out(file, atoms, config, model, weights)
     with _storage_errors(path):
@@ -208,8 +213,9 @@ def _storage_errors(path: Path | None) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {one_line(error)}", hint) from None
 
 
-def _require_space(path: Path, size: int) -> None:
-    free = shutil.disk_usage(path.parent).free
+def require_space(path: Path, size: int) -> None:
+    """Raise StorageError where so many bytes more do not fit on the disk of a file, whose folder may not be there yet."""
+    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
     if size + RESERVE_BYTES > free:
         raise StorageError(f"{path} needs {size / 2**20:.1f} MiB more, the disk has {free / 2**20:.1f} MiB free",
                            "free space and resume, or save fewer frames (save_every)")
