@@ -148,10 +148,12 @@ def test_a_crystal_that_drifts_does_not_diffuse(tmp_path):
         trajectory_msd(path, stride=60)
 
 
-@pytest.mark.parametrize(("ensemble", "expected"), [("nve", 300.0), ("langevin", 320.0)])
-def test_free_energies_are_of_the_temperature_of_the_bath(tmp_path, ensemble, expected):
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({"ensemble": "nve", "temperature_K": 320.0}, 300.0), ({"ensemble": "langevin", "temperature_K": 320.0}, 320.0),
+    ({"ensemble": "langevin", "ladder_K": (310.0, 310.0)}, 310.0)])
+def test_free_energies_are_of_the_temperature_of_the_bath(tmp_path, settings, expected):
     """Positions of the integrator are as warm as the bath at steps at which its velocities seem colder."""
-    path = write_trajectory(tmp_path / "a.h5", PEROXIDE, breathing, 200, replicas=2, ensemble=ensemble, temperature_K=320.0)
+    path = write_trajectory(tmp_path / "a.h5", PEROXIDE, breathing, 200, replicas=2, **settings)
     assert trajectory_torsions(path)["temperature_K"] == expected
 
 

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from ase import Atoms
 from ase.build import molecule
+from ase.io import write
 
+import toolkit.jobs.study
+from md_systems import ExternalField
 from tests.stopping import run_until
 from toolkit.analysis.normal_modes import normal_modes
 from toolkit.errors import ConfigError, DataError
@@ -19,12 +24,13 @@ from toolkit.jobs import launcher
 from toolkit.jobs.mode_analysis import trajectory_modes
 from toolkit.jobs.modes import load_modes, save_modes
 from toolkit.jobs.run_dir import create_run_dir
-from toolkit.jobs.study import STAGES, run_study
+from toolkit.jobs.study import STAGES, START_FILE, Study, constant_energy, equilibrate, run_study
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
 from toolkit.jobs.study_report import write_reports
 from toolkit.jobs.study_script import script
 from toolkit.jobs.tasks import run_task
 from toolkit.md.trajectory import Trajectory
+from toolkit.progress import SilentReporter
 
 SHORT = StudyConfig(equilibration_ps=0.02, nve_ps=0.08, nvt_ps=0.05, nvt_replicas=2, resolution_cm1=500.0, seed=4)
 REQUEST = StudyRequest(model="aspirin_xtb", structure="embedded:aspirin", study=SHORT, device="cpu",
@@ -133,6 +139,34 @@ def test_modes_of_another_molecule_are_refused(study: Finished, tmp_path: Path) 
     (tmp_path / "modes.npz").write_bytes(b"PK\x03\x04")
     with pytest.raises(DataError, match="no readable normal modes"):
         load_modes(tmp_path)
+
+
+class Torn(Study):
+    """A study of a molecule whose atoms repel each other."""
+
+    def potential(self, dtype: str) -> ExternalField:
+        def pushed(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            away = x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(1e-9)
+            return -0.2 * torch.linalg.vector_norm(x, dim=1), 0.2 * away
+
+        return ExternalField(pushed)
+
+
+def test_a_study_whose_simulation_breaks_says_so_and_starts_nothing_from_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hydroxyl = Atoms("OH", positions=[[0.0, 0.0, 0.0], [0.97, 0.0, 0.0]])
+    monkeypatch.setattr(toolkit.jobs.study, "load_modes", lambda folder: (hydroxyl.copy(), None))
+    request = StudyRequest(model="torn", structure="-", study=StudyConfig(equilibration_ps=0.5, nve_ps=0.5))
+    study = Torn(request, tmp_path, SilentReporter())
+    for stage in (equilibrate, lambda study: constant_energy(study, "float64")):
+        with pytest.raises(DataError, match="broke: bond O0-H1"):
+            stage(study)
+        assert not (tmp_path / START_FILE).exists() or stage is not equilibrate
+        write(tmp_path / START_FILE, hydroxyl)
+
+
+def test_short_stages_end_with_a_frame() -> None:
+    config = StudyConfig(equilibration_ps=0.01, nve_ps=0.001, nvt_ps=0.004)
+    assert all(run.steps % run.save_every == 0 for run in (config.equilibration(), config.nve(), config.nvt()))
 
 
 def test_the_page_shows_the_report_of_a_finished_study(study: Finished, open_page,

@@ -13,7 +13,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from torch import Tensor
 
-from md_systems import CPU, advance, argon, argon_potential, sigmas_from, thermal_energy
+from md_systems import CPU, ExternalField, advance, argon, argon_potential, free_field, sigmas_from, thermal_energy
 from toolkit.config import MDConfig
 from toolkit.data.graph import AtomicGraph
 from toolkit.errors import DataError
@@ -69,6 +69,24 @@ def boxes(box: ElasticBox, pressure: float, replicas: int = 1000, steps: int = 2
         return output["energy"], torch.zeros_like(positions), output["stress"]
 
     return advance(initial_state(box, [atoms], config, forces), make_step(config, forces), steps)
+
+
+def test_a_cell_that_overshoots_is_retired_and_says_why() -> None:
+    with pytest.raises(ValueError, match="barostat_fs is 2.0, npt needs 10 time steps"):
+        MDConfig(ensemble="npt", timestep_fs=4.0, barostat_fs=2.0)
+    config = MDConfig(ensemble="npt", temperature_K=40.0, timestep_fs=4.0, barostat_fs=200.0, bulk_modulus_GPa=0.005, steps=400,
+                      replicas=2, seed=1)
+    run = simulate(argon_potential(6.0), argon(1), config)
+    assert len(run.breaks) == 2 and all("volume" in b.reason and "bulk_modulus_GPa" in b.reason for b in run.breaks)
+
+
+def test_a_gas_that_collapses_does_not_end_the_others() -> None:
+    """Without forces nothing stops it under 50 GPa; its neighbours could not be counted any more."""
+    gas = Atoms("Ar4", np.random.default_rng(0).uniform(0.0, 8.0, (4, 3)), cell=[8.0] * 3, pbc=True)
+    config = MDConfig(ensemble="npt", temperature_K=300.0, timestep_fs=2.0, pressure_GPa=50.0, barostat_fs=100.0,
+                      bulk_modulus_GPa=1.0, steps=3000, replicas=2)
+    run = simulate(ExternalField(free_field), gas, config)
+    assert len(run.breaks) == 2 and all(b.reason.startswith("volume") for b in run.breaks)
 
 
 def expected_volumes(bulk_modulus: float, pressure: float) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from md_systems import (CPU, ExternalField, advance, argon, argon_potential, ens
                         harmonic_field, sigmas_from, thermal_energy)
 from test_md_nve import order, return_error
 from toolkit.config import MDConfig
+from toolkit.data.graph import AtomicGraph
 from toolkit.errors import ConfigError, DataError
 from toolkit.md.forces import ReplicaForces
 from toolkit.md.integrators import ForceFunction, Step, kick, respa_step, update_forces, velocity_verlet_step
@@ -282,6 +283,34 @@ def test_a_replica_that_breaks_leaves_both_potentials():
     run = simulate(ExternalField(pulled), Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.74]]), config,
                    inner=ExternalField(pulled))
     assert 1 <= len({broken.time_fs for broken in run.breaks}) and len(run.breaks) == 3
+
+
+class WithAHole:
+    """Argon, but forces are no numbers where the first atom of a structure is beyond x, Å."""
+
+    device, r_max = CPU, 6.0
+
+    def __init__(self, x: float) -> None:
+        self._argon, self._x = argon_potential(6.0), x
+
+    def check_species(self, atomic_numbers: torch.Tensor) -> None:
+        """Knows argon."""
+
+    def evaluate(self, graph: AtomicGraph, *, stress: bool = False) -> dict[str, torch.Tensor]:
+        output, counts = dict(self._argon.evaluate(graph)), graph.atoms_per_structure()
+        inside = graph.positions[torch.cumsum(counts, 0) - counts, 0] > self._x
+        output["forces"] = torch.where(inside[graph.batch][:, None], torch.nan, output["forces"])
+        return output
+
+
+@pytest.mark.parametrize("depth_A", [0.08, 0.1])
+def test_a_hole_of_the_accurate_potential_retires_its_replica_alone(depth_A):
+    """Met in a step made without the inner potential, whose lists are then asked for positions that are no numbers."""
+    start = argon(1)
+    config = MDConfig(temperature_K=150.0, timestep_fs=8.0, inner_steps=8, steps=25, save_every=5, replicas=4, seed=3)
+    run = simulate(WithAHole(float(start.positions[0, 0]) + depth_A), start, config, inner=weak_argon())
+    assert 0 < len(run.breaks) < 4 and all("not finite" in broken.reason for broken in run.breaks)
+    assert run.steps_done == 25 and run.alive[-1].sum() == 4 - len(run.breaks)
 
 
 def test_stop_and_resume_is_bit_for_bit_and_knows_its_inner_potential(tmp_path):

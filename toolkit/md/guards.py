@@ -62,8 +62,9 @@ class Guards:
 
     def reason(self, state: MDState, row: int) -> str:
         """One sentence on why the replica in this row of the state failed."""
-        if not bool(torch.isfinite(state.potential_energies[row])) or not bool(torch.isfinite(state.forces[row]).all()):
-            return "energy or forces are not finite numbers"
+        numbers = (state.potential_energies[row], state.forces[row], state.positions[row])
+        if not all(bool(torch.isfinite(values).all()) for values in numbers):
+            return "energy, forces or positions are not finite numbers"
         temperature = float(_temperatures_K(state)[row])
         if not temperature <= self.max_temperature_K:
             return f"temperature {temperature:.5g} K above {self.max_temperature_K:.5g} K"

@@ -19,13 +19,15 @@ import pytest
 from md_systems import argon, argon_potential
 from toolkit.config import MDConfig
 from toolkit.errors import ConfigError, DataError, StorageError, ToolkitError
-from toolkit.md import pace
+from toolkit.md import pace, run_files
 from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
 from toolkit.md.summary import _replica_steps, summarize
 from toolkit.md.trajectory import Break, Trajectory
+from toolkit.md.trajectory_writer import RESERVE_BYTES, trajectory_bytes
 from toolkit.models.checkpoint import load_tensors, save_tensors
 from toolkit.models.pair import LennardJones, pair_potential
+from toolkit.models.potential import build_potential
 from toolkit.progress import SilentReporter
 
 CONFIG = MDConfig(temperature_K=60.0, timestep_fs=5.0, steps=60, save_every=5, replicas=2, seed=7)
@@ -208,7 +210,7 @@ def test_resume_refuses_other_settings(tmp_path, change, named):
 
 
 def test_resume_refuses_other_weights_and_another_charge(tmp_path):
-    """Two physics in one file are none; the parameters of the same potential in another precision are the same."""
+    """Two physics in one file are none."""
     run(tmp_path / "a.h5", reporter=StopAt(20)).close()
     other = pair_potential(LennardJones(("Ar",), 0.02, 3.4, 6.0))
     with pytest.raises(ConfigError, match="other weights"):
@@ -218,6 +220,42 @@ def test_resume_refuses_other_weights_and_another_charge(tmp_path):
     with pytest.raises(DataError, match="does not belong"):
         simulate(argon_potential(), charged, CONFIG, tmp_path / "a.h5", resume=True)
     run(tmp_path / "a.h5", resume=True).close()
+
+
+def test_resume_refuses_another_precision_and_another_frame(tmp_path, small_config, ethanol):
+    config = CONFIG.model_copy(update={"timestep_fs": 0.5, "max_bond_change_A": None})
+    accurate, fast = (build_potential(small_config, dtype=dtype) for dtype in ("float64", "float32"))
+    simulate(accurate, ethanol, config, tmp_path / "a.h5", reporter=StopAt(20)).close()
+    with pytest.raises(ConfigError, match=r"in torch.float64, found torch.float32"):
+        simulate(fast, ethanol, config, tmp_path / "a.h5", resume=True)
+    moved = ethanol.copy()
+    moved.positions[0] += 0.1
+    with pytest.raises(DataError, match="begins at another structure"):
+        simulate(accurate, moved, config, tmp_path / "a.h5", resume=True)
+    simulate(accurate, ethanol, config, tmp_path / "a.h5", resume=True).close()
+
+
+def test_systems_that_do_not_fit_together_are_refused_at_once(tmp_path, monkeypatch):
+    size = trajectory_bytes(argon(1), CONFIG)
+    disk = namedtuple("disk", "total used free")(0, 0, RESERVE_BYTES + int(1.5 * size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk)
+    with pytest.raises(StorageError, match="MiB free"):
+        simulate(argon_potential(), [argon(1)] * 4, CONFIG, tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_systems_are_all_there_or_none(tmp_path, monkeypatch):
+    create = run_files.create_on_disk
+
+    def fails_at_the_third(path: Path, *given: object) -> object:
+        if path.name == "a.2.h5":
+            raise StorageError("no more")
+        return create(path, *given)
+
+    monkeypatch.setattr(run_files, "create_on_disk", fails_at_the_third)
+    with pytest.raises(StorageError, match="no more"):
+        simulate(argon_potential(), [argon(1)] * 4, CONFIG, tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())
 
 
 def test_frames_of_an_ion_have_its_charge(tmp_path):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +17,7 @@ from test_trajectory_files import StopAt
 from toolkit.config import MDConfig, parse_config
 from toolkit.data.formats import read_frames
 from toolkit.data.graph import AtomicGraph
-from toolkit.errors import ConfigError, ModelError
+from toolkit.errors import ConfigError, DataError, ModelError, StorageError
 from toolkit.md.harvest import Harvest, harvest_path
 from toolkit.md.simulation import simulate
 from toolkit.jobs.requests import MDRequest
@@ -115,6 +118,28 @@ def test_a_new_run_does_not_keep_the_harvest_of_another(tmp_path):
     Harvest(harvest_path(tmp_path / "a.h5"), CONFIG).rewind(0)
     assert not harvest_path(tmp_path / "a.h5").exists()
     assert (tmp_path / "a.harvest.1.xyz").read_text().startswith("1\nstep=0")
+
+
+@pytest.mark.parametrize("name", ["md.h5", "md.300K", "md"])
+def test_each_trajectory_has_a_harvest_of_its_own(name):
+    others = {"md.h5": "md.500K", "md.300K": "md.500K", "md": "md.300K"}
+    assert harvest_path(Path(name)) != harvest_path(Path(others[name]))
+
+
+def test_a_harvest_that_could_not_be_written_is_written_once_at_the_next_try(tmp_path, monkeypatch):
+    harvest = Harvest(tmp_path / "a.harvest.xyz", changed(harvest_above_eV_per_A=HARVEST, harvest_gap_fs=0.0))
+    harvest.offer(ATOMS.copy(), 0, 20, np.ones(2))
+    harvest.commit()
+    harvest.offer(ATOMS.copy(), 1, 40, np.ones(2))
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="cannot write"):
+        patched.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        harvest.commit()
+    assert len(read(harvest.path, ":")) == 1
+    harvest.commit()
+    assert [frame.info["step"] for frame in read(harvest.path, ":")] == [20, 40]
+    harvest.path.write_text("no number\n" + harvest.path.read_text())
+    with pytest.raises(DataError, match="expected their number of atoms"):
+        Harvest(harvest.path, CONFIG).rewind(40)
 
 
 def test_what_cannot_be_watched_is_refused_before_anything_is_written(tmp_path):
