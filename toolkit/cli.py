@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands import (analyze, bench, compare, data, distill, elastic, imports, learning_curve, modes, ship,
+from toolkit.commands import (analyze, bench, compare, data, distill, elastic, export, imports, learning_curve, modes, ship,
                               stability, study, trajectory, uncertainty, workflow)
 from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_data_config,
                                      read_options)
@@ -32,6 +32,7 @@ app.add_typer(workflow.app)
 app.add_typer(compare.app)
 app.add_typer(learning_curve.app)
 app.add_typer(ship.app)
+app.add_typer(export.app)
 app.add_typer(stability.app)
 app.add_typer(distill.app)
 app.add_typer(trajectory.app, name="trajectory")

@@ -36,9 +36,10 @@ class SpeciesFeatures(NamedTuple):
 
     @classmethod
     def of(cls, index: Tensor, embedding: Tensor) -> SpeciesFeatures:
-        """Sorts the atoms when they are many and on the CPU: from a GPU the counts would have to be waited for."""
-        num_species = len(embedding)
-        if index.device.type == "cpu" and len(index) * num_species >= GROUPS_PAY:
+        """Sorts the atoms when they are many and on the CPU: from a GPU the counts would have to be waited for, and in what is
+        traced for any number of atoms there are none."""
+        num_species, num_atoms = len(embedding), index.shape[0]
+        if isinstance(num_atoms, int) and index.device.type == "cpu" and num_atoms * num_species >= GROUPS_PAY:
             return cls(index, embedding, None, group_by_species(index, num_species))
         return cls(index, embedding, torch.nn.functional.one_hot(index, num_species).to(embedding.dtype), None)
 
