@@ -22,8 +22,7 @@ from toolkit.ui.page import begin, show_numbers, shown_errors
 Options = tuple[tuple[str, str], ...]
 UNITS = {"energy_unit": EnergyUnit, "length_unit": LengthUnit, "forces_unit": ForcesUnit}
 KEYS = ("energy_key", "forces_key", "stress_key")
-READ = "dataset.read"
-"""Session key of the first file that the options were about."""
+READ = "dataset.read"  # session key of the first file that the options were about; Streamlit would print a bare text here
 
 
 class Loaded(NamedTuple):
