@@ -87,7 +87,7 @@ def _draw(loaded: Loaded, options: Options) -> None:
     show_numbers({
         "Frames": " + ".join(f"{len(file.frames):,}" for file in inspection.files),
         "Atoms per frame": " – ".join(dict.fromkeys(str(n) for n in (min(sizes), max(sizes)))),
-        "Energy unit in the file": report.energy_unit, "Length unit in the file": report.length_unit,
+        "Energy unit": report.energy_unit, "Length unit": report.length_unit,
         "Errors · warnings": " · ".join(str(sum(f.severity == severity for f in inspection.findings))
                                         for severity in ("error", "warning")),
     })

@@ -104,7 +104,7 @@ def test_home_lists_runs_and_unwritable_run_folders_are_named(open_page, tmp_pat
 def test_dataset_shows_the_embedded_frames(open_page) -> None:
     at = open_page("pages/1_Dataset.py")
     assert metrics(at)["Frames"] == "1,200" and metrics(at)["Atoms per frame"] == "21"
-    assert metrics(at)["Energy unit in the file"] == "eV" and "Units in the file" in texts(at)
+    assert metrics(at)["Energy unit"] == "eV" and "Units in the file" in texts(at)
     assert len(at.get("plotly_chart")) == 4 and len(at.get("bidi_component")) == 1 and len(at.dataframe) == 1
 
 

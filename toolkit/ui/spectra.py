@@ -12,6 +12,7 @@ from ase import Atoms
 from toolkit.analysis.mode_spectra import ModeSpectra, Peak
 from toolkit.analysis.normal_modes import NormalModes
 from toolkit.config import parse_config
+from toolkit.data.detective.findings import count
 from toolkit.errors import ToolkitError
 from toolkit.figures.modes import bands, mode_scene, mode_temperatures, spectra_against_modes, sticks
 from toolkit.figures.plots import curve
@@ -41,7 +42,7 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
                "Largest zero mode": f"{np.abs(modes.zero_modes_unprojected_cm1).max():.2g} cm⁻¹"}
     gas = result.get("thermochemistry")
     if gas:
-        numbers["Free energy of the gas"] = f"{gas['gibbs_energy_eV']:.3f} eV"
+        numbers["Gas free energy"] = f"{gas['gibbs_energy_eV']:.3f} eV"
     show_numbers(numbers)
     st.caption("Imaginary modes mean a saddle, not a minimum. Zero modes are what the Hessian itself gives for "
                "translations and rotations, before they are projected out. " + equation("normal-modes")
@@ -56,7 +57,7 @@ def show_modes(run: Run, result: dict[str, Any]) -> None:
 
 def _about_the_gas(gas: dict[str, Any]) -> str:
     return (f" Free energy: ideal gas at {gas['temperature_K']:g} K, 1 bar, symmetry number {gas['symmetry_number']}, "
-            f"{round(2 * gas.get('spin', 0.0))} unpaired electrons, above the minimum. {equation('thermochemistry')}")
+            f"{count(round(2 * gas.get('spin', 0.0)), 'unpaired electron')}, above the minimum. {equation('thermochemistry')}")
 
 
 def _show_vibrations(run: Run, atoms: Atoms, modes: NormalModes) -> None:
