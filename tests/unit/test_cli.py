@@ -73,7 +73,7 @@ def test_interrupt_saves_and_exits_130(tiny_yaml, tmp_path):
     while not (tmp_path / "run" / "metrics.jsonl").exists() and time.time() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=60) == 130
     assert (tmp_path / "run" / "checkpoints" / "last" / "state.json").exists()
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "stopped"
 
