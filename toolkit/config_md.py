@@ -15,6 +15,12 @@ def steps_in(duration_fs: float, timestep_fs: float) -> int:
     return max(1, round(duration_fs / timestep_fs))
 
 
+def require_gentle_barostat(barostat_fs: float, timestep_fs: float) -> None:
+    """Raise ValueError when the cell would relax within a few time steps, which overshoots."""
+    if barostat_fs < 10.0 * timestep_fs:
+        raise ValueError(f"barostat_fs is {barostat_fs}, npt needs 10 time steps or more")
+
+
 class MDConfig(StrictModel):
     """A molecular dynamics run. Replicas start from one structure with independent velocities and noise.
 
@@ -87,8 +93,8 @@ class MDConfig(StrictModel):
                              "nothing is kept")
         if self.ensemble == "npt" and self.inner_steps > 1:
             raise ValueError(f"inner_steps is {self.inner_steps}, npt computes the stress at each step and takes 1")
-        if self.ensemble == "npt" and self.barostat_fs < 10.0 * self.timestep_fs:
-            raise ValueError(f"barostat_fs is {self.barostat_fs}, npt needs 10 time steps or more")
+        if self.ensemble == "npt":
+            require_gentle_barostat(self.barostat_fs, self.timestep_fs)
         if self.ensemble == "nose-hoover" and self.thermostat_fs < 10.0 * self.timestep_fs:
             raise ValueError(f"thermostat_fs is {self.thermostat_fs}, nose-hoover needs 10 time steps or more")
         return self

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from toolkit.config import MDConfig, StrictModel, TrainConfig
-from toolkit.config_md import steps_in
+from toolkit.config_md import require_gentle_barostat, steps_in
 from toolkit.units import FS_PER_PS
 
 PER_PS = 1e-12
@@ -61,8 +61,7 @@ class MeltQuenchConfig(StrictModel):
     def _hotter(self) -> Self:
         if self.hot_K <= self.cold_K:
             raise ValueError(f"hot_K is {self.hot_K}, expected more than cold_K {self.cold_K}")
-        if self.barostat_fs < 10.0 * self.timestep_fs:
-            raise ValueError(f"barostat_fs is {self.barostat_fs}, npt needs 10 time steps or more")
+        require_gentle_barostat(self.barostat_fs, self.timestep_fs)
         return self
 
     def runs(self) -> dict[str, MDConfig]:
@@ -74,9 +73,10 @@ class MeltQuenchConfig(StrictModel):
                 "glass": self._run(self.cold_K, self.cold_K, self.glass_ps, 3)}
 
     def _run(self, start_K: float, end_K: float, length_ps: float, number: int) -> MDConfig:
+        steps = steps_in(length_ps * FS_PER_PS, self.timestep_fs)
         return MDConfig(ensemble="npt", temperature_K=start_K, final_temperature_K=None if start_K == end_K else end_K,
                         pressure_GPa=self.pressure_GPa, timestep_fs=self.timestep_fs, thermostat_fs=self.thermostat_fs,
-                        barostat_fs=self.barostat_fs, steps=(steps := steps_in(length_ps * FS_PER_PS, self.timestep_fs)),
+                        barostat_fs=self.barostat_fs, steps=steps,
                         save_every=min(steps, steps_in(self.save_every_fs, self.timestep_fs)), seed=self.seed + number)
 
 

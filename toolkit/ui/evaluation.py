@@ -89,7 +89,7 @@ def show_evaluation(run: Run) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         st.subheader("Energies")
-        _parity_chart(run, "energies", _energies(parity, table["frame"], offset), table["frame"])
+        _parity_chart(run, "energies", _energies(parity, table), table["frame"])
         st.caption("Per atom, without the mean of the labels and the offset by composition." if offset else
                    "Per atom, without the mean of the labels. A cloud beside the line is a constant shift: no forces "
                    "come from it.")
@@ -104,14 +104,12 @@ def show_evaluation(run: Run) -> None:
     _worst(run, parity, table, offset)
 
 
-def _energies(parity: Parity, numbers: np.ndarray, without_offset: bool) -> go.Figure:
-    """Predictions over labels; without_offset : as if both had the same zero of energy."""
-    offset_eV = composition_offset_eV(parity) if without_offset else 0.0
-    label, found = (MEV_PER_EV * energy / parity.num_atoms
-                    for energy in (parity.label_energy_eV, parity.energy_eV - offset_eV))
+def _energies(parity: Parity, table: dict[str, np.ndarray]) -> go.Figure:
+    """Predictions over labels, with the errors of the table: where that leaves an offset out, so does the figure."""
+    label, error = MEV_PER_EV * parity.label_energy_eV / parity.num_atoms, table["energy_error_meV_per_atom"]
     middle = np.nanmean(label) if np.isfinite(label).any() else 0.0
     axes = ("label, meV/atom", "prediction, meV/atom", "error, meV/atom")
-    return parity_plot(label - middle, found - middle, found - label, numbers, axes)
+    return parity_plot(label - middle, label - middle + error, error, table["frame"], axes)
 
 
 def _forces(parity: Parity, numbers: np.ndarray) -> go.Figure:

@@ -28,9 +28,9 @@ def pick_runs(runs: Sequence[Run]) -> list[Run]:
     rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
     asked = [row for row, run in enumerate(runs) if run.run_id == st.query_params.get("run")]
-    event = st.dataframe(rows, key=table_key([run.run_id for run in runs], st.query_params.get("run", "")), on_select="rerun", selection_mode="multi-row",
-                         selection_default={"selection": {"rows": asked}}, hide_index=True,
-                         height=min(38 + 35 * len(rows), 400))
+    key = table_key([run.run_id for run in runs], st.query_params.get("run", ""))
+    event = st.dataframe(rows, key=key, on_select="rerun", selection_mode="multi-row", hide_index=True,
+                         selection_default={"selection": {"rows": asked}}, height=min(38 + 35 * len(rows), 400))
     st.caption("Tick the box at the left of a row for everything about that run; tick several training runs to see "
                "their curves over each other.")
     return [runs[row] for row in event.selection.rows if row < len(runs)]
@@ -60,7 +60,7 @@ def show_run(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(run.run_id)
         st.space("stretch")
-        shown_here = RUN_PAGES.get(run.status.task, RUNS_PAGE) == RUNS_PAGE
+        shown_here = RUN_PAGES[run.status.task] == RUNS_PAGE
         if not shown_here:
             link_to(run)
         if run.status.task == "train":
