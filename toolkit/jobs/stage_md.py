@@ -17,24 +17,22 @@ from toolkit.models.potential import Potential
 from toolkit.progress import Reporter
 
 
-def simulate_stage(path: Path, load: Callable[[], Potential], atoms: Atoms, config: MDConfig,
-                   reporter: Reporter) -> Result | None:
+def simulate_stage(path: Path, load: Callable[[], Potential], atoms: Atoms, config: MDConfig, reporter: Reporter, *,
+                   whole: bool = False) -> Result | None:
     """The summary of the run in `path` after it was brought to its end; None when it was asked to stop before.
 
     load : gives the potential, and is called only when there is something left to do
+    whole : raise DataError when a replica broke
     """
     if not _finished(path, config):
         simulate(load(), atoms, config, path, resume=True, reporter=reporter).close()
     with Trajectory(path) as trajectory:
-        return None if trajectory.stopped else {**summarize(trajectory), "trajectory": path.name}
-
-
-def require_whole(path: Path) -> None:
-    """Raise DataError when a replica of a finished simulation broke."""
-    with Trajectory(path) as trajectory:
-        if trajectory.breaks:
+        if trajectory.stopped:
+            return None
+        if whole and trajectory.breaks:
             raise DataError(f"the simulation {path.stem!r} broke: {trajectory.breaks[0].reason}",
                             "train the model further, or choose a shorter time step or a lower temperature")
+        return {**summarize(trajectory), "trajectory": path.name}
 
 
 def _finished(path: Path, config: MDConfig) -> bool:

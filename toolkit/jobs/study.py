@@ -27,7 +27,7 @@ from toolkit.jobs.mode_analysis import comparison, spectra_of_modes, temperature
 from toolkit.jobs.modes import load_modes, modes_result, save_modes
 from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
-from toolkit.jobs.stage_md import require_whole, simulate_stage
+from toolkit.jobs.stage_md import simulate_stage
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_numbers import bond_peaks, energy_record
@@ -57,9 +57,9 @@ class Study:
         """The file of a simulation."""
         return self.folder / f"{name}.h5"
 
-    def simulate(self, name: str, atoms: Atoms, config: MDConfig, dtype: str) -> Result | None:
+    def simulate(self, name: str, atoms: Atoms, config: MDConfig, dtype: str, *, whole: bool = False) -> Result | None:
         """Run, go on with, or take over a finished simulation; None when it was asked to stop before its end."""
-        return simulate_stage(self.trajectory(name), lambda: self.potential(dtype), atoms, config, self.reporter)
+        return simulate_stage(self.trajectory(name), lambda: self.potential(dtype), atoms, config, self.reporter, whole=whole)
 
 
 def find_modes(study: Study) -> Result | None:
@@ -79,9 +79,8 @@ def find_modes(study: Study) -> Result | None:
 def equilibrate(study: Study) -> Result | None:
     """Bring the minimum to temperature; its last frame is where the other simulations start. Raises DataError when it broke."""
     relaxed, _ = load_modes(study.folder)
-    result = study.simulate("equilibration", relaxed, study.request.study.equilibration(), "float32")
+    result = study.simulate("equilibration", relaxed, study.request.study.equilibration(), "float32", whole=True)
     if result is not None and not (study.folder / START_FILE).exists():
-        require_whole(study.trajectory("equilibration"))
         with Trajectory(study.trajectory("equilibration")) as trajectory:
             relaxed.positions = trajectory.to_atoms(-1).positions
         write_frames(study.folder / START_FILE, [relaxed])
@@ -90,9 +89,8 @@ def equilibrate(study: Study) -> Result | None:
 
 def constant_energy(study: Study, dtype: str) -> Result | None:
     """Velocity Verlet in one precision, and how well the energy is kept. Raises DataError when it broke."""
-    result = study.simulate(f"nve_{dtype}", _start(study), study.request.study.nve(), dtype)
+    result = study.simulate(f"nve_{dtype}", _start(study), study.request.study.nve(), dtype, whole=True)
     if result is not None:
-        require_whole(study.trajectory(f"nve_{dtype}"))
         with Trajectory(study.trajectory(f"nve_{dtype}")) as trajectory:
             result["energy"] = energy_record(trajectory)
     return result

@@ -22,7 +22,7 @@ from toolkit.interfaces.elasticity import elastic_constants
 from toolkit.jobs.frame_files import write_frames
 from toolkit.jobs.learning_curve import EpochsKept
 from toolkit.jobs.run_dir import make_folder
-from toolkit.jobs.stage_md import require_whole, simulate_stage
+from toolkit.jobs.stage_md import simulate_stage
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
 from toolkit.jobs.workflow_analyses import structure, transition, volume_curve
 from toolkit.jobs.workflow_config import WorkflowConfig
@@ -104,10 +104,10 @@ def make_start(work: Workflow) -> Result:
 def simulation(work: Workflow, name: str) -> Result | None:
     """One of the four simulations, and the volume along it. Raises DataError when it broke."""
     config = work.config.melt_quench.runs()[name]
-    result = simulate_stage(work.trajectory(name), work.potential, work.start_of(name), config, work.reporter)
+    result = simulate_stage(work.trajectory(name), work.potential, work.start_of(name), config, work.reporter,
+                            whole=True)
     if result is None:
         return None
-    require_whole(work.trajectory(name))
     return {**result, "curve": volume_curve(work.trajectory(name))}
 
 
