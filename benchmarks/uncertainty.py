@@ -19,7 +19,8 @@ from toolkit.bench.measure import environment, time_calls
 from toolkit.checks.passport import with_section
 from toolkit.data.formats import read_frames
 from toolkit.jobs.evaluation import labelled_frames
-from toolkit.jobs.uncertainty import check_uncertainty, fit_model, headline, own_data
+from toolkit.jobs.own_data import own_data
+from toolkit.jobs.uncertainty import check_uncertainty, fit_model, headline
 from toolkit.models.potential import Potential, load_potential
 from toolkit.storage import write_json, write_text_atomic
 
@@ -36,7 +37,7 @@ def main(model: str = "aspirin") -> None:
     """Fit, check, time, write."""
     torch.set_num_threads(1)
     data = own_data(model)
-    fitted = fit_model(model, data, device="cpu")
+    fitted = fit_model(model, device="cpu")
     potential = load_potential(model, device="cpu")
     frames = labelled_frames(data, "test")
     sets = {"its test frames": frames}

@@ -10,7 +10,8 @@ import streamlit as st
 from toolkit.config import TrainConfig
 from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.figures.training import epoch_records, training_curves
-from toolkit.jobs.run_dir import Run, read_json, read_metrics
+from toolkit.jobs.run_dir import Run, read_metrics
+from toolkit.storage import read_json
 from toolkit.ui.explanations import equation
 from toolkit.ui.forms import FormField, draw_form
 from toolkit.ui.page import SVG, begin, quantity, show_numbers, shown_errors

@@ -10,7 +10,8 @@ import streamlit as st
 
 from toolkit.config import MDConfig, parse_config
 from toolkit.jobs.requests import MDRequest, unusual
-from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.run_dir import Run, read_config
+from toolkit.storage import read_json
 from toolkit.ui.choices import pick_frame, pick_inner_model, pick_model, pick_structure
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import begin, show_numbers, shown_errors

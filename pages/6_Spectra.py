@@ -6,7 +6,8 @@ import streamlit as st
 
 from toolkit.config import parse_config
 from toolkit.jobs.modes import ModesRequest
-from toolkit.jobs.run_dir import Run, read_json, read_metrics
+from toolkit.jobs.run_dir import Run, read_metrics
+from toolkit.storage import read_json
 from toolkit.ui.choices import pick_frame, pick_model, pick_structure
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import begin, shown_errors

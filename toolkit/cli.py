@@ -12,7 +12,7 @@ import typer
 
 from toolkit.commands import (analyze, bench, compare, data, distill, elastic, export, imports, learning_curve, modes, ship,
                               stability, study, trajectory, uncertainty, workflow)
-from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, read_data_config,
+from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, Model, Structure, guarded, one_source, read_data_config,
                                      read_options)
 from toolkit.config import MDConfig, TrainConfig, load_config, parse_config
 from toolkit.console import ConsoleReporter, show_passport, show_result
@@ -55,7 +55,7 @@ def train(
 ) -> int:
     """Train a potential."""
     from toolkit.api import train as train_here
-    from toolkit.jobs.run_dir import read_json
+    from toolkit.storage import read_json
 
     if resume and output is None:
         raise ConfigError("found --resume without a run folder", "add -o RUN_DIR, the folder to go on in")
@@ -72,7 +72,7 @@ def train(
 def evaluate(
     context: typer.Context,
     model: Model,
-    data: Annotated[str, typer.Argument(help="a file, embedded:NAME or catalog:NAME")],
+    words: Annotated[list[str], typer.Argument(metavar="DATA", help="a file, embedded:NAME or catalog:NAME")],
     device: str = "auto",
     dtype: str = "float32",
     json_file: JsonFile = None,
@@ -82,7 +82,8 @@ def evaluate(
     from toolkit.jobs.evaluation import evaluate_frames, labelled_frames
     from toolkit.models.potential import load_potential
 
-    reading = read_data_config(data, context.args)
+    data, options = one_source([*words, *context.args])
+    reading = read_data_config(data, options)
     potential = load_potential(model, device=device, dtype=dtype)
     with ConsoleReporter() as reporter:
         result, _ = evaluate_frames(potential, labelled_frames(reading, reporter=reporter), reporter)

@@ -56,6 +56,12 @@ class LongRangeConfig(StrictModel):
     accuracy: float = Field(1e-8, ge=1e-14, le=1e-2)
     dispersion: Dispersion | None = None
 
+    @model_validator(mode="after")
+    def _adds_something(self) -> Self:
+        if not self.charges and self.dispersion is None:
+            raise ValueError("long_range adds neither charges nor dispersion: leave it out")
+        return self
+
 
 class ModelConfig(StrictModel):
     """An interatomic potential: architecture, hyper-parameters and the statistics of its training data.
@@ -112,7 +118,10 @@ class ModelConfig(StrictModel):
         if not isinstance(values, dict):
             return values
         defaults = ARCHITECTURE_DEFAULTS.get(str(values.get("architecture")), {})
-        return {**defaults, **MODEL_PRESETS.get(str(values.get("preset")), {}), **values}
+        filled = {**defaults, **MODEL_PRESETS.get(str(values.get("preset")), {}), **values}
+        if filled.get("zbl") is False and filled.get("zbl_reach") == defaults.get("zbl_reach"):
+            filled["zbl_reach"] = None  # the reach of a repulsion that is left out
+        return filled
 
     @field_validator("species")
     @classmethod
@@ -127,6 +136,8 @@ class ModelConfig(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         self._refuse_fields_of_others()
+        if self.zbl_reach is not None and not self.zbl:
+            raise ValueError("zbl_reach is where the repulsion ends, but there is none: add zbl: true, or leave it out")
         features = self.num_features
         if isinstance(features, tuple) and len(features) != self.l_max + 1:
             raise ValueError(f"num_features has {len(features)} entries, expected l_max + 1 = {self.l_max + 1}")

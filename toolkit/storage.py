@@ -61,6 +61,15 @@ def write_json(values: dict[str, Any], path: str | Path) -> None:
     write_text_atomic(path, json.dumps(_finite(values), indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object, or None when the file is absent, damaged or something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}

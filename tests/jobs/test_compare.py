@@ -18,14 +18,16 @@ from toolkit.data.formats import read_frames
 from toolkit.errors import ConfigError, JobError, ModelError
 from toolkit.jobs.compare import FILE, chosen_frames, compare
 from toolkit.jobs.compare_config import CompareRequest
-from toolkit.jobs.compare_models import model_labels, seen_frames, training_facts
+from toolkit.jobs.compare_models import model_labels, training_facts
 from toolkit.jobs.compare_report import flat_rows, report_sections
-from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
+from toolkit.jobs.run_dir import create_run_dir, open_run
 from toolkit.jobs.scripts import comparison_script
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential, load_potential
+from toolkit.storage import read_json
 from toolkit.training.metrics import evaluate_potential
+from toolkit.training.seen import seen_frames
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8, "avg_num_neighbors": 8.0}
 SPLIT = SplitConfig(method="blocks", num_train=300, num_val=10, num_test=60)

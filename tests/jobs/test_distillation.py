@@ -21,13 +21,14 @@ from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.jobs import distillation
 from toolkit.jobs.distillation import distill
 from toolkit.jobs.distillation_config import DistillRequest
-from toolkit.jobs.run_dir import list_runs, open_run, read_json
+from toolkit.jobs.run_dir import list_runs, open_run
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.pair import HarmonicSprings, pair_potential
 from toolkit.models.potential import build_potential
 from toolkit.progress import SilentReporter
+from toolkit.storage import read_json
 from toolkit.ui.run_table import table_key
 from toolkit.units import KB_EV_PER_K
 

@@ -23,11 +23,12 @@ from toolkit.jobs.environment import recorded
 from toolkit.jobs.evaluation import PREDICTIONS, labelled_frames, load_parity
 from toolkit.jobs.inputs import source_file
 from toolkit.jobs.requests import EvaluateRequest
-from toolkit.jobs.run_dir import create_run_dir, open_run, read_json
+from toolkit.jobs.run_dir import create_run_dir, open_run
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential, load_potential
 from toolkit.progress import SilentReporter
+from toolkit.storage import read_json
 from toolkit.training.metrics import evaluate_potential
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}

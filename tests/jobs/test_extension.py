@@ -18,7 +18,7 @@ from toolkit.cli import app
 from toolkit.config import DataConfig, TrainConfig, load_config
 from toolkit.data.datasets import load_splits
 from toolkit.jobs.frame_files import with_labels
-from toolkit.jobs.uncertainty import own_recipe
+from toolkit.jobs.own_data import own_recipe
 from toolkit.models.folders import find_model
 from toolkit.training.trainer import train
 from toolkit.units import BOHR_A, HARTREE_EV

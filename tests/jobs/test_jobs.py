@@ -15,7 +15,8 @@ import pytest
 
 from toolkit.errors import JobError, StorageError
 from toolkit.jobs import launcher, server
-from toolkit.jobs.run_dir import Run, find_run, list_runs, open_run, read_json, read_metrics, runs_root
+from toolkit.jobs.run_dir import Run, find_run, list_runs, open_run, read_metrics, runs_root
+from toolkit.storage import read_json
 
 SLOW = {"steps": 2000, "pause_s": 0.01}
 

@@ -15,9 +15,10 @@ from toolkit.jobs import launcher
 from toolkit.jobs import reporter as reporter_module
 from toolkit.jobs.reporter import RunReporter
 from toolkit.jobs.run_dir import (Status, classify, create_run_dir, held_lock, is_locked, list_runs, open_run,
-                                  read_json, read_metrics, read_status, write_status)
+                                  read_metrics, read_status, write_status)
 from toolkit.jobs.runner import run_here
 from toolkit.progress import Reporter
+from toolkit.storage import read_json
 
 
 @pytest.mark.parametrize(("state", "alive", "stop_asked", "age_s", "shown"), [

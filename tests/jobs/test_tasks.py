@@ -19,7 +19,7 @@ from toolkit.config import MDConfig, ModelConfig, parse_config
 from toolkit.errors import ConfigError, DataError, JobError, ModelError
 from toolkit.jobs import study
 from toolkit.jobs.requests import MDRequest, unusual
-from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
+from toolkit.jobs.run_dir import create_run_dir, open_run, read_metrics
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.study_config import PRESETS, StudyRequest
 from toolkit.jobs.study_report import study_command
@@ -27,6 +27,7 @@ from toolkit.jobs.tasks import run_md, run_task, uses_gpu
 from toolkit.md.trajectory import Trajectory
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
+from toolkit.storage import read_json
 
 TINY = {"r_max": 3.0, "num_layers": 1, "l_max": 1, "num_features": 4, "radial_mlp_width": 8}
 

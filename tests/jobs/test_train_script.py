@@ -12,9 +12,10 @@ import torch
 from ase.io import write
 
 from toolkit.data.formats import read_frames
-from toolkit.jobs.run_dir import open_run, read_json
+from toolkit.jobs.run_dir import open_run
 from toolkit.jobs.shipping import write_sample
 from toolkit.models.potential import load_potential
+from toolkit.storage import read_json
 
 SETTINGS = ("data.split.num_train=30", "data.split.num_val=6", "data.split.num_test=6", "data.split.gap=0",
             "max_epochs=40", "model.num_features=8", "device=cpu")

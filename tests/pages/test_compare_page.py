@@ -14,10 +14,11 @@ from toolkit.config import ModelConfig, parse_config
 from toolkit.jobs import launcher
 from toolkit.jobs.compare import FILE
 from toolkit.jobs.compare_config import CompareRequest
-from toolkit.jobs.run_dir import create_run_dir, read_json
+from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.tasks import run_task
 from toolkit.models.checkpoint import save_model
 from toolkit.models.potential import build_potential
+from toolkit.storage import read_json
 
 PAGE = "pages/10_Compare_Models.py"
 

@@ -25,11 +25,12 @@ from toolkit.config import DataConfig, SplitConfig, TrainConfig, parse_config
 from toolkit.data.formats import read_frames
 from toolkit.jobs import launcher
 from toolkit.jobs.requests import EvaluateRequest
-from toolkit.jobs.run_dir import create_run_dir, read_json
+from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.scripts import evaluation_script
 from toolkit.jobs.tasks import run_task
 from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
+from toolkit.storage import read_json
 from toolkit.ui import evaluation
 
 PAGE = "pages/9_Evaluate.py"

@@ -20,9 +20,10 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.jobs.learning_curve import _write_csv, nested_subset, run_learning_curve
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, _method
-from toolkit.jobs.run_dir import create_run_dir, open_run, read_json, read_metrics
+from toolkit.jobs.run_dir import create_run_dir, open_run, read_metrics
 from toolkit.jobs.summary import key_result, subject
 from toolkit.jobs.tasks import run_task
+from toolkit.storage import read_json
 from toolkit.training.trainer import train
 from toolkit.ui.run_table import table_key
 

@@ -17,10 +17,11 @@ from toolkit.cli import app
 from toolkit.config import DataConfig
 from toolkit.data.formats import read_frames
 from toolkit.jobs.requests import EvaluateRequest
-from toolkit.jobs.run_dir import create_run_dir, read_json
+from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.shipping import check_shipped, write_card_again
 from toolkit.jobs.tasks import run_task
 from toolkit.models.potential import load_potential
+from toolkit.storage import read_json
 from toolkit.training.calibration_card import CALIBRATION, suggested_stop_eV_per_A
 
 MD_PAGE = "pages/3_Molecular_Dynamics.py"

@@ -122,6 +122,9 @@ def torsion_of(graph: BondGraph, atoms: tuple[int, int, int, int]) -> AtomPaths:
             raise DataError(f"found the torsion {atoms}, but atoms {a} and {b} are not bonded",
                             "give four bonded atoms")
         offsets.append(offsets[-1] + step)
+    places = {(atom, *np.round(offset, 6)) for atom, offset in zip(atoms, offsets, strict=True)}
+    if len(places) < len(atoms):
+        raise DataError(f"found the torsion {atoms}, which names an atom twice", "give four different bonded atoms")
     return AtomPaths(np.array([atoms]), np.array([offsets]))
 
 

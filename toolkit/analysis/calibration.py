@@ -66,15 +66,16 @@ def calibration(errors: np.ndarray, std: np.ndarray, groups: np.ndarray | None =
     """Compare errors (P, D) with their standard deviations (P,), those of one component of D; or both (P,).
 
     groups : (P,), which values belong together (the atoms of a frame); by default all are independent
-    Errors that are NaN do not count. Raises DataError with fewer than two, or when a σ is not positive.
+    Errors that are NaN do not count. Raises DataError with fewer than two groups, or when a σ is not positive.
     """
     errors = errors.reshape(len(std), -1)
     known = np.isfinite(errors).all(axis=1)
     errors, std = errors[known], std[known]
     groups = np.arange(len(std)) if groups is None else groups[known]
-    if len(std) < 2 or not (std > 0.0).all():
-        raise DataError(f"found {len(std)} labelled values, the smallest σ {std.min(initial=0.0):.3g}",
-                        "give two or more frames with labels, in which no σ is zero")
+    num_groups = len(np.unique(groups))
+    if num_groups < 2 or not (std > 0.0).all():
+        raise DataError(f"found {len(std)} labelled values in {num_groups} independent groups, the smallest σ "
+                        f"{std.min(initial=np.inf):.3g}", "give two or more frames with labels, in which no σ is zero")
     z = errors / std[:, None]
     size = np.sqrt((errors**2).mean(axis=1))
     variance = np.full_like(std, size @ size / len(size))

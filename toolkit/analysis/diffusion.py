@@ -137,7 +137,10 @@ def yeh_hummer_cm2_per_s(temperature_K: float, box_length_A: float, viscosity_mP
     """What is to be added to D of a cubic periodic box: ξ kT / (6π η L), ξ = 2.837297, η the shear viscosity, cm²/s.
 
     Yeh & Hummer, J. Phys. Chem. B 108, 15873 (2004), eq. 12. Boxes are too small for the flow around a moving particle.
+    Raises DataError for a viscosity that is not positive.
     """
+    if not 0.0 < viscosity_mPa_s < np.inf:
+        raise DataError(f"found a viscosity of {viscosity_mPa_s:g} mPa·s, expected more than 0", "water at 298 K has 0.89")
     thermal = units._k * temperature_K
     return 1e4 * YEH_HUMMER_XI * thermal / (6.0 * np.pi * (1e-3 * viscosity_mPa_s) * (1e-10 * box_length_A))
 

@@ -29,13 +29,19 @@ class SamplingCheck:
     highest_cm1: float
     folded_fraction: float
 
-    def require(self, frame_interval_fs: float) -> None:
-        """Raise DataError when more than 3 % of the kinetic energy of an element lies at the wrong frequency."""
-        if self.folded_fraction > MAX_FOLDED:
+    def require(self, frame_interval_fs: float, friction_per_fs: float = 0.0) -> None:
+        """Raise DataError when more than 3 % of the kinetic energy of an element lies at the wrong frequency.
+
+        The random forces of a Langevin bath of friction γ give every velocity a spectrum that ends as γ/ω²: beyond the Nyquist
+        frequency π/Δt lies a share (2/π²) γΔt, whatever the interval Δt, which is no fault of the axis and allowed for.
+        """
+        if self.folded_fraction > MAX_FOLDED + 2.0 * friction_per_fs * frame_interval_fs / np.pi**2:
             limit = nyquist_cm1(frame_interval_fs)
             raise DataError(f"found velocities that do not fit the positions: the spectrum of frames every "
                             f"{frame_interval_fs:g} fs, up to {limit:.0f} cm⁻¹, shows {self.folded_fraction:.0%} of an "
-                            "element's motion at the wrong frequency", "save frames more often")
+                            "element's motion at the wrong frequency",
+                            "save frames more often; under a Langevin bath, whose noise reaches every frequency, take spectra from "
+                            "nve or csvr, or say where the modes end (--highest-cm1)")
 
 
 def check_sampling(positions: Iterable[np.ndarray], velocities: Iterable[np.ndarray], atomic_numbers: np.ndarray,

@@ -134,7 +134,9 @@ def nyquist_cm1(frame_interval_fs: float) -> float:
 
 
 def require_nyquist(frame_interval_fs: float, highest_cm1: float) -> None:
-    """Raise DataError when the Nyquist frequency is below 1.2 times the highest mode."""
+    """Raise DataError when the Nyquist frequency is below 1.2 times the highest mode, or that is no frequency."""
+    if not 0.0 < highest_cm1 < np.inf:
+        raise DataError(f"found {highest_cm1:g} cm⁻¹ as the highest mode, expected more than 0", "leave it out to have it measured")
     limit = nyquist_cm1(frame_interval_fs)
     if not limit >= NYQUIST_MARGIN * highest_cm1:
         longest = 0.5 * PER_FS_CM1 / (NYQUIST_MARGIN * highest_cm1)

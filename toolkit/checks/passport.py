@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from toolkit.checks.battery import MODEL_CHECKS, STRUCTURE_CHECKS, promises, run_check
@@ -94,6 +95,8 @@ def passport(model: str | Path | Potential, frames: Sequence[Atoms] | None = Non
     folder = None if isinstance(model, Potential) else find_model(model)
     potential = model if folder is None else load_potential(folder, device=device, dtype="float64")
     start = frames[0] if frames else _known_structure(potential, folder)
+    if start is not None and len(start) == 1:  # whose forces are zero wherever it is
+        start = start.repeat(np.where(start.pbc, 2, 1))
     structures = _structures(potential, start)
     results, complete = _run(potential, structures, start, nve_ps, reporter or SilentReporter())
     made = Passport(

@@ -68,6 +68,15 @@ def split_words(words: list[str]) -> tuple[list[str], list[str]]:
     return arguments, options
 
 
+def one_source(words: list[str]) -> tuple[str, list[str]]:
+    """As `split_words`, of words with one argument. Raises ConfigError for none and for several."""
+    arguments, options = split_words(words)
+    if len(arguments) != 1:
+        raise ConfigError(f"found {arguments or 'no file'}, expected one file, embedded:NAME or catalog:NAME",
+                          "an option is a pair, --NAME VALUE; a switch has a value too: --relax-cell true")
+    return arguments[0], options
+
+
 def read_options(words: list[str], *groups: type[BaseModel],
                  without: Collection[str] = ()) -> list[dict[str, str]]:
     """Sort `--field-name value` words into the fields of each configuration class. without : fields that are no options

@@ -14,6 +14,7 @@ from toolkit.commands.common import (
     JsonFile,
     Model,
     guarded,
+    one_source,
     read_data_config,
     read_options,
     split_words,
@@ -64,7 +65,7 @@ def data_inspect(
 @guarded
 def data_pack(
     context: typer.Context,
-    source: Annotated[str, typer.Argument(help="file, QM9 archive or folder, catalog:NAME …")],
+    words: Annotated[list[str], typer.Argument(metavar="SOURCE", help="file, QM9 archive or folder, catalog:NAME …")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder for the packed molecules")],
     json_file: JsonFile = None,
 ) -> int:
@@ -74,7 +75,8 @@ def data_pack(
     """
     from toolkit.data.packing import pack_source
 
-    num_frames = pack_source(source, output, read_data_config(source, context.args))
+    source, options = one_source([*words, *context.args])
+    num_frames = pack_source(source, output, read_data_config(source, options))
     show_result("Packed", {"folder": str(output), "n_frames": num_frames}, json_file)
     return 0
 

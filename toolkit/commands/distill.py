@@ -20,6 +20,7 @@ def distill(
     context: typer.Context,
     teachers: Annotated[list[str], typer.Argument(help="names under trained_models/, model folders or run folders")],
     output: OutputFolder = None,
+    split_seed: Annotated[int | None, typer.Option("--split-seed", min=0, help="of --method random")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on in DIR")] = False,
     json_file: JsonFile = None,
 ) -> int:
@@ -39,6 +40,7 @@ def distill(
     fields, reading, split = read_options(words, DistillRequest, DataConfig, SplitConfig,
                                           without=("teachers", "train", "split"))
     split.pop("seed", None)  # that of the simulations
+    split |= {} if split_seed is None else {"seed": split_seed}
     if "data" in fields:
         fields["data"] = {"train": fields["data"], **reading, "split": split}
     elif reading or split:

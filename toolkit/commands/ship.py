@@ -27,8 +27,8 @@ def ship(
     json_file: JsonFile = None,
 ) -> int:
     """Make trained_models/NAME with a sample of test frames, and check that its card says what its weights do."""
-    from toolkit.jobs.run_dir import read_json
     from toolkit.jobs.shipping import METRICS, ShippedAs, ship_model
+    from toolkit.storage import read_json
 
     told = parse_config(ShippedAs, {"name": name, "about": about, "licence": licence, "command": command})
     folder = ship_model(model, told, replace=replace, compact=compact)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, Model, guarded, read_options
+from toolkit.commands.common import EXTRA_OPTIONS, SOURCES, JsonFile, Model, guarded, read_options, split_words
 from toolkit.config import DataConfig, SplitConfig, parse_config
 from toolkit.console import ConsoleReporter, show_result
 from toolkit.errors import ConfigError
@@ -20,10 +20,12 @@ app = typer.Typer(no_args_is_help=True, help="Error bars of energies and forces:
 def fit(
     context: typer.Context,
     model: Model,
-    train: Annotated[str | None, typer.Argument(help="training frames; default: those of the model")] = None,
+    train: Annotated[list[str] | None, typer.Argument(metavar="[FILE]", help="training frames; default: those of the model, "
+                                                      "split as it was trained")] = None,
     directions: Annotated[int, typer.Option(min=1, help="backward passes that each prediction takes")] = 8,
     max_frames: Annotated[int, typer.Option("--max-frames", min=1, help="training frames that are read")] = 300,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="of the directions")] = 0,
+    split_seed: Annotated[int | None, typer.Option("--split-seed", min=0, help="of --method random")] = None,
     device: str = "auto",
     json_file: JsonFile = None,
 ) -> int:
@@ -32,11 +34,15 @@ def fit(
     Options when files are named: --val, or --method blocks --num-train 950 --num-val 50 for parts of TRAIN, which must be
     those of the training: errors on learned frames are too small to scale by; --energy-unit --energy-key …
     """
-    from toolkit.jobs.uncertainty import fit_model, own_data_here
+    from toolkit.jobs.uncertainty import fit_model
 
-    options, split = read_options(context.args, DataConfig, SplitConfig, without={"train", "split"})
-    values = {"train": train, **options, **({"split": split} if split else {})}
-    data = own_data_here(model) if train is None else parse_config(DataConfig, values)
+    files, words = split_words([*(train or []), *context.args])
+    options, split = read_options(words, DataConfig, SplitConfig, without={"train", "split", "seed"})
+    split |= {} if split_seed is None else {"seed": split_seed}
+    if len(files) > 1 or (not files and (options or split)):
+        raise ConfigError(f"found {len(files)} files and how to read or split them, expected one file with training frames",
+                          "name it: toolkit uncertainty fit MODEL FILE --method blocks --num-train 950 --num-val 50")
+    data = parse_config(DataConfig, {"train": files[0], **options, **({"split": split} if split else {})}) if files else None
     with ConsoleReporter() as reporter:
         result = fit_model(model, data, max_frames=max_frames, num_directions=directions, seed=seed, device=device,
                            reporter=reporter)
@@ -44,9 +50,10 @@ def fit(
     return 0
 
 
-@app.command("check")
+@app.command("check", context_settings=EXTRA_OPTIONS)
 @guarded
 def check(
+    context: typer.Context,
     model: Model,
     data: Annotated[list[str] | None, typer.Argument(help="labelled frames; default: the model's test frames")] = None,
     max_frames: Annotated[int, typer.Option("--max-frames", min=2, help="of each file")] = 1000,
@@ -55,29 +62,37 @@ def check(
                                          "and on its card")] = False,
     json_file: JsonFile = None,
 ) -> int:
-    """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong."""
-    from toolkit.data.formats import read_frames
+    """Compare the announced error bars with errors, for each file; exit 1 when those of the forces are wrong.
+
+    Reading options: --energy-unit --forces-key …; they default to how the model's own files are read.
+    """
+    from toolkit.data.statistics import spread_out
     from toolkit.jobs.evaluation import labelled_frames
-    from toolkit.jobs.uncertainty import check_uncertainty, headline, own_data_here, record_check
+    from toolkit.jobs.own_data import own_data_here, read_as_own
+    from toolkit.jobs.uncertainty import check_uncertainty, headline, record_check
     from toolkit.models.potential import load_potential
     from toolkit.training.calibration_card import suggested_stop_eV_per_A
 
-    if record and len(data or []) > 1:
-        raise ConfigError(f"found --record with {len(data)} files, expected one of test frames", "record one")
+    files, words = split_words([*(data or []), *context.args])
+    reading = read_options(words, DataConfig, without=SOURCES)[0]
+    if record and len(files) > 1:
+        raise ConfigError(f"found --record with {len(files)} files, expected one of test frames", "record one")
+    if reading and not files:
+        raise ConfigError("found how to read a file, but no file", "name one: toolkit uncertainty check MODEL FILE …")
     potential = load_potential(model, device=device)
-    sources = {name: read_frames(name).frames for name in data or []}
-    if not sources:
-        own = own_data_here(model)
-        sources = {own.test or own.train: labelled_frames(own, "test")}
     results, right = {}, True
     with ConsoleReporter() as reporter:
+        sources = {name: read_as_own(model, name, reading, reporter).frames for name in files}
+        if not sources:
+            own = own_data_here(model)
+            sources = {own.test or own.train: labelled_frames(own, "test", reporter)}
         for name, frames in sources.items():
-            extra = {}
+            extra, chosen = {}, spread_out(frames, max_frames)
             if record:
-                found, kept = record_check(potential, frames[:max_frames], name, reporter)
+                found, kept = record_check(potential, chosen, name, reporter)
                 extra = {"md_limit_eV_per_A": suggested_stop_eV_per_A(kept)}
             else:
-                found = check_uncertainty(potential, frames[:max_frames], reporter)
+                found = check_uncertainty(potential, chosen, reporter)
             right = right and found["forces"].is_calibrated()
             results[name] = {label: headline(calibration, label) for label, calibration in found.items()} | extra
     for name, result in results.items():

@@ -23,19 +23,24 @@ V = |det cell|, symmetric, eV/Å³.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import compare_atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 
 from toolkit.data.neighbors import neighbor_list
 from toolkit.errors import DataError
 from toolkit.kernels.edges import EdgeList
+
+SAME_PLACE_A = 1e-6
+"""Atoms nearer to each other than this are one atom that was written twice."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,16 @@ class AtomicGraph:
 
     def to(self, device: torch.device | str) -> AtomicGraph:
         """The same graph on another device."""
-        moved = {name: getattr(self, name).to(device) for name in
-                 ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch", "total_charge")}
-        return AtomicGraph(**moved, labels={key: value.to(device) for key, value in self.labels.items()})
+        return self._with_tensors(lambda tensor: tensor.to(device))
+
+    def cloned(self) -> AtomicGraph:
+        """The same graph in tensors of its own."""
+        return self._with_tensors(torch.clone)
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> AtomicGraph:
+        changed = {name: change(getattr(self, name)) for name in
+                   ("positions", "atomic_numbers", "cell", "pbc", "edge_index", "cell_shifts", "batch", "total_charge")}
+        return AtomicGraph(**changed, labels={key: change(value) for key, value in self.labels.items()})
 
 
 def edge_vectors(graph: AtomicGraph, positions: Tensor, cell: Tensor) -> Tensor:
@@ -104,11 +116,13 @@ def edge_vectors(graph: AtomicGraph, positions: Tensor, cell: Tensor) -> Tensor:
 
 
 def graph_from_atoms(atoms: Atoms, r_max: float) -> AtomicGraph:
-    """The graph of one structure within the cutoff r_max (Å), with its labels when a calculator holds results.
+    """The graph of one structure within the cutoff r_max (Å), with its labels when a calculator holds results of it.
 
-    Raises DataError for a structure that cannot have a neighbour list, and for a charge that is not a number.
+    Raises DataError for a structure that cannot have a neighbour list, for atoms in one place, for a charge that is not a
+    number, and for labels of another shape.
     """
     edge_index, shifts = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, r_max)
+    _require_apart(atoms, edge_index, shifts)
     return AtomicGraph(
         positions=torch.as_tensor(atoms.positions, dtype=torch.float64),
         atomic_numbers=torch.as_tensor(atoms.numbers, dtype=torch.int64),
@@ -143,11 +157,36 @@ def charge_info(atoms: Atoms) -> dict[str, float]:
     return {"charge": atoms.info["charge"]} if "charge" in atoms.info else {}
 
 
+def _require_apart(atoms: Atoms, edge_index: np.ndarray, shifts: np.ndarray) -> None:
+    """Raise DataError for two atoms in one place, whose direction from each other nobody knows."""
+    first, second = edge_index
+    vectors = atoms.positions[second] - atoms.positions[first] + shifts @ atoms.cell.array
+    together = np.flatnonzero(np.einsum("ek,ek->e", vectors, vectors) < SAME_PLACE_A**2)
+    if together.size:
+        a, b = edge_index[:, together[0]]
+        image = "" if not shifts[together[0]].any() else f", of the latter its image along {shifts[together[0]].astype(int).tolist()}"
+        raise DataError(f"found atoms {a} ({atoms.symbols[a]}) and {b} ({atoms.symbols[b]}) in the same place{image}",
+                        "remove one of the two: files of crystals often repeat the atoms on the boundary")
+
+
+def _own_results(atoms: Atoms) -> dict[str, Any]:
+    """What a calculator holds of this very structure; one that has computed another since, or before it moved, holds nothing."""
+    if atoms.calc is None:
+        return {}
+    known = getattr(atoms.calc, "atoms", None)
+    if known is not None and set(compare_atoms(known, atoms)) & {"positions", "numbers", "cell", "pbc"}:
+        return {}
+    return {name: value for name, value in atoms.calc.results.items() if value is not None}
+
+
 def _labels(atoms: Atoms) -> dict[str, Tensor]:
-    results = atoms.calc.results if atoms.calc is not None else {}
+    results = _own_results(atoms)
     energy = np.asarray([results.get("energy", np.nan)], dtype=np.float64)
     forces = np.asarray(results.get("forces", np.full((len(atoms), 3), np.nan)), dtype=np.float64)
     stress = np.asarray(results.get("stress", np.full(6, np.nan)), dtype=np.float64)
+    if energy.shape != (1,) or forces.shape != (len(atoms), 3) or stress.size not in (6, 9):
+        raise DataError(f"found labels of shapes {energy.shape[1:]}, {forces.shape} and {stress.shape}, expected a number, "
+                        f"({len(atoms)}, 3) and (6,) or (3, 3)", "correct the energy, forces and stress of the calculator")
     if not atoms.pbc.all():  # there is no volume to divide by
         stress = np.full(6, np.nan)
     stress = voigt_6_to_full_3x3_stress(stress) if stress.size == 6 else stress.reshape(3, 3)

@@ -21,12 +21,12 @@ NUM_BLOCKS = 12
 """Dimensions of the k-d tree that looks for close frames."""
 
 
-def comparable_groups(structures: Sequence[Atoms], frames: Iterable[int]) -> list[list[int]]:
-    """The given frames grouped by atomic numbers (in order), periodicity and cell, largest group first."""
+def comparable_groups(structures: Sequence[Atoms], frames: Iterable[int], *, any_cell: bool = False) -> list[list[int]]:
+    """The given frames grouped by atomic numbers (in order), periodicity and, unless `any_cell`, cell; largest group first."""
     groups: dict[tuple[bytes, bytes, bytes], list[int]] = defaultdict(list)
     for t in frames:
         atoms = structures[t]
-        cell = atoms.cell.array.round(6).tobytes() if atoms.pbc.any() else b""
+        cell = atoms.cell.array.round(6).tobytes() if atoms.pbc.any() and not any_cell else b""
         groups[(atoms.numbers.tobytes(), atoms.pbc.tobytes(), cell)].append(t)
     return sorted(groups.values(), key=len, reverse=True)
 
@@ -39,20 +39,29 @@ def nearest_image(displacements: np.ndarray, atoms: Atoms) -> np.ndarray:
 
 
 def unwrapped_positions(structures: Sequence[Atoms]) -> np.ndarray:
-    """Positions (T, N, 3) of comparable frames, each atom at the image nearest to where the first frame has it."""
+    """Positions (T, N, 3) of comparable frames, each atom at the image whose fractional coordinates, in the frame's own
+    cell, are nearest to those that the first frame has."""
     positions = np.array([atoms.positions for atoms in structures])
     if not structures[0].pbc.any():
         return positions
-    return positions[0] + nearest_image(positions - positions[0], structures[0])
+    cells = np.array([complete_cell(atoms.cell.array) for atoms in structures])
+    fractional = positions @ np.linalg.inv(cells)
+    return positions - np.rint(fractional - fractional[0]) * structures[0].pbc @ cells
+
+
+def periodic_cells(structures: Sequence[Atoms]) -> np.ndarray:
+    """Lattice vectors (T, 3, 3) of comparable frames, zero where they do not repeat."""
+    return np.array([atoms.cell.array * atoms.pbc[:, None] for atoms in structures])
 
 
 def largest_difference(a: Atoms, b: Atoms) -> float:
     """How far the atoms of comparable frames are apart, a length: the largest difference of any interatomic distance in
-    molecules, the longest displacement less the mean of all in periodic frames."""
+    molecules; in periodic frames the longest displacement less the mean of all, or the longest of a lattice vector."""
     if not a.pbc.any():
         return float(np.abs(pdist(a.positions) - pdist(b.positions)).max(initial=0.0))
-    moved = nearest_image(b.positions - a.positions, a)
-    return float(np.linalg.norm(moved - moved.mean(axis=0), axis=1).max())
+    first, second = unwrapped_positions([a, b])
+    moved, strained = second - first, np.subtract(*periodic_cells([a, b]))
+    return float(np.linalg.norm(np.concatenate([moved - moved.mean(axis=0), strained]), axis=1).max())
 
 
 def frame_features(structures: Sequence[Atoms], positions: np.ndarray, max_atoms: int) -> np.ndarray:

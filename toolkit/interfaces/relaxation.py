@@ -79,15 +79,28 @@ def relax_unless_stopped(pot: Potential, atoms: Atoms, reporter: Reporter, *, fm
 
 
 def vibrations(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> NormalModes:
-    """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32)."""
+    """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32).
+
+    A molecule in a box that feels no image of itself turns freely: its rotations are taken out as without a box.
+    """
     require_float64(pot)
     require_unconstrained(atoms, "a normal mode")
     matrix = cartesian_hessian(pot, atoms, chunk_size)
-    return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=bool(atoms.pbc.any()))
+    return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=_feels_images(pot, atoms))
+
+
+def _feels_images(pot: Potential, atoms: Atoms) -> bool:
+    """Whether the energy depends on the cell."""
+    return bool(atoms.pbc.any()) and (pot.config.long_range is not None or bool(pot.graph(atoms).cell_shifts.any()))
 
 
 def cartesian_hessian(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> np.ndarray:
-    """Second derivatives d²E/dx_i dx_j, (3N, 3N), eV/Å², float64. chunk_size : rows computed at once"""
+    """Second derivatives d²E/dx_i dx_j, (3N, 3N), eV/Å², float64. chunk_size : rows computed at once
+
+    Raises DataError for anything but one structure with atoms.
+    """
+    if not isinstance(atoms, Atoms) or not len(atoms):
+        raise DataError("found no structure, or several, expected one molecule or crystal", "ask for one after another")
     return hessian(pot.model, pot.graph(atoms), chunk_size).double().cpu().numpy()
 
 

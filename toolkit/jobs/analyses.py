@@ -49,8 +49,10 @@ def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) ->
     """Mean, standard error, spread and range of all covalent bonds and angles of the first frame.
 
     Returns `n_frames`, `bonds_A` and `angles_deg`, each {name such as "C0-C1": {mean, stderr, std, minimum, maximum}}.
+    Raises DataError for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
+        reader.require_one_temperature()
         graph = first_bonds(reader)
         bonds, angles = graph.bonds(), graph.angles()
         found = observable_statistics(np.hstack([bond_lengths(bonds.points(chunk)), angles_deg(angles.points(chunk))])

@@ -29,7 +29,7 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
     Raises DataError when the structure has no rotatable bond, and for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
-        _require_one_temperature(reader)
+        reader.require_one_temperature()
         torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
         temperature = reader.temperature_K
@@ -62,9 +62,10 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     wire, those along its periodic directions.
     A constant is null where there is none: nothing is periodic, or the MSD does not grow as the lag (see `Diffusion`).
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
-    Raises DataError when the run is too short.
+    Raises DataError when the run is too short, and for a run at several temperatures.
     """
     with open_frames(path, skip_ps, stride) as reader:
+        reader.require_one_temperature()
         trajectory = reader.trajectory
         blocks = reader.windows(parts=-(-MSD_BLOCKS // trajectory.num_replicas))
         dimensions = int(trajectory.pbc.sum())
@@ -128,13 +129,6 @@ def _bath_note(reader: FrameReader) -> str:
     if reader.trajectory.ensemble != "langevin":
         return ""
     return "; the friction of the Langevin bath slows diffusion: take it from nve or csvr"
-
-
-def _require_one_temperature(reader: FrameReader) -> None:
-    """Raise DataError for a ladder of temperatures and for a ramp: −kT ln p is a free energy at one T."""
-    if not reader.trajectory.config.has_one_temperature:
-        raise DataError("found a run at several temperatures (ladder_K or final_temperature_K), expected one",
-                        "run each temperature by itself")
 
 
 def _about_the_centre(block: Iterator[np.ndarray], masses: np.ndarray) -> Iterator[np.ndarray]:

@@ -29,12 +29,13 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
         by comparing velocities with positions (`analysis.sampling`), which also finds out a wrong time axis
     Peaks have `frequency_cm1` as found, `corrected_cm1` without the shift of the integrator at this time step,
     `height`, `width_cm1` and `modes` (area). The curves end at 1.2 times the highest mode.
-    Raises DataError when the run is too short or frames too far apart.
+    Raises DataError when the run is too short, frames are too far apart, or it has several temperatures.
     """
     with open_frames(path, skip_ps) as reader:
+        reader.require_one_temperature()
         trajectory = reader.trajectory
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
-        sampling = _sampling(reader, length)
+        sampling = _sampling(reader, length, required=highest_cm1 is None)
         highest = sampling.highest_cm1 if highest_cm1 is None else highest_cm1
         density = vibrational_density(
             reader.segments("velocities", length), trajectory.atomic_numbers, trajectory.masses, reader.interval_fs,
@@ -59,6 +60,7 @@ def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float =
     Raises DataError for a file of another shape, and as `trajectory_vdos`.
     """
     with open_frames(path, skip_ps) as reader:
+        reader.require_one_temperature()
         trajectory = reader.trajectory
         moments = _read_dipoles(dipoles, trajectory.num_frames, trajectory.num_replicas)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
@@ -75,13 +77,15 @@ def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float =
                                      "intensity_km_per_mol")}
 
 
-def _sampling(reader: FrameReader, length: int) -> SamplingCheck:
-    """What the first segments say about the time axis. Raises DataError when they contradict it."""
+def _sampling(reader: FrameReader, length: int, *, required: bool = True) -> SamplingCheck:
+    """What the first segments say about the time axis. required : raise DataError when they contradict it"""
     trajectory = reader.trajectory
     pieces = (islice(_unstrained(reader, name, length), CHECKED_SEGMENTS) for name in ("positions", "velocities"))
     found = check_sampling(*pieces, trajectory.atomic_numbers, trajectory.masses, reader.interval_fs,
                            timestep_fs=trajectory.inner_timestep_fs)
-    found.require(reader.interval_fs)
+    if required:
+        config = trajectory.config
+        found.require(reader.interval_fs, config.friction_per_fs if config.ensemble == "langevin" else 0.0)
     return found
 
 

@@ -9,19 +9,11 @@ from typing import Any
 
 from ase import Atoms
 
-from toolkit.config import TrainConfig, parse_config
 from toolkit.config_model import ARCHITECTURE_FIELDS
-from toolkit.data.datasets import load_splits
-from toolkit.data.detective.copies import leakage
-from toolkit.data.packed import HEADER
-from toolkit.errors import ToolkitError
-from toolkit.jobs.inputs import source_file
-from toolkit.jobs.run_dir import read_json
 from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import Potential
-
-MAX_TRAINING_BYTES = 200_000_000
-"""Larger training files are not read to look for frames that a model has seen."""
+from toolkit.storage import read_json
+from toolkit.training.seen import seen_frames
 
 Facts = dict[str, Any]
 
@@ -71,27 +63,3 @@ def training_facts(metrics: Facts) -> Facts | None:
     before = [f"before that those of {start.get('model')}"] if isinstance(start, dict) else []
     return {"sources": [*map(str, data.get("sources", [])), *before], "n_train": data.get("n_train"),
             "split": config["data"].get("split")}
-
-
-def _size(file: Path) -> int:
-    """Bytes of a file, or of all shards of a packed folder whose header this is."""
-    return sum(part.stat().st_size for part in (file.parent.iterdir() if file.name == HEADER else [file]))
-
-
-def seen_frames(metrics: Facts, frames: Sequence[Atoms]) -> Facts | None:
-    """How many of `frames` are, or nearly are, training frames of the model; None when these are not on this disk, and
-    when none are but the training went on from another model, of whose frames nothing is known here.
-
-    Copies to 1e-5 Å and conformations within 0.02 Å (RMS of distances) are counted, see `leakage`.
-    """
-    try:
-        data = parse_config(TrainConfig, metrics.get("train_config") or {}).data
-        files = [source_file(source) for source in (data.train, data.val, data.test) if source is not None]
-        if None in files or sum(map(_size, files)) > MAX_TRAINING_BYTES:
-            return None
-        found = leakage(load_splits(data).train, frames)
-    except ToolkitError:
-        return None
-    seen = {name: found[name] for name in ("n_copies", "n_near_copies")}
-    went_on = isinstance(metrics.get("data"), dict) and metrics["data"].get("start_from") is not None
-    return None if went_on and not any(seen.values()) else seen

@@ -19,17 +19,14 @@ from ase import Atoms
 
 from toolkit.config import parse_config
 from toolkit.data.datasets import Splits, load_splits
-from toolkit.errors import DataError, ModelError
-from toolkit.jobs.compare_models import seen_frames
+from toolkit.errors import DataError
 from toolkit.jobs.distillation_config import DistillRequest
 from toolkit.jobs.frame_files import with_labels, write_sets
-from toolkit.jobs.run_dir import read_json
+from toolkit.jobs.own_data import own_data_here, refuse_learned
 from toolkit.jobs.stages import Result, keep_request
-from toolkit.jobs.uncertainty import own_data_here
 from toolkit.md.restart import restart_path
 from toolkit.md.simulation import simulate
 from toolkit.md.trajectory import Trajectory
-from toolkit.models.folders import find_model
 from toolkit.models.potential import Potential, load_potential
 from toolkit.progress import Reporter, SilentReporter
 from toolkit.units import MEV_PER_EV
@@ -54,7 +51,8 @@ def distill(request: DistillRequest, folder: str | Path, reporter: Reporter | No
     keep_request(request, folder / "request.json")
     splits = load_splits(request.data or own_data_here(request.teachers[0]))
     _check_labels(splits.train)
-    _check_unseen(request.teachers if request.data else request.teachers[1:], splits)
+    for teacher in request.teachers if request.data else request.teachers[1:]:  # the first one's own split is its own
+        refuse_learned(teacher, [*splits.val, *splits.test], "validation and test")
     sampled = _sample(request, splits.train, folder, reporter)
     labels = None if sampled is None else _label(request, sampled, reporter)
     if labels is None:
@@ -126,24 +124,6 @@ def _check_labels(frames: Sequence[Atoms]) -> None:
     if bare:
         raise DataError(f"found {bare} of {len(frames)} training frames without energy or forces",
                         "give the frames that the teachers were trained on")
-
-
-def _check_unseen(teachers: Sequence[str], splits: Splits) -> None:
-    """Frames that a teacher learned by heart judge neither it nor its student. Raises DataError when there are any.
-
-    Of teachers whose training frames are not on this disk nothing is known. The first teacher's own split is its own.
-    """
-    for name in teachers:
-        try:
-            metrics = read_json(find_model(name) / "metrics.json") or {}
-        except ModelError:
-            continue
-        seen = seen_frames(metrics, [*splits.val, *splits.test]) or {}
-        if seen.get("n_copies"):
-            raise DataError(f"found {seen['n_copies']} of the {len(splits.val) + len(splits.test)} validation and test frames "
-                            f"among those that {name} was trained on, expected none",
-                            "split the file as the teacher did, e.g. --method blocks --num-train 950 --num-val 50; frames that "
-                            "stand twice in a file have to be removed")
 
 
 def _write(splits: Splits, frames: list[Atoms], request: DistillRequest, folder: Path) -> None:

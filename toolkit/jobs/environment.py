@@ -10,12 +10,11 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.jobs.inputs import input_hashes, require_same
-from toolkit.jobs.run_dir import read_json
 from toolkit.jobs.runner import Task
 from toolkit.models.folders import WEIGHTS, weights_sha256
 from toolkit.models.potential import resolve_device
 from toolkit.progress import Reporter
-from toolkit.storage import write_json
+from toolkit.storage import read_json, write_json
 from toolkit.training.card import device_name, software_versions
 
 FILE = "environment.json"

@@ -3,30 +3,27 @@ whose validation and test frames stay as they are, and a recipe starts from its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
-from toolkit.config import DataConfig, ModelConfig, TrainConfig, parse_config, save_config
+from toolkit.config import DataConfig, ModelConfig, TrainConfig, save_config
 from toolkit.data.datasets import Splits, load_splits
 from toolkit.data.detective.copies import duplicates, known_frames
-from toolkit.data.formats import FrameSet, read_frames
+from toolkit.data.formats import FrameSet
 from toolkit.errors import ConfigError, DataError, ModelError
 from toolkit.jobs.frame_files import TEST, TRAIN, VAL, named_sets, write_sets
 from toolkit.jobs.label_check import LabelErrors, compare
-from toolkit.jobs.run_dir import read_json
-from toolkit.jobs.uncertainty import own_data_here, own_recipe
+from toolkit.jobs.own_data import READING, own_data_here, own_reading, own_recipe, read_as_own
 from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import write_json
 
-RECIPE, READING = "config.yaml", "reading.json"
-"""What to train on with, and how the new files were read: others that come after them are read alike."""
-UNITS, KEYS = ("energy_unit", "length_unit", "forces_unit"), ("energy_key", "forces_key", "stress_key")
-READ_AS_BEFORE = (*UNITS, *KEYS, "stress_offset_GPa")
+RECIPE = "config.yaml"
+"""What to train on with."""
 
 
 def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[str, Any] | None = None,
@@ -42,8 +39,8 @@ def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[st
     reporter = reporter or SilentReporter()
     _refuse_taken(folder)
     recipe, splits = own_recipe(model), load_splits(_data(model))
-    own = _own_reading(recipe) | dict(reading or {})
-    found = {source: _read(source, own, set(own) - set(reading or {}), reporter) for source in sources}
+    reading = dict(reading or {})
+    found = {source: read_as_own(model, source, reading, reporter) for source in sources}
     potential = load_potential(model)
     own_errors = LabelErrors.of(potential, splits.train)
     for source, new in found.items():
@@ -52,7 +49,7 @@ def extend(model: str, sources: Sequence[str], folder: Path, reading: Mapping[st
     added = [atoms for new in found.values() for atoms in new]
     tell(reporter, *_repeats(added, splits))
     write_sets(folder, [*splits.train, *added], splits.val, splits.test)
-    write_json(own, folder / READING)
+    write_json(own_reading(model) | reading, folder / READING)
     save_config(_going_on(recipe, model, splits, folder.absolute()), folder / RECIPE)
     return {"recipe": str(folder / RECIPE), "n_train": len(splits.train) + len(added), "n_new": len(added),
             "n_val": len(splits.val), "n_test": len(splits.test), "start_from": model,
@@ -73,27 +70,6 @@ def _data(model: str) -> DataConfig:
     except ModelError as error:
         raise ModelError(error.message, "put the file back where it was, or join the files yourself and train with start_from: "
                          f"{model}") from None
-
-
-def _own_reading(recipe: TrainConfig) -> dict[str, Any]:
-    """How the files of a model are read, as far as that was declared: also those that it was extended by."""
-    train = Path(recipe.data.train)
-    values = (read_json(train.parent / READING) if train.is_file() else None) or recipe.data.model_dump()
-    return {name: value for name, value in values.items() if name in READ_AS_BEFORE and value not in (None, "auto", 0.0)}
-
-
-def _read(source: str, reading: Mapping[str, Any], inherited: Collection[str], reporter: Reporter) -> FrameSet:
-    """The frames of a file; names of labels that are the model's own are given up where the file does not have them."""
-    try:
-        found = read_frames(source, parse_config(DataConfig, {**reading, "train": source}))
-    except DataError as error:
-        free = {name: value for name, value in reading.items() if name not in KEYS or name not in inherited}
-        if free == reading:
-            raise
-        found = read_frames(source, parse_config(DataConfig, {**free, "train": source}))
-        tell(reporter, f"names of labels in the model's own files do not fit, others were looked for: {error.message}")
-    tell(reporter, *found.report.warnings)
-    return found
 
 
 def _check(source: str, found: FrameSet, recipe: TrainConfig, species: Sequence[str]) -> None:
@@ -133,7 +109,6 @@ def _repeats(added: Sequence[Atoms], splits: Splits) -> list[str]:
 
 def _going_on(recipe: TrainConfig, model: str, splits: Splits, folder: Path) -> TrainConfig:
     """The model's own recipe on the files in `folder`, from its weights."""
-    isolated = {symbol: energy for report in splits.reports for symbol, energy in report.isolated_atom_energies.items()}
-    energies = recipe.data.isolated_atom_energies or isolated or None
+    energies = recipe.data.isolated_atom_energies or isolated_atoms(splits)[0]
     data = named_sets(folder).model_copy(update={"isolated_atom_energies": energies})
     return recipe.model_copy(update={"data": data, "model": ModelConfig(), "start_from": str(find_model(model).absolute())})

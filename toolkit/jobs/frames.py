@@ -73,6 +73,12 @@ class FrameReader:
             return float(np.nanmean(self.trajectory.temperature_K[self.start:]))
         return config.start_temperatures_K[0]
 
+    def require_one_temperature(self) -> None:
+        """Raise DataError for a ladder of temperatures and for a ramp: what is averaged over them belongs to none."""
+        if not self.trajectory.config.has_one_temperature:
+            raise DataError("found a run at several temperatures (ladder_K or final_temperature_K), expected one",
+                            "run each temperature by itself")
+
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (t, N, 3), Å: all frames of all living replicas, a group of replicas after another."""
         for first, stop, group, alive in self._pieces():

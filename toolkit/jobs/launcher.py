@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import JobError, StorageError
-from toolkit.jobs.run_dir import (Run, Status, create_run_dir, held_lock, open_run, read_json, read_status,
-                                  write_status)
-from toolkit.storage import write_text_atomic
+from toolkit.jobs.run_dir import Run, Status, create_run_dir, held_lock, open_run, read_status, write_status
+from toolkit.storage import read_json, write_text_atomic
 
 WORKER_COMMAND = (sys.executable, "-m", "toolkit.jobs.worker")
 TERMINATE_AFTER_S = 60.0

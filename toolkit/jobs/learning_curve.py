@@ -20,10 +20,10 @@ from toolkit.data.datasets import Splits, load_splits
 from toolkit.errors import DataError
 from toolkit.jobs.learning_curve_config import LearningCurveRequest, Point
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, write_reports
-from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.stages import Stage, do_stages, keep_request
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_json, write_text_atomic
+from toolkit.storage import read_json, write_json, write_text_atomic
 from toolkit.training.state import find_state
 from toolkit.training.trainer import train
 

@@ -62,6 +62,11 @@ class LearningCurveRequest(CurveRecipe):
             values = getattr(self, name)
             if len(set(values)) < len(values) or min(values) < least:
                 raise ValueError(f"{name} is {list(values)}, expected different numbers from {least} on")
+        if self.recipe.start_from is not None:
+            raise ValueError("the recipe has start_from, whose network has one l_max and has learned already: "
+                             "a learning curve begins with random weights")
+        for l_max in self.l_max:
+            self._model(l_max, seed=0)
         return self
 
     @property
@@ -74,10 +79,7 @@ class LearningCurveRequest(CurveRecipe):
         return [Point(l_max, n, seed) for seed in self.seeds for l_max in self.l_max for n in self.train_sizes]
 
     def run_config(self, point: Point, num_pool: int, index_file: str) -> TrainConfig:
-        """The recipe of one run. num_pool : training frames of the whole recipe; index_file : the frames of this run
-
-        Raises ConfigError when the recipe has channels for fewer l than asked for.
-        """
+        """The recipe of one run. num_pool : training frames of the whole recipe; index_file : the frames of this run"""
         recipe, optimizer = self.recipe, self.recipe.optimizer
         batch_size = choose_batch_size(recipe.batch_size, num_pool)
         longer = 1.0
@@ -87,7 +89,7 @@ class LearningCurveRequest(CurveRecipe):
         split = recipe.data.split.model_copy(update={"method": "indices", "index_file": index_file, "num_train": None})
         return recipe.model_copy(update={
             "data": recipe.data.model_copy(update={"split": split}),
-            "model": self._model(point),
+            "model": self._model(point.l_max, point.seed),
             "optimizer": optimizer.model_copy(update={
                 "warmup_epochs": round(longer * optimizer.warmup_epochs),
                 "plateau_patience_epochs": max(1, round(longer * optimizer.plateau_patience_epochs))}),
@@ -97,13 +99,14 @@ class LearningCurveRequest(CurveRecipe):
             "early_stop_patience_epochs": None if patience is None else max(1, round(longer * patience)),
         })
 
-    def _model(self, point: Point) -> ModelConfig:
+    def _model(self, l_max: int, seed: int) -> ModelConfig:
+        """Raises ConfigError when the recipe has channels for fewer l than asked for."""
         model = self.recipe.model
         features = model.num_features
         if isinstance(features, tuple):
-            if len(features) <= point.l_max:
-                raise ConfigError(f"found num_features {list(features)} for l_max {point.l_max}, expected "
-                                  f"{point.l_max + 1} numbers or more", "give more numbers, or one for all l")
-            features = features[:point.l_max + 1]
-        changes = {"l_max": point.l_max, "num_features": features, "seed": point.seed}
+            if len(features) <= l_max:
+                raise ConfigError(f"found num_features {list(features)} for l_max {l_max}, expected "
+                                  f"{l_max + 1} numbers or more", "give more numbers, or one for all l")
+            features = features[:l_max + 1]
+        changes = {"l_max": l_max, "num_features": features, "seed": seed}
         return parse_config(ModelConfig, model.model_dump(mode="json") | changes)

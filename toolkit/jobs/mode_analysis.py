@@ -23,9 +23,10 @@ def spectra_of_modes(path: str | Path, modes: NormalModes, resolution_cm1: float
                      skip_ps: float = 0.0) -> tuple[ModeSpectra, list[Peak]]:
     """Spectrum, centre, width, shift and temperature of each mode, and the peaks of the whole with their modes.
 
-    Raises DataError for a trajectory of other atoms, too short, or with frames too far apart.
+    Raises DataError for a trajectory of other atoms, at several temperatures, too short, or with frames too far apart.
     """
     with open_frames(path, skip_ps) as reader:
+        reader.require_one_temperature()
         _require_same_atoms(reader, modes)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
         timestep = reader.trajectory.inner_timestep_fs
@@ -36,6 +37,7 @@ def spectra_of_modes(path: str | Path, modes: NormalModes, resolution_cm1: float
 def temperatures_of_modes(path: str | Path, modes: NormalModes, skip_ps: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Mean temperature of each mode and its standard error, (M,), K; frames may lie far apart. Raises DataError."""
     with open_frames(path, skip_ps) as reader:
+        reader.require_one_temperature()
         _require_same_atoms(reader, modes)
         length = max(1, reader.num_frames // KINETIC_BLOCKS)
         return mode_temperatures(_pairs(reader, length, overlap=0.0), modes)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import JobError, StorageError
-from toolkit.storage import write_text_atomic
+from toolkit.storage import read_json, write_text_atomic
 
 STATES = ("queued", "running", "stopping", "finished", "stopped", "failed")
 ENDED = ("finished", "stopped", "failed", "lost")
@@ -164,15 +164,6 @@ def write_status(path: Path, status: Status) -> Status:
     status = replace(status, updated=time.time())
     write_text_atomic(path / "status.json", json.dumps(asdict(status), indent=1))
     return status
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object, or None when the file is absent, damaged or something else."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

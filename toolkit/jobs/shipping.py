@@ -25,13 +25,13 @@ from toolkit.config import StrictModel, TrainConfig, parse_config
 from toolkit.data.datasets import load_splits
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, ModelError, StorageError
-from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.jobs.run_dir import make_folder
 from toolkit.models.checkpoint import load_tensors, read_model_config, save_tensors
 from toolkit.models.compact import compact_weights
 from toolkit.models.folders import SAMPLE, UNCERTAINTY_TENSORS, WEIGHTS, find_model, models_folder, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.models.uncertainty import HEADER as UNCERTAINTY
-from toolkit.storage import replacing, write_json, write_text_atomic
+from toolkit.storage import read_json, replacing, write_json, write_text_atomic
 from toolkit.training.calibration_card import CALIBRATION, calibration_section
 from toolkit.training.card import card_text
 from toolkit.training.metrics import evaluate_potential

@@ -20,7 +20,7 @@ from toolkit.config import parse_config
 from toolkit.data.formats import read_frames
 from toolkit.errors import DataError, JobError
 from toolkit.jobs.frames import open_frames
-from toolkit.jobs.run_dir import make_folder, read_json
+from toolkit.jobs.run_dir import make_folder
 from toolkit.jobs.sources import starting_structure
 from toolkit.jobs.stability_config import StabilityRequest
 from toolkit.jobs.stages import Result, Stage, do_stages, keep_request
@@ -30,7 +30,7 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.models.folders import find_model, weights_sha256
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_json
+from toolkit.storage import read_json, write_json
 from toolkit.training.card import device_name
 from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.units import FS_PER_PS

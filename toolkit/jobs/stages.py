@@ -9,9 +9,8 @@ from typing import Any
 from toolkit.config import StrictModel, parse_config, save_config
 from toolkit.errors import ConfigError
 from toolkit.jobs.inputs import input_hashes, require_same
-from toolkit.jobs.run_dir import read_json
 from toolkit.progress import Reporter
-from toolkit.storage import write_json
+from toolkit.storage import read_json, write_json
 
 INPUTS, MODELS = "inputs.json", "weights.json"
 """Which files the stages are of: source -> SHA-256. Folders of before have the second alone, with the models."""

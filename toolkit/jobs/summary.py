@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from toolkit.jobs.run_dir import Run, read_json, read_metrics
+from toolkit.jobs.run_dir import Run, read_metrics
+from toolkit.storage import read_json
 
 Values = dict[str, Any]
 

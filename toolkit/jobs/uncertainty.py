@@ -12,17 +12,16 @@ from ase import Atoms
 
 from toolkit.analysis.calibration import Calibration, calibration
 from toolkit.checks.passport import put_section, without_section
-from toolkit.config import DataConfig, TrainConfig, parse_config
-from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
+from toolkit.config import DataConfig
 from toolkit.data.datasets import load_splits
-from toolkit.data.formats import is_here
+from toolkit.data.statistics import spread_out
 from toolkit.errors import DataError, ModelError
-from toolkit.jobs.run_dir import read_json
-from toolkit.models.folders import find_model, has_uncertainty, weights_sha256
+from toolkit.jobs.own_data import own_data_here, refuse_learned, source_name
+from toolkit.models.folders import has_uncertainty, weights_sha256
 from toolkit.models.potential import Potential, load_potential
 from toolkit.models.uncertainty import HEADER, save_uncertainty
 from toolkit.progress import Reporter, SilentReporter
-from toolkit.storage import write_json, write_text_atomic
+from toolkit.storage import read_json, write_json, write_text_atomic
 from toolkit.training.calibration_card import CALIBRATION, SECTION, calibration_section
 from toolkit.training.card import device_name
 from toolkit.training.uncertainty import fit_uncertainty
@@ -34,48 +33,23 @@ MAX_TRAIN_FRAMES = 300
 BATCH_SIZE = 10
 
 
-def own_recipe(model: str) -> TrainConfig:
-    """How a model says it was trained. Raises ModelError when it does not say."""
-    folder = find_model(model)
-    values = (read_json(folder / "metrics.json") or {}).get("train_config") or read_json(folder.parent / "config.json")
-    if not values:
-        raise ModelError(f"{folder} does not say what it was trained on", "name a file with training frames")
-    return parse_config(TrainConfig, values)
-
-
-def own_data(model: str) -> DataConfig:
-    """Data and split that a model says it was trained on. Raises ModelError when it does not say."""
-    return own_recipe(model).data
-
-
-def own_data_here(model: str) -> DataConfig:
-    """As `own_data`. Raises ModelError, too, when a file of it is not on this machine."""
-    data = own_data(model)
-    for source in (data.train, data.val, data.test):
-        if source is not None and not source.startswith(CATALOG_PREFIX) and not is_here(source):
-            raise ModelError(f"{model} was trained on {_source_name(source)}, which is not on this machine{_made_by(model)}",
-                             "name the file with its frames, and how it is to be split")
-    return data
-
-
-def _made_by(model: str) -> str:
-    """Where the commands are that make the model and its frames, if it has a card."""
-    card = find_model(model) / "CARD.md"
-    return f" (commands that make it: {card})" if card.is_file() else ""
-
-
-def fit_model(model: str, data: DataConfig, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8,
+def fit_model(model: str, data: DataConfig | None = None, *, max_frames: int = MAX_TRAIN_FRAMES, num_directions: int = 8,
               seed: int = 0, device: str = "auto", reporter: Reporter | None = None) -> dict[str, Any]:
     """Fit on the training frames of `data`, calibrate on its validation frames, and write it beside the weights.
 
-    max_frames : of the training frames, chosen evenly. Raises DataError, ModelError, StorageError.
+    data : default: those of the model;  max_frames : of the training frames, chosen evenly
+    Raises DataError, also for validation frames that the model has learned, on which its errors are too small to scale by;
+    ModelError, StorageError.
     """
     potential = load_potential(model, device=device)
+    own = data is None
+    data = own_data_here(model) if own else data
     splits = load_splits(data)
-    chosen = np.unique(np.linspace(0, len(splits.train) - 1, min(max_frames, len(splits.train))).round().astype(int))
-    fitted = fit_uncertainty(potential, [splits.train[t] for t in chosen], splits.val, num_directions=num_directions,
-                             seed=seed, reporter=reporter)
-    about = {"data": _source_name(data.train), "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
+    if not own:
+        refuse_learned(model, splits.val, "validation")
+    chosen = spread_out(splits.train, max_frames)
+    fitted = fit_uncertainty(potential, chosen, splits.val, num_directions=num_directions, seed=seed, reporter=reporter)
+    about = {"data": source_name(data.train), "n_fitted": len(chosen), "n_calibrated": len(splits.val), "seed": seed,
              "num_features": fitted.directions.shape[0], "num_directions": fitted.directions.shape[1]}
     _forget_check(potential.folder)
     save_uncertainty(replace(fitted, about=about), potential.folder)
@@ -108,7 +82,7 @@ def record_check(potential: Potential, frames: Sequence[Atoms], source: str,
     record = {
         "weights_sha256": weights_sha256(folder), "fit": {**header["about"], "forces_scale": header["forces_scale"],
                                                           "energy_scale": header["energy_scale"]},
-        "data": _source_name(source), "n_frames": len(frames), "device": device_name(potential.device),
+        "data": source_name(source), "n_frames": len(frames), "device": device_name(potential.device),
         "dtype": str(potential.dtype).removeprefix("torch."),
         "largest_forces_std_eV_per_A": {"median": float(np.median(largest)), "max": float(largest.max())},
         "verdict": {name: check.verdict() for name, check in checks.items()},
@@ -124,11 +98,6 @@ def _forget_check(folder: Path) -> None:
     card = folder / "CARD.md"
     if card.is_file():
         write_text_atomic(card, without_section(card.read_text(encoding="utf-8"), SECTION))
-
-
-def _source_name(source: str) -> str:
-    """A source as cards name it: the name of a file without its folders."""
-    return source if ":" in source else Path(source).name
 
 
 def _predictions(potential: Potential, frames: Sequence[Atoms], reporter: Reporter) -> dict[str, np.ndarray]:
@@ -152,7 +121,8 @@ def _predictions(potential: Potential, frames: Sequence[Atoms], reporter: Report
 
 
 def _calibrations(found: dict[str, np.ndarray]) -> dict[str, Calibration]:
-    result = {"forces": calibration(found["forces"], found["forces_std"], found["frame"])}
+    bound = found["forces_std"] > 0.0  # an atom without neighbours has a force of zero, for certain
+    result = {"forces": calibration(found["forces"][bound], found["forces_std"][bound], found["frame"][bound])}
     if np.isfinite(found["energy"]).sum() > 1:
         result["energy"] = calibration(found["energy"], found["energy_std"])
     return result

@@ -25,7 +25,7 @@ def export_trajectory(trajectory: Trajectory, path: str | Path, frames: slice = 
     A stop that the reporter asks for keeps the frames written so far.
 
     path : .xyz or .extxyz (extended XYZ) or .traj (ASE); a file that exists is replaced when the new one is complete
-    Raises DataError for another ending or a replica that does not exist, StorageError when it cannot be written.
+    Raises DataError for another ending, a replica that does not exist or no frame at all, StorageError when it cannot be written.
     """
     path = Path(path)
     if path.suffix not in FORMATS:
@@ -34,6 +34,9 @@ def export_trajectory(trajectory: Trajectory, path: str | Path, frames: slice = 
         raise DataError(f"found replica {replica}, the trajectory has {trajectory.num_replicas}")
     alive = trajectory.alive[:, replica]
     chosen = [t for t in range(*frames.indices(trajectory.num_frames)) if alive[t]]
+    if not chosen:
+        raise DataError(f"found no frame to write, replica {replica} has {int(alive.sum())} of the run's {trajectory.num_frames}",
+                        "ask for frames within them")
     images = _images(trajectory, chosen, replica, reporter or SilentReporter())
     write = _write_ase if path.suffix == ".traj" else _write_xyz
     with replacing(path, make_folder=False) as temporary:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,10 +12,23 @@ from torch import Tensor
 from toolkit.data.graph import AtomicGraph, collate, edge_vectors
 from toolkit.models.base import AtomisticModel, ModelOutput
 
+T = TypeVar("T")
 Model = Callable[[AtomicGraph, Tensor], ModelOutput]
 """An AtomisticModel, or one of its kin with some weights in the place of others."""
 
 
+def _with_gradients(function: Callable[..., T]) -> Callable[..., T]:
+    """Let a function of a model and a graph differentiate also where the caller wants no gradients (`torch.inference_mode`)."""
+    @wraps(function)
+    def run(model: Model, graph: AtomicGraph, *args: Any, **options: Any) -> T:
+        if not (torch.is_inference_mode_enabled() or graph.positions.is_inference()):
+            return function(model, graph, *args, **options)
+        with torch.inference_mode(False):
+            return function(model, graph.cloned(), *args, **options)
+    return run
+
+
+@_with_gradients
 def evaluate(model: Model, graph: AtomicGraph, *, forces: bool = True, stress: bool = False,
              create_graph: bool = False) -> ModelOutput:
     """Outputs of the model plus `energy` (S,), `forces` (N, 3) and, when asked for, `stress` (S, 3, 3); float64.
@@ -68,6 +83,7 @@ def _stress(gradient: Tensor, graph: AtomicGraph) -> Tensor:
     return torch.where(periodic[:, None, None], stress, torch.full_like(stress, torch.nan))
 
 
+@_with_gradients
 def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> Tensor:
     """Second derivatives d²E/dx_i dx_j of one molecule or crystal (Γ point), (3N, 3N), eV/Å², float64, not symmetrised.
 
@@ -89,6 +105,7 @@ def hessian(model: AtomisticModel, graph: AtomicGraph, chunk_size: int = 16) -> 
     return torch.cat(rows)
 
 
+@_with_gradients
 def readout_responses(model: AtomisticModel, graph: AtomicGraph, weight: str,
                       directions: Tensor) -> tuple[Tensor, Tensor]:
     """What energies (S, K), eV, and forces (N, 3, K), eV/Å, gain when the last weights move by each direction; float64.

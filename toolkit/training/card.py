@@ -66,8 +66,8 @@ def card_text(metrics: Mapping[str, Any], model: ModelConfig) -> str:
     if shipped:
         lines += [f"- **Licence of the data**: {shipped['licence']}", f"- **Command**: `{shipped['command']}`"]
     if test:
-        lines.append(f"- **Test errors** ({test['n_frames']} frames, never used to choose anything): "
-                     + "; ".join(_error_lines(test)))
+        use = "some of them known to the model, see the warnings" if data.get("test_was_seen") else "never used to choose anything"
+        lines.append(f"- **Test errors** ({test['n_frames']} frames, {use}): " + "; ".join(_error_lines(test)))
     if sample:
         lines.append(f"- **Sample** ({sample['n_frames']} of the test frames, `{sample['file']}`, float64): "
                      + "; ".join(_error_lines(sample)))

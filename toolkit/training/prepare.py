@@ -17,6 +17,7 @@ from toolkit.data.graph_store import GraphStore
 from toolkit.data.statistics import Statistics, compute_statistics, elements
 from toolkit.errors import ConfigError, DataError
 from toolkit.progress import Reporter, tell
+from toolkit.training.seen import known_judges
 from toolkit.training.start import describe_start, network_of, refit_shifts
 
 
@@ -41,7 +42,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
     _check_labels(splits.train, config.loss)
     isolated, notes = config.data.isolated_atom_energies, []
     if isolated is None:
-        isolated, notes = _isolated_atoms(splits)
+        isolated, notes = isolated_atoms(splits)
     network = network_of(config)
     statistics = compute_statistics(splits.train, network.r_max, isolated)
     model_config = complete_model_config(network, splits.train, statistics, isolated)
@@ -52,6 +53,7 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         shifts = {symbol: shifts[symbol] for symbol in model_config.species}
         model_config = model_config.model_copy(update={"per_species_energy_shifts": shifts})
     _check_species(model_config, {"validation": splits.val, "test": splits.test})
+    seen = known_judges(splits, config.start_from)
     sets = {"train": splits.train, "val": splits.val, "test": splits.test}
     graphs = {name: GraphStore(frames, model_config.r_max, reporter) for name, frames in sets.items()}
     summary = {
@@ -60,13 +62,14 @@ def prepare(config: TrainConfig, reporter: Reporter) -> TrainingData:
         "n_train": len(splits.train), "n_val": len(splits.val), "n_test": len(splits.test),
         "forces_rms_train_eV_per_A": None if np.isnan(statistics.force_rms_eV_per_A) else statistics.force_rms_eV_per_A,
         "start_from": None if config.start_from is None else describe_start(config.start_from),
-        "warnings": [*warnings, *(w for report in splits.reports for w in report.warnings)],
+        "test_was_seen": bool(seen["test"]),
+        "warnings": [*warnings, *seen["validation"], *seen["test"], *(w for report in splits.reports for w in report.warnings)],
     }
     tell(reporter, *summary["warnings"])
     return TrainingData(graphs["train"], graphs["val"], graphs["test"], model_config, statistics, summary)
 
 
-def _isolated_atoms(splits: Splits) -> tuple[dict[str, float] | None, list[str]]:
+def isolated_atoms(splits: Splits) -> tuple[dict[str, float] | None, list[str]]:
     """Energies (eV) of isolated atoms in the training file, else in another, if one has them all; and what to say."""
     needed = set(elements(splits.train))
     for report in splits.reports:

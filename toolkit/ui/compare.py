@@ -13,8 +13,9 @@ from toolkit.jobs.compare_config import CompareRequest
 from toolkit.jobs.compare_models import model_labels
 from toolkit.jobs.compare_report import flat_rows, report_sections
 from toolkit.jobs.requests import Part
-from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.scripts import comparison_script
+from toolkit.storage import read_json
 from toolkit.ui.choices import model_choices, pick_source
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.evaluation import tested_on

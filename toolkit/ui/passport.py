@@ -12,10 +12,10 @@ import streamlit as st
 
 from toolkit.checks.result import CRITERIA
 from toolkit.jobs.requests import PassportRequest
-from toolkit.jobs.run_dir import Run, list_runs, read_json
+from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.jobs.summary import subject
 from toolkit.models.folders import WEIGHTS, find_model
-from toolkit.storage import file_sha256
+from toolkit.storage import file_sha256, read_json
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
 from toolkit.ui.runs import pick_run, start_job, watch

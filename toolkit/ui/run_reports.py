@@ -6,7 +6,8 @@ import streamlit as st
 
 from toolkit.jobs.frame_files import TEST, TRAIN, VAL
 from toolkit.jobs.learning_curve_report import RESULTS, TABLE, report_sections
-from toolkit.jobs.run_dir import Run, read_json
+from toolkit.jobs.run_dir import Run
+from toolkit.storage import read_json
 from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.ui.students import show_frames
 from toolkit.ui.study import download_files, show_section

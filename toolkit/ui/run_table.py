@@ -10,8 +10,9 @@ import streamlit as st
 from toolkit.errors import JobError
 from toolkit.figures.training import epoch_records, training_curves
 from toolkit.jobs import launcher
-from toolkit.jobs.run_dir import Run, read_json, read_metrics
+from toolkit.jobs.run_dir import Run, read_metrics
 from toolkit.jobs.summary import key_result, subject
+from toolkit.storage import read_json
 from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, duration, error_box, plain, shown_errors

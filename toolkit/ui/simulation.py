@@ -9,9 +9,9 @@ import streamlit as st
 
 from toolkit.config import MDConfig
 from toolkit.data.detective.findings import count
-from toolkit.jobs.run_dir import read_json
 from toolkit.md.harvest import count_harvested
 from toolkit.models.folders import find_model, has_uncertainty
+from toolkit.storage import read_json
 from toolkit.training.calibration_card import CALIBRATION, STOP_FACTOR, suggested_stop_eV_per_A
 from toolkit.ui.explanations import equation, explained
 from toolkit.ui.forms import FormField, draw_form, forget_form

@@ -10,9 +10,10 @@ import streamlit as st
 
 from toolkit.config import parse_config
 from toolkit.figures.report import Section
-from toolkit.jobs.run_dir import Run, read_config, read_json
+from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.study_config import StudyRequest
 from toolkit.jobs.study_report import report_sections
+from toolkit.storage import read_json
 from toolkit.ui.page import plain
 
 FILES = {

@@ -16,8 +16,9 @@ from toolkit.config import DataConfig, ModelConfig, SplitConfig, TrainConfig, lo
 from toolkit.config_model import ARCHITECTURE_FIELDS
 from toolkit.errors import ConfigError, ToolkitError, one_line
 from toolkit.jobs import launcher
-from toolkit.jobs.run_dir import Run, find_run, open_run, read_config, read_json
+from toolkit.jobs.run_dir import Run, find_run, open_run, read_config
 from toolkit.jobs.scripts import training_script
+from toolkit.storage import read_json
 from toolkit.ui.choices import check_sources, model_choices, pick_source, presets, source_label
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form, forget_form

@@ -13,7 +13,8 @@ from scipy.spatial.distance import cdist
 
 from toolkit.data.detective.data_file import DataFile, label
 from toolkit.data.detective.findings import MAX_LISTED, Finding, count, some
-from toolkit.data.similarity import close_frames, comparable_groups, frame_features, largest_difference, unwrapped_positions
+from toolkit.data.similarity import (close_frames, comparable_groups, frame_features, largest_difference, periodic_cells,
+                                     unwrapped_positions)
 from toolkit.data.statistics import energies_above, fit_energy_shifts
 
 SAME_A = 1e-3
@@ -44,7 +45,7 @@ def duplicates(frames: Sequence[Atoms]) -> dict[str, Any]:
 def leakage(train: Sequence[Atoms], test: Sequence[Atoms]) -> dict[str, Any]:
     """Test frames that the training set knows already: exact copies, and conformations within 0.02 Å (RMS) of one.
 
-    Near copies are sought among frames with the same atoms in the same order (and cell).
+    Near copies are sought among frames with the same atoms in the same order; lattice vectors count like atoms.
     """
     copies = _exact_copies(train, test)
     near = sorted(set(_near_copies(train, test, NEAR_DUPLICATE_A)) - set(copies))
@@ -152,9 +153,14 @@ def _conflict(frames: Sequence[Atoms], group: Sequence[int]) -> bool:
     return bool(energies) and float(np.ptp(energies)) > 1e-4
 
 
-def _features(frames: Sequence[Atoms], group: Sequence[int]) -> np.ndarray:
+def _features(frames: Sequence[Atoms], group: Sequence[int], *, cells: bool = True) -> np.ndarray:
+    """Of comparable frames, (T, D); cells that differ by d (root of the mean square of the three vectors) lie d apart."""
     structures = [frames[t] for t in group]
-    return frame_features(structures, unwrapped_positions(structures), MAX_FEATURE_ATOMS)
+    features = frame_features(structures, unwrapped_positions(structures), MAX_FEATURE_ATOMS)
+    if not (cells and structures[0].pbc.any()):
+        return features
+    vectors = periodic_cells(structures).reshape(len(structures), 9)
+    return np.hstack([features, vectors * np.sqrt((features.shape[1] + 9) / 3.0)])
 
 
 def _same(a: Atoms, b: Atoms) -> bool:
@@ -178,7 +184,7 @@ def _near_copies(train: Sequence[Atoms], test: Sequence[Atoms], tolerance_A: flo
 def _near_copies_within(frames: Sequence[Atoms]) -> list[int]:
     """The later one of each two frames of a file that are one conformation."""
     later: list[int] = []
-    for group in comparable_groups(frames, range(len(frames))):
+    for group in comparable_groups(frames, range(len(frames)), any_cell=True):
         if len(group) > 1 and len(frames[group[0]]) > 1:
             features, members = _features(frames, group), [frames[t] for t in group]
             close = close_frames(features, features, SAME_A, earlier=True,
@@ -195,7 +201,7 @@ def _neighbours_in_time(train: Sequence[Atoms], test: Sequence[Atoms]) -> list[i
             continue
         features = _features([*train, *test], group)
         known, asked = features[:num_known], features[num_known:]
-        sample = known[:: -(-num_known // 200)]
+        sample = _features(train, group[:num_known:-(-num_known // 200)], cells=False)  # of unlike cells all would be "near"
         typical = float(np.median(cdist(sample, sample)[np.triu_indices(len(sample), 1)]))
         for start in range(0, len(asked), MAX_COMPARED):
             nearest = cdist(asked[start:start + MAX_COMPARED], known).min(axis=1)
@@ -207,5 +213,6 @@ def _neighbours_in_time(train: Sequence[Atoms], test: Sequence[Atoms]) -> list[i
 def _shared_groups(train: Sequence[Atoms], test: Sequence[Atoms]) -> list[tuple[list[int], int]]:
     """Comparable frames of both sets, training frames first, and how many of them are training frames."""
     frames = [*train, *test]
-    groups = [(group, sum(t < len(train) for t in group)) for group in comparable_groups(frames, range(len(frames)))]
+    groups = [(group, sum(t < len(train) for t in group))
+              for group in comparable_groups(frames, range(len(frames)), any_cell=True)]
     return [(group, count) for group, count in groups if 0 < count < len(group) and len(frames[group[0]]) > 1]
