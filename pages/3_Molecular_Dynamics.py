@@ -85,9 +85,18 @@ def _results(result: dict[str, Any], config: MDConfig) -> None:
         "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
-    st.caption(f"{result['ns_per_day']:.3g} ns of simulated time a day. Errors allow for the correlation in time. "
-               f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
-               f"mean, and the drift is that of the energy with what the bath holds. {equation('error-bars')}")
+    bath = ("" if config.ensemble == "nve" else
+            f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
+            "mean, and the drift is that of the energy with what the bath holds. ")
+    st.caption(f"{_pace(result, config)} Errors allow for the correlation in time. {bath}{equation('error-bars')}")
+
+
+def _pace(result: dict[str, Any], config: MDConfig) -> str:
+    """Simulated time a day; steps are counted over all replicas."""
+    if config.replicas == 1:
+        return f"{result['ns_per_day']:.3g} ns of simulated time a day."
+    return (f"Steps of all {config.replicas} replicas together: {result['ns_per_day']:.3g} ns of simulated time a day each, "
+            f"{config.replicas * result['ns_per_day']:.3g} ns in all.")
 
 
 def _temperature(result: dict[str, Any], config: MDConfig) -> dict[str, str]:

@@ -12,7 +12,7 @@ from toolkit.ui.explanations import explained
 from toolkit.ui.loading import cached_potential, cached_structure
 from toolkit.ui.motions import pick_motion
 from toolkit.ui.page import begin, shown_errors
-from toolkit.ui.passport import passport_section
+from toolkit.ui.passport import follow_run, passport_section
 
 MAX_ATOMS = 300
 ANSWERS = r"""
@@ -45,6 +45,7 @@ def main() -> None:
     begin("pages/5_Equivariance.py", "Physics has no preferred direction. Turn a molecule: its energy must stay, its "
                                      "forces must turn with it, and so must everything inside the network.")
     with shown_errors():
+        follow_run("equivariance")
         left, middle, right, last = st.columns([3, 3, 1, 2])
         with left:
             model = pick_model("equivariance")

@@ -6,10 +6,9 @@ import streamlit as st
 
 from toolkit.jobs.run_dir import list_runs
 from toolkit.ui.explanations import explained
-from toolkit.ui.page import PAGES, begin
+from toolkit.ui.page import begin
 from toolkit.ui.run_table import pick_runs, show_curves, show_run
-from toolkit.ui.run_reports import LABELS
-from toolkit.ui.runs import RUN_PAGES, show_queue
+from toolkit.ui.runs import RUN_PAGES, TASK_NAMES, show_queue
 
 
 def main() -> None:
@@ -26,7 +25,7 @@ def main() -> None:
         st.subheader("All runs")
     tasks = st.pills("Show", sorted({run.status.task for run in runs}), selection_mode="multi", key="runs.tasks",
                      help=explained("runs.tasks"),
-                     format_func=lambda task: LABELS.get(task) or PAGES[RUN_PAGES[task]][0])
+                     format_func=TASK_NAMES.get)
     chosen = pick_runs([run for run in runs if not tasks or run.status.task in tasks])
     trained = [run for run in chosen if run.status.task == "train"]
     if trained:

@@ -9,6 +9,7 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -42,6 +43,8 @@ CHARGE_NAMES = ("charge", "total_charge", "tot_charge")
 """Of the total charge, in lower case, best first."""
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SIGNATURES = {b"PK\x03\x04": ".npz", b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ": ".xz", b"\x89HDF": ".h5"}
+"""First bytes of files that are no text -> their usual ending."""
 REFUSED_FORMATS = {"bundletrajectory", "db", "json", "postgresql", "mysql", "mariadb"}
 """ASE formats that are folders, data bases or able to hold Python objects."""
 
@@ -92,8 +95,17 @@ def _read_text(path: Path) -> str:
         with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as stream:
             return _limited(stream, path)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"cannot read {path}: {one_line(error)}",
-                        "the file is damaged or was cut short: fetch it again") from None
+        raise DataError(f"cannot read {path}: {one_line(error)}", _what_it_may_be(path)) from None
+
+
+def _what_it_may_be(path: Path) -> str:
+    """What to do with a file that is no text, by its first bytes."""
+    with suppress(OSError), open(path, "rb") as stream:
+        start = stream.read(len(max(SIGNATURES, key=len)))
+        for signature, suffix in SIGNATURES.items():
+            if start.startswith(signature) and not path.name.endswith(suffix):
+                return f"it begins like {suffix}: give the file the ending {suffix}"
+    return "the file is damaged or was cut short: fetch it again"
 
 
 def _limited(stream: TextIO, path: Path) -> str:

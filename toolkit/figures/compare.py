@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from toolkit.figures.plots import HEIGHT, MARKERS, PALETTE
+from toolkit.figures.plots import GREY, HEIGHT, MARKERS, PALETTE, log_axis
 
 MARGIN = {"l": 60, "r": 20, "t": 40, "b": 50}
 SOLID_MARKERS = tuple(marker for marker in MARKERS if not marker.endswith("-open"))
@@ -36,7 +35,7 @@ def error_bars(models: Mapping[str, Mapping[str, tuple[float, float | None]]], y
     for number, (label, groups) in enumerate(models.items()):
         errors = [error for error, _ in groups.values()]
         bars = [stderr or 0.0 for _, stderr in groups.values()]
-        figure.add_trace(go.Bar(x=list(groups), y=errors, name=label, error_y={"type": "data", "array": bars},
+        figure.add_trace(go.Bar(x=list(groups), y=errors, name=label, error_y={"type": "data", "array": bars, "color": GREY},
                                 marker_color=PALETTE[number % len(PALETTE)],
                                 hovertemplate=f"%{{x}}: %{{y:.4g}} ± %{{error_y.array:.2g}}<extra>{label}</extra>"))
     figure.update_layout(barmode="group", height=HEIGHT, margin=MARGIN, legend=LEGEND, showlegend=True)
@@ -59,15 +58,7 @@ def pareto(points: Mapping[str, Point], x_label: str, y_label: str) -> go.Figure
             error_y={"type": "data", "array": [point.stderr or 0.0]},
             hovertemplate=f"%{{x:.3g}} ms, %{{y:.4g}}<extra>{label}</extra>"))
     figure.update_layout(height=HEIGHT, margin=MARGIN, legend=LEGEND, showlegend=True)
-    for update, label, values in ((figure.update_xaxes, x_label, [p.ms for p in points.values()]),
+    for update, label, values in ((figure.update_xaxes, x_label, [x for p in points.values() for x in (p.ms_low, p.ms, p.ms_high)]),
                                   (figure.update_yaxes, y_label, [p.error for p in points.values()])):
-        low, high = 0.5 * min(values), 2.0 * max(values)
-        update(title_text=label, type="log", autorange=False, range=[math.log10(low), math.log10(high)],
-               tickvals=_ticks(low, high))
+        update(title_text=label, **log_axis(0.5 * min(value for value in values if value > 0.0), 2.0 * max(values)))
     return figure
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between the ends of a logarithmic axis."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step * 10.0**decade for decade in decades for step in (1, 2, 5) if low <= step * 10.0**decade <= high]

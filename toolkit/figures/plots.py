@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,6 +14,7 @@ SKY, PURPLE, YELLOW, GREY = "#56B4E9", "#CC79A7", "#F0E442", "#7F8C99"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY)
 MARKERS = ("circle", "x-thin-open", "diamond", "triangle-up", "square", "cross", "star", "hexagon")
 HEIGHT = 320
+MAX_LOG_TICKS = 12
 MAX_POINTS = 2000
 """Longer curves travel to the browser as `outline`, about two points for each of its pixels."""
 
@@ -97,6 +100,15 @@ def _line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, name
     few = len(x) < 40
     return go.Scatter(x=x, y=y, name=name, mode="lines+markers" if few else "lines", line={"color": color, "width": 2},
                       hovertemplate=f"%{{x:.5g}}: %{{y:.5g}}<extra>{name}</extra>")
+
+
+def log_axis(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis from `low` to `high` (positive) with ticks at 1, 2 and 5 times powers of ten, as many as have room."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = next((steps for steps in ((1, 2, 5), (1, 3), (1,)) if len(steps) * len(decades) <= MAX_LOG_TICKS), (1,))
+    ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    return {"type": "log", "autorange": False, "range": [math.log10(low), math.log10(high)], "tickvals": ticks,
+            "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def _finish(figure: go.Figure, x_label: str, y_label: str) -> go.Figure:

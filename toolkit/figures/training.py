@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.figures.plots import HEIGHT, PALETTE
+from toolkit.figures.plots import HEIGHT, PALETTE, log_axis
 
 PANELS = (
     ("Loss", "loss", {"training": "train_loss", "validation": "val_loss"}),
@@ -43,11 +44,19 @@ def training_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], against_tim
                 figure.add_trace(_line(records, field, run if len(rows) > 1 else name, color, dash, against_time)
                                  .update(showlegend=i == 0 and (len(rows) == 1 or dash == "solid")), **place)
         figure.update_xaxes(title_text="time, min" if against_time else "epoch", **place)
-        figure.update_yaxes(title_text=y_label, type="linear" if title == LINEAR else "log", tickformat="~g", nticks=6,
-                            **place)
+        figure.update_yaxes(title_text=y_label, tickformat="~g", **place)
+        if title != LINEAR:
+            figure.update_yaxes(**_log_axis([row.get(field) for records in rows.values() for row in records
+                                             for field in series.values()]), **place)
     return figure.update_layout(height=HEIGHT * (-(-len(panels) // COLUMNS) or 1),
                                 margin={"l": 60, "r": 20, "t": 60, "b": 50},
                                 legend={"orientation": "h", "x": 0.0, "y": 1.08, "yanchor": "bottom"})
+
+
+def _log_axis(values: Sequence[float | None]) -> dict[str, Any]:
+    """One that holds all values that such an axis can show, with some room."""
+    shown = [value for value in values if value is not None and math.isfinite(value) and value > 0.0]
+    return log_axis(0.8 * min(shown), 1.25 * max(shown)) if shown else {"type": "log"}
 
 
 def epoch_records(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.figures.plots import GREY, HEIGHT, MARKERS, PALETTE
+from toolkit.figures.plots import GREY, HEIGHT, MARKERS, PALETTE, log_axis
 
 
 def calibration_plot(sets: Mapping[str, Mapping[str, Sequence[float]]]) -> go.Figure:
@@ -31,7 +31,7 @@ def calibration_plot(sets: Mapping[str, Mapping[str, Sequence[float]]]) -> go.Fi
                 marker={"color": PALETTE[k % len(PALETTE)], "symbol": MARKERS[k % len(MARKERS)], "size": 8},
                 line={"width": 1.5}, hovertemplate="%{x:.3g}: %{y:.3g}<extra>" + name + "</extra>"), row=1, col=column)
     for axis in (figure.update_xaxes, figure.update_yaxes):
-        axis(type="log", dtick="D1", tickformat="~g", row=1, col=1)
+        axis(**log_axis(*ends), row=1, col=1)
         axis(range=[0.0, 102.0], row=1, col=2)
     figure.update_xaxes(title_text="predicted σ of a force component, meV/Å", row=1, col=1)
     figure.update_yaxes(title_text="RMS error of a force component, meV/Å", row=1, col=1)

@@ -60,6 +60,6 @@ def training_facts(metrics: Facts) -> Facts | None:
     if not isinstance(data, dict) or not isinstance(config, dict) or not isinstance(config.get("data"), dict):
         return None
     start = data.get("start_from")
-    before = [f"before that those of {start.get('model')}"] if isinstance(start, dict) else []
+    before = [f"those of the weights it began with ({start.get('model')})"] if isinstance(start, dict) else []
     return {"sources": [*map(str, data.get("sources", [])), *before], "n_train": data.get("n_train"),
             "split": config["data"].get("split")}

@@ -79,8 +79,9 @@ def delete(run_dir: Path) -> None:
 def requeue(run_dir: Path) -> Status:
     """Take back an earlier stop request, forget the worker that is gone, and mark the run as queued again."""
     (run_dir / "stop").unlink(missing_ok=True)
-    status = replace(read_status(run_dir), state="queued", message="resuming", ended=None, error="", hint="",
-                     worker_pid=None)
+    before = read_status(run_dir)
+    status = replace(before, state="queued", message="resuming", started=None, ended=None, error="", hint="", worker_pid=None,
+                     worked_s=before.took_s())
     return write_status(run_dir, status)
 
 

@@ -40,7 +40,10 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[a-z]{1,20}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class Status:
-    """Content of `status.json`. Times: seconds since 1970; `worker_pid` is None when no worker process was started."""
+    """Content of `status.json`. Times: seconds since 1970; `worker_pid` is None when no worker process was started.
+
+    started : of the last session; worked_s : how long the sessions before it took, seconds
+    """
 
     task: str
     state: str = "queued"
@@ -54,6 +57,12 @@ class Status:
     error: str = ""
     hint: str = ""
     worker_pid: int | None = None
+    worked_s: float = 0.0
+
+    def took_s(self, until: float | None = None) -> float:
+        """How long all sessions took; the last one to its end, else to `until`, else to when it was last heard of."""
+        session = 0.0 if self.started is None else (self.ended or until or self.updated) - self.started
+        return self.worked_s + max(session, 0.0)
 
 
 @dataclass(frozen=True)

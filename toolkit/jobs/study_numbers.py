@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from toolkit.analysis.energy_drift import energy_drift
 from toolkit.analysis.peaks import spectrum_peaks
@@ -14,7 +15,8 @@ from toolkit.md.trajectory import Trajectory
 from toolkit.units import MEV_PER_EV
 
 LONGEST_BOND_A = 2.0
-MIN_BOND_PEAK = 0.05
+MIN_BOND_PEAK, SMOOTH_A = 0.05, 0.02
+"""Rise of a peak, of the highest one; and the width of the Gaussian by which curves are smoothed: bonds vibrate by 0.03 Å and more."""
 CURVE_POINTS = 400
 
 
@@ -43,9 +45,11 @@ def bond_peaks(distances: dict[str, Any]) -> dict[str, list[float]]:
     r = np.array(distances["r_A"])
     near = r < LONGEST_BOND_A
     heavy = [pair for pair in distances["pairs"] if pair != "total" and "H" not in pair.split("-")]
-    curves = {pair: np.array(distances["pairs"][pair]["values"])[near] for pair in heavy}
-    return {pair: [peak.frequency_cm1 for peak in spectrum_peaks(r[near], curve, MIN_BOND_PEAK)]
-            for pair, curve in curves.items() if curve.any()}
+    found = {pair: [np.array(distances["pairs"][pair][name])[near] for name in ("values", "stderr")] for pair in heavy}
+    smooth = {pair: (gaussian_filter1d(values, SMOOTH_A / (r[1] - r[0])), stderr)
+              for pair, (values, stderr) in found.items() if values.any()}
+    return {pair: [peak.frequency_cm1 for peak in spectrum_peaks(r[near], values, stderr, min_prominence=MIN_BOND_PEAK)]
+            for pair, (values, stderr) in smooth.items()}
 
 
 def energy_record(trajectory: Trajectory) -> dict[str, Any]:

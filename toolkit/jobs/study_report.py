@@ -6,7 +6,7 @@ import platform
 import shlex
 from collections.abc import Mapping
 from importlib.metadata import version
-from math import isfinite
+from math import floor, isfinite, log10
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,9 @@ def _known(value: float | None, form: str) -> str:
 
 
 def _drift(energy: dict[str, float]) -> str:
-    return (f"{energy['slope_meV_per_atom_per_ps']:.2e} ± {energy['stderr_meV_per_atom_per_ps']:.1e} meV/atom/ps over "
+    slope, stderr = (energy[f"{name}_meV_per_atom_per_ps"] for name in ("slope", "stderr"))
+    digits = 3 if not stderr > 0.0 else max(0, 1 - floor(log10(stderr)))
+    return (f"{plus_minus(slope, stderr, digits)} meV/atom/ps over "
             f"{energy['length_ps']:.3g} ps")
 
 

@@ -37,10 +37,13 @@ def pick_models() -> list[str]:
 
 
 def pick_frames(models: Sequence[str]) -> tuple[DataConfig, Part] | None:
-    """Labelled frames of a source, or the frames that one of the models was tested on; None as long as none are chosen.
+    """Labelled frames of a source, or the frames that one of the models was tested on; None as long as none are chosen, or
+    no model.
 
     Raises what `pick_source` does.
     """
+    if not models:  # a list without their test frames would forget which ones were chosen
+        return None
     tested = {model: found for model in models if (found := tested_on(model)) is not None}
     first = {f"{tested[model].name.capitalize()} of {label}": TEST_PREFIX + model
              for label, model in zip(model_labels(list(tested)), tested, strict=True)}

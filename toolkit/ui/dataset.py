@@ -147,12 +147,13 @@ def show_references(references: ReferenceEnergies | None) -> None:
         st.caption("No energies, no reference energies.")
         return
     entries = references.elements
-    st.dataframe([{"element": entry.element, "fitted E0, eV": f"{entry.fitted_eV:.4f}",
+    st.dataframe([{"element": entry.element, "fitted E0, eV": quantity(entry.fitted_eV if entry.determined else None, 4, ""),
                    "fixed by the data": "yes" if entry.determined else "no", "atoms": entry.n_atoms,
                    "isolated atom, eV": quantity(entry.isolated_atom_eV, 4, "")} for entry in entries], hide_index=True)
     st.caption(f"Independent compositions: {references.rank} for {count(len(entries), 'element')}. The fit leaves "
                f"{references.residual_meV_per_atom:.1f} meV/atom (RMS). E0 is the energy of a lone atom. "
-               + equation("reference-energies"))
+               + ("" if all(entry.determined for entry in entries) else "What the data do not fix is a dash: one molecule tells the "
+                  "sum over its atoms alone. ") + equation("reference-energies"))
 
 
 def usable_frames(file: DataFile, places: Sequence[int]) -> np.ndarray:

@@ -42,6 +42,9 @@ WORST = 20
 JUDGED = {"largest_force_error_meV_per_A": "largest force error", "forces_mae_meV_per_A": "force MAE",
           "energy_error_meV_per_atom": "energy error"}
 """Columns by which frames are called the worst."""
+NUMBERS = {name: st.column_config.NumberColumn(format=f"%.{digits}f") for name, digits in (
+    ("MAE, meV/Å", 1), ("RMSE, meV/Å", 1), ("RMSE, %", 1), ("largest, meV/Å", 1), ("force MAE, meV/Å", 1), ("energy, meV/atom", 2))}
+"""Columns of numbers, which sort as such."""
 
 
 class Tested(NamedTuple):
@@ -132,10 +135,9 @@ def _sorted_errors(parity: Parity) -> None:
         bars = {str(row["element"]): float(row["forces_mae_meV_per_A"]) for row in elements}
         st.plotly_chart(bar_chart(bars, "element", "force MAE, meV/Å"), key=f"{PAGE}.elements", config=SVG)
         st.dataframe([{"element": row["element"], "atoms": row["n_atoms"],
-                       "MAE, meV/Å": f"{row['forces_mae_meV_per_A']:.1f}",
-                       "RMSE, meV/Å": f"{row['forces_rmse_meV_per_A']:.1f}",
-                       "RMSE, %": f"{row['relative_rmse_percent']:.1f}"} for row in elements],
-                     hide_index=True)
+                       "MAE, meV/Å": row["forces_mae_meV_per_A"], "RMSE, meV/Å": row["forces_rmse_meV_per_A"],
+                       "RMSE, %": row["relative_rmse_percent"]} for row in elements],
+                     hide_index=True, column_config=NUMBERS)
         st.caption("%: of the root mean square of the labels of that element.")
     with right:
         st.subheader("By size of the force")
@@ -159,7 +161,7 @@ def _worst(run: Run, parity: Parity, table: dict[str, np.ndarray], without_offse
         frames = worst_frames(table, column, WORST).tolist()
         key = f"{PAGE}.table.{run.run_id}.{column}"
         st.dataframe([_row(table, frame) for frame in frames], key=key, selection_mode="single-row", hide_index=True,
-                     height=320, on_select=lambda: _choose(
+                     height=320, column_config=NUMBERS, on_select=lambda: _choose(
                          run, [frames[k] for k in st.session_state[key].selection.rows]))
         st.caption("Errors of each frame: of the worst atom, of all atoms, of the energy (prediction minus label"
                    + (", without the offset by composition" if without_offset else "") + "). "
@@ -190,14 +192,14 @@ def _chosen(run: Run) -> str:
     return f"{PAGE}.frame.{run.run_id}"
 
 
-def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, str | int]:
+def _row(table: dict[str, np.ndarray], frame: int) -> dict[str, float | int]:
     """Its errors as far as it has labels."""
-    row: dict[str, str | int] = {"frame": int(table["frame"][frame])}
+    row: dict[str, float | int] = {"frame": int(table["frame"][frame])}
     if table["worst_atom"][frame] >= 0:
-        row |= {"largest, meV/Å": f"{table['largest_force_error_meV_per_A'][frame]:.1f}", "on atom": int(table["worst_atom"][frame]),
-                "force MAE, meV/Å": f"{table['forces_mae_meV_per_A'][frame]:.1f}"}
+        row |= {"largest, meV/Å": float(table["largest_force_error_meV_per_A"][frame]), "on atom": int(table["worst_atom"][frame]),
+                "force MAE, meV/Å": float(table["forces_mae_meV_per_A"][frame])}
     energy = table["energy_error_meV_per_atom"][frame]
-    return row | ({"energy, meV/atom": f"{energy:+.2f}"} if np.isfinite(energy) else {})
+    return row | ({"energy, meV/atom": float(energy)} if np.isfinite(energy) else {})
 
 
 def _show_frame(run: Run, parity: Parity, table: dict[str, np.ndarray], frame: int) -> None:

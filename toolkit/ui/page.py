@@ -66,9 +66,10 @@ def begin(page: str, lead: str, title: str = "") -> None:
 
 
 def show_numbers(values: Mapping[str, str]) -> None:
-    """A row of boxed numbers. values : label -> number with its unit."""
-    for column, (label, value) in zip(st.columns(len(values)), values.items(), strict=True):
-        column.metric(label, value, border=True)
+    """A row of boxed numbers, or several rows on a narrow screen. values : label -> number with its unit."""
+    with st.container(horizontal=True):
+        for label, value in values.items():
+            st.metric(label, value, border=True)
 
 
 def quantity(value: float | None, digits: int, unit: str) -> str:

@@ -12,8 +12,6 @@ from toolkit.training.stability_card import STABILITY, stability_section
 from toolkit.ui.students import show_frames
 from toolkit.ui.study import download_files, show_section
 
-LABELS = {"learningcurve": "Learning curves", "stability": "Stability", "workflow": "Alloy", "distill": "Frames for a student"}
-"""Task -> its name on the page."""
 FILES = {
     "learningcurve": {"report.html": ("Report", "text/html"), RESULTS: ("All numbers", "application/json"),
                       TABLE: ("Every run (CSV)", "text/csv")},

@@ -17,7 +17,7 @@ from toolkit.ui.downloads import csv_text
 from toolkit.ui.explanations import explained
 from toolkit.ui.page import SVG, duration, error_box, plain, shown_errors
 from toolkit.ui.run_reports import show_report
-from toolkit.ui.runs import RUN_PAGES, RUNS_PAGE, clone_button, link_to, watch
+from toolkit.ui.runs import RUN_PAGES, RUNS_PAGE, TASK_NAMES, clone_button, link_to, watch
 
 PAGE = "runs"
 LOG_BYTES = 20_000
@@ -26,7 +26,7 @@ LOG_BYTES = 20_000
 
 def pick_runs(runs: Sequence[Run]) -> list[Run]:
     """A table of runs in which a click chooses some; at first it is that of the address, `?run=`."""
-    rows = [{"task": run.status.task, "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
+    rows = [{"task": TASK_NAMES[run.status.task], "state": run.state, "started": time.strftime("%d %b %H:%M:%S", _started(run)),
              "took": _took(run), "about": subject(run), "result": key_result(run), "run": run.run_id} for run in runs]
     asked = [row for row, run in enumerate(runs) if run.run_id == st.query_params.get("run")]
     key = table_key([run.run_id for run in runs], st.query_params.get("run", ""))
@@ -102,11 +102,9 @@ def _delete_button(run: Run) -> None:
 
 
 def _started(run: Run) -> time.struct_time:
-    return time.localtime(run.status.started or run.status.created)
+    return time.localtime(run.status.created)
 
 
 def _took(run: Run) -> str:
-    if not run.status.started:
-        return ""
-    until = run.status.ended or (run.status.updated if run.ended else time.time())
-    return duration(until - run.status.started)
+    seconds = run.status.took_s(None if run.ended else time.time())
+    return duration(seconds) if seconds else ""

@@ -25,6 +25,10 @@ RUN_PAGES = {"train": "pages/2_Train.py", "md": "pages/4_Trajectory.py", "passpo
              "evaluate": "pages/9_Evaluate.py", "compare": "pages/10_Compare_Models.py",
              "learningcurve": RUNS_PAGE, "stability": RUNS_PAGE, "distill": RUNS_PAGE}
 """Task -> the page that shows its runs."""
+TASK_NAMES = {"train": "Training", "md": "Simulation", "passport": "Passport", "modes": "Normal modes", "study": "Study",
+              "workflow": "Alloy", "evaluate": "Evaluation", "compare": "Comparison", "learningcurve": "Learning curves",
+              "stability": "Stability", "distill": "Frames for a student"}
+"""Task -> what people call it."""
 MEANING = {"lost": "The process was killed or the machine restarted. Nothing saved is lost: you can resume it."}
 ANEW = ("passport", "evaluate", "modes", "budget")
 """Tasks that a resumed run starts from the beginning; the others go on from their last checkpoint."""
@@ -141,8 +145,7 @@ def _header(run: Run) -> None:
         st.badge(run.state, color=COLORS[run.state])
         st.markdown(f"`{run.run_id}`")
         if status.started:
-            until = status.ended or (status.updated if run.ended else time.time())
-            st.caption(f"{'took' if run.ended else 'for'} {duration(until - status.started)}")
+            st.caption(f"{'took' if run.ended else 'for'} {duration(status.took_s(None if run.ended else time.time()))}")
         st.space("stretch")
         _buttons(run)
     if run.state != "finished":

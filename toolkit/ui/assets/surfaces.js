@@ -25,7 +25,7 @@ function takeSurface(stage, library) {
   const element = document.createElement("div");
   element.className = "surface";
   stage.append(element);
-  const viewer = library.createViewer(element, { backgroundAlpha: 0, disableFog: true, antialias: true });
+  const viewer = library.createViewer(element, { backgroundColor: "black", backgroundAlpha: 0, disableFog: true, antialias: true });
   return { element, viewer, home: viewer.getView() };
 }
 
