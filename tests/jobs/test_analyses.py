@@ -202,8 +202,9 @@ def test_several_temperatures_have_no_mean_and_no_free_energy(tmp_path, several)
     config = MDConfig(temperature_K=100.0, timestep_fs=0.5, steps=40, replicas=2, **several)
     with simulate(pair_potential(HarmonicSprings(("H", "O"), 5.0, 1.2, 2.0)), PEROXIDE, config, tmp_path / "a.h5") as run:
         assert summarize(run)["temperature_mean_K"] is None
-    with pytest.raises(DataError, match="several temperatures"):
-        trajectory_torsions(tmp_path / "a.h5")
+    for analysis in (trajectory_torsions, trajectory_bonds, trajectory_vdos, trajectory_msd):
+        with pytest.raises(DataError, match="several temperatures"):
+            analysis(tmp_path / "a.h5")
 
 
 def test_the_finite_size_note_of_boxes(tmp_path):
@@ -212,6 +213,9 @@ def test_the_finite_size_note_of_boxes(tmp_path):
     assert "give the viscosity" in trajectory_msd(path)["finite_size_note"]
     correction = trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_correction_cm2_per_s"]
     assert correction == pytest.approx(6.23e-6, rel=0.01)
+    for viscosity in (0.0, -1.0):
+        with pytest.raises(DataError, match="a viscosity of"):
+            trajectory_msd(path, viscosity_mPa_s=viscosity)
     argon.set_cell([20.0, 20.0, 30.0])
     path = write_trajectory(tmp_path / "b.h5", argon, lambda t: (np.zeros((len(t), 1, 1, 3)),) * 2, 200)
     assert "not cubic" in trajectory_msd(path, viscosity_mPa_s=0.5)["finite_size_note"]
@@ -332,3 +336,43 @@ def test_a_rigid_molecule_has_no_torsion(tmp_path):
         parse_atoms("a,b,c,d")
     with Trajectory(path) as trajectory, pytest.raises(DataError, match="0.05 ps"):
         FrameReader(trajectory, skip_ps=1.0)
+
+
+def test_a_torsion_has_four_atoms_and_a_spectrum_an_end(breathing_file):
+    with pytest.raises(DataError, match="names an atom twice"):
+        trajectory_torsions(breathing_file, atoms=(2, 0, 2, 0))
+    for highest in (0.0, -5.0, float("nan")):
+        with pytest.raises(DataError, match="as the highest mode"):
+            trajectory_vdos(breathing_file, highest_cm1=highest)
+
+
+def test_the_noise_of_a_langevin_bath_is_no_wrong_time_axis(tmp_path):
+    """An Einstein crystal whose frames are saved 20 times faster than it vibrates."""
+    atoms = bulk("Ar", "fcc", a=5.4, cubic=True) * (2, 2, 2)
+    random = np.random.default_rng(0)
+    omega, step, gamma = 2.0 * np.pi * 80.0 / PER_FS_CM1, 5.0, 0.01
+    states = []
+    x, v, decay = np.zeros((len(atoms), 3)), random.normal(0.0, 1e-3, (len(atoms), 3)), np.exp(-gamma * step)
+    for _ in range(24_000):  # BAOAB with unit mass and a spread of velocities of 1e-3 Å/fs
+        v = v - 0.5 * step * omega**2 * x
+        x = x + 0.5 * step * v
+        v = decay * v + 1e-3 * np.sqrt(1.0 - decay**2) * random.normal(size=v.shape)
+        x = x + 0.5 * step * v
+        v = v - 0.5 * step * omega**2 * x
+        states.append((x, v))
+    motion = np.array(states[::2])
+
+    def walk(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.rint(times_fs / 10.0).astype(int)
+        return atoms.positions + motion[rows, None, 0], motion[rows, None, 1]
+
+    path = write_trajectory(tmp_path / "a.h5", atoms, walk, len(motion), timestep_fs=5.0, save_every=2, ensemble="langevin",
+                            friction_per_fs=gamma, temperature_K=300.0)
+    found = trajectory_vdos(path, resolution_cm1=10.0)
+    highest = max(zip(found["peaks"]["height"], found["peaks"]["frequency_cm1"], strict=True))[1]
+    assert abs(highest - 80.0) < 5.0
+    shifted = write_trajectory(tmp_path / "b.h5", atoms, lambda t: (walk(t)[0], 1.3 * walk(t)[1]), len(motion), timestep_fs=5.0,
+                               save_every=2, ensemble="langevin", friction_per_fs=gamma, temperature_K=300.0)
+    with pytest.raises(DataError, match="nve or csvr"):
+        trajectory_vdos(shifted, resolution_cm1=10.0)
+    assert trajectory_vdos(shifted, resolution_cm1=10.0, highest_cm1=120.0)["peaks"]["frequency_cm1"]

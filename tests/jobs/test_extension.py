@@ -230,3 +230,11 @@ def test_how_other_files_were_read_is_no_matter(trained: Path, new: Path, tmp_pa
     monkeypatch.chdir(tmp_path)
     assert extend(trained, new, "-o", tmp_path / "more")[0] == 0
     assert "energy_unit" not in json.loads((tmp_path / "more" / "reading.json").read_text())
+
+
+def test_isolated_atoms_of_some_elements_only_are_left_out(trained: Path, new: Path, tmp_path: Path) -> None:
+    lone = with_labels(Atoms("H", info={"config_type": "IsolatedAtom"}), {"energy": -10.7, "forces": np.zeros((1, 3))})
+    write(tmp_path / "old.xyz", [lone, *toolkit.read_frames("embedded:ethanol").frames[-8:]], format="extxyz")
+    model = _copy_of(trained, tmp_path / "model", data={"train": str(tmp_path / "old.xyz")})
+    assert extend(model, new, "-o", tmp_path / "more")[0] == 0
+    assert load_config(TrainConfig, tmp_path / "more" / "config.yaml").data.isolated_atom_energies is None

@@ -169,7 +169,8 @@ def test_a_folder_takes_more_seeds_and_no_other_recipe(curve: Finished) -> None:
     ({"train_sizes": "8,8"}, ConfigError, "expected different numbers"),
     ({"l_max": "2", "train_sizes": "4,8"}, ConfigError, "for l_max 2, expected 3 numbers"),
     ({"seeds": "-1"}, ConfigError, "seeds is"),
-    ({"train_sizes": "8"}, ConfigError, "train_sizes")])
+    ({"train_sizes": "8"}, ConfigError, "train_sizes"),
+    ({"recipe": {**RECIPE.model_dump(mode="json"), "model": {}, "start_from": "aspirin_xtb"}}, ConfigError, "has start_from")])
 def test_grids_that_cannot_be_trained_are_refused(changes: dict, error: type, words: str, tmp_path: Path) -> None:
     with pytest.raises(error, match=words):
         run_learning_curve(parse_config(LearningCurveRequest, REQUEST.model_dump(mode="json") | changes), tmp_path)

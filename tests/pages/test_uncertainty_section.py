@@ -7,22 +7,27 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner
 
 from tests.pages.test_evaluate_page import PAGE, titles
 from tests.pages.test_pages import metrics, texts
 from toolkit.cli import app
-from toolkit.config import DataConfig
+from toolkit.config import DataConfig, TrainConfig
 from toolkit.data.formats import read_frames
 from toolkit.jobs.requests import EvaluateRequest
 from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.shipping import check_shipped, write_card_again
 from toolkit.jobs.tasks import run_task
+from toolkit.jobs.uncertainty import check_uncertainty
 from toolkit.models.potential import load_potential
 from toolkit.storage import read_json
 from toolkit.training.calibration_card import CALIBRATION, suggested_stop_eV_per_A
+from toolkit.training.trainer import train
 
 MD_PAGE = "pages/3_Molecular_Dynamics.py"
 
@@ -141,3 +146,49 @@ def test_the_page_shows_the_calibration_or_why_there_is_none(open_page, model, f
     stale = open_page(PAGE, run=evaluated(model, files[2]))
     assert not stale.exception and "fitted for other weights" in texts(stale) + stale.warning[0].value
     assert len(stale.get("plotly_chart")) == 4
+
+
+def test_frames_that_were_learned_do_not_calibrate(tmp_path) -> None:
+    """The seed of the split is that of the training, or the command refuses."""
+    config = {"data": {"train": "embedded:ethanol", "split": {"num_train": 40, "num_val": 10, "num_test": 5, "seed": 3}},
+              "model": {"preset": "S", "species": ["H", "C", "O"], "num_features": [4], "l_max": 0, "num_layers": 1},
+              "max_epochs": 1, "batch_size": 20, "device": "cpu", "backend": "reference"}
+    train(TrainConfig.model_validate(config), tmp_path / "run")
+    words = ["uncertainty", "fit", str(tmp_path / "run"), "embedded:ethanol", "--method", "random", "--num-train", "900",
+             "--num-val", "50", "--num-test", "100", "--max-frames", "20", "--device", "cpu"]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2 and "--split-seed" in refused.output and "validation frames among those" in refused.output
+    words[7:13:2] = ["40", "10", "5"]
+    assert CliRunner().invoke(app, [*words, "--split-seed", "3"]).exit_code == 0
+    for stray in (["--val", "embedded:ethanol"], ["--num-train", "9"]):
+        lost = CliRunner().invoke(app, ["uncertainty", "fit", str(tmp_path / "run"), *stray])
+        assert lost.exit_code == 2 and "found 0 files" in lost.output
+
+
+def test_a_check_reads_files_as_the_model_reads_its_own(model, files, tmp_path) -> None:
+    """A file with cheap labels beside those that were learned."""
+    metrics = read_json(model / "metrics.json")
+    metrics["train_config"]["data"] |= {"energy_key": "REF_energy", "forces_key": "REF_forces"}
+    (model / "metrics.json").write_text(json.dumps(metrics))
+    frames = []
+    for atoms in read_frames(files[2]).frames[:8]:
+        frame = Atoms(atoms.numbers, atoms.positions, info={"REF_energy": atoms.get_potential_energy(), "energy_kept": 0.0})
+        frame.arrays["REF_forces"] = atoms.get_forces()
+        frame.calc = SinglePointCalculator(frame, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        frames.append(frame)
+    write(tmp_path / "two.extxyz", frames, format="extxyz")
+    sizes = []
+    for more in ([], ["--forces-key", "forces", "--energy-key", "energy"]):
+        CliRunner().invoke(app, ["uncertainty", "check", str(model), str(tmp_path / "two.extxyz"), *more, "--device", "cpu",
+                                 "--json", str(tmp_path / "check.json")])
+        sizes.append(read_json(tmp_path / "check.json")[str(tmp_path / "two.extxyz")]["forces"]["z_std"])
+    assert sizes[0] < 2.0 and sizes[1] > 5.0 * sizes[0]
+
+
+def test_an_atom_without_neighbours_is_no_reason_to_refuse(fitted) -> None:
+    frames = list(read_frames("embedded:aspirin").frames[1010:1014])
+    apart = Atoms(frames[0].numbers, frames[0].positions)
+    apart.positions[np.flatnonzero(apart.numbers == 1)[0]] += [0.0, 0.0, 40.0]
+    apart.calc = SinglePointCalculator(apart, energy=frames[0].get_potential_energy(), forces=frames[0].get_forces())
+    potential = load_potential(str(fitted), device="cpu")
+    assert check_uncertainty(potential, [*frames, apart])["forces"].n == 3 * (5 * 21 - 1)

@@ -212,3 +212,15 @@ def test_imaginary_modes_are_left_out_of_the_free_energy_and_counted():
     gas = rrho(unstable)
     assert gas.n_imaginary_left_out == 1
     assert gas.zero_point_energy_eV == pytest.approx(0.5 * 1.239842e-4 * modes.frequencies_cm1[1:].sum(), rel=1e-6)
+
+
+def test_a_molecule_in_a_box_turns_freely():
+    """As long as it feels no image of itself: then it has the modes that it has without a box."""
+    free = vibrations(springs(1.3), triangle())
+    boxed = triangle()
+    boxed.set_cell([12.0] * 3)
+    boxed.pbc = True
+    found = vibrations(springs(1.3), boxed)
+    assert found.turns and np.allclose(found.frequencies_cm1, free.frequencies_cm1, atol=1e-6)
+    boxed.set_cell([12.0, 12.0, 1.5])
+    assert not vibrations(springs(1.3), boxed).turns

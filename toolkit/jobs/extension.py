@@ -21,6 +21,7 @@ from toolkit.models.folders import find_model
 from toolkit.models.potential import load_potential
 from toolkit.progress import Reporter, SilentReporter, tell
 from toolkit.storage import write_json
+from toolkit.training.prepare import isolated_atoms
 
 RECIPE = "config.yaml"
 """What to train on with."""

@@ -95,10 +95,9 @@ class Potential:
     def graph(self, atoms: Atoms | Sequence[Atoms]) -> AtomicGraph:
         """The batch of one or more structures on this device. Raises DataError for unknown species or bad cells."""
         structures = [atoms] if isinstance(atoms, Atoms) else list(atoms)
-        strange = next((found for found in structures if not isinstance(found, Atoms)), None)
-        if isinstance(atoms, str) or strange is not None:
-            raise DataError(f"found {atoms if isinstance(atoms, str) else strange!r}, expected ase.Atoms or several of them",
-                            "read files with toolkit.read_frames")
+        strange = [atoms] if isinstance(atoms, str) else [found for found in structures if not isinstance(found, Atoms)]
+        if strange:
+            raise DataError(f"found {strange[0]!r}, expected ase.Atoms or several of them", "read files with toolkit.read_frames")
         if not structures:
             raise DataError("found an empty list of structures, expected at least one")
         graph = collate([graph_from_atoms(a, self.r_max) for a in structures])

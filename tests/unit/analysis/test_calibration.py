@@ -52,3 +52,8 @@ def test_missing_labels_do_not_count_and_a_sigma_of_zero_is_refused():
         calibration(np.full((5, 3), np.nan), np.ones(5))
     with pytest.raises(DataError, match="no σ is zero"):
         calibration(ERRORS[:3], np.array([0.1, 0.0, 0.1]))
+
+
+def test_one_frame_has_no_verdict():
+    with pytest.raises(DataError, match="in 1 independent groups"):
+        calibration(ERRORS[:50], STD[:50], np.zeros(50))

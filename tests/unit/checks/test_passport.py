@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner
@@ -176,3 +176,9 @@ def test_elements_the_model_does_not_know_are_bad_input(folder, tmp_path):
     write(tmp_path / "he.xyz", [Atoms("He2", [[0, 0, 0], [0, 0, 1.0 + 0.1 * k]]) for k in range(3)])
     assert _run(folder, tmp_path / "he.xyz").exit_code == 2
     assert _run("nonsense").exit_code == 2
+
+
+def test_a_cell_of_one_atom_is_checked_as_the_crystal_that_it_is():
+    config = ModelConfig(architecture="atom_mlp", species=("Cu",), r_max=4.0, l_max=1, num_features=8)
+    made = passport(build_potential(config, dtype="float64"), [bulk("Cu")], nve_ps=0.0)
+    assert made.passed and made.structures["data"].startswith("Cu8")

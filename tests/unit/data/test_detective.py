@@ -113,3 +113,29 @@ def _with_labels(atoms: Atoms, k: int, direction: np.ndarray, step_A: float) -> 
     copy.positions[k] += step_A * direction / np.linalg.norm(direction)
     copy.calc = SinglePointCalculator(copy, energy=-3.5 * len(copy) + step_A**2, forces=np.zeros((len(copy), 3)))
     return copy
+
+
+def test_crystals_are_compared_in_whatever_cell(tmp_path: Path) -> None:
+    """Neighbours in time at constant pressure, copies whose cell was printed with four decimals, atoms moved to other images;
+    and other cells, which are other structures."""
+    crystal, rng = bulk("Ar", "fcc", a=5.3, cubic=True) * (2, 2, 2), np.random.default_rng(1)
+    scaled, moved, frames = crystal.get_scaled_positions(), 0.08 * rng.normal(size=(32, 3)), []
+    for k in range(240):
+        moved = 0.998 * moved + 0.005 * rng.normal(size=moved.shape)
+        cell = crystal.cell.array * (1.0 + 1e-3 * np.sin(k / 5.0))
+        frame = Atoms(crystal.numbers, scaled @ cell + moved, cell=cell, pbc=True)
+        frames.append(_with_labels(frame, 0, np.ones(3), 0.0))
+    assert "correlated_split" in {found.kind for found in findings(tmp_path, frames[::2], frames[1::2])}
+    copies = []
+    for atoms in frames[:20:2]:
+        copy = Atoms(atoms.numbers, atoms.positions.round(4), cell=atoms.cell.array.round(4), pbc=True)
+        copy.positions[::3] += copy.cell.array[0]
+        copies.append(_with_labels(copy, 0, np.ones(3), 0.0))
+    leaked = [found for found in findings(tmp_path, frames[::2], copies) if found.kind == "leaked_frames"]
+    assert leaked and len(leaked[0].frames) == 10
+    strained = []
+    for atoms in frames[:20:2]:
+        other = atoms.copy()
+        other.set_cell(1.02 * atoms.cell.array, scale_atoms=True)
+        strained.append(_with_labels(other, 0, np.ones(3), 0.0))
+    assert not {"leaked_frames", "correlated_split"} & {found.kind for found in findings(tmp_path, frames[::2], strained)}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import primitive_neighbor_list
 
@@ -65,3 +66,37 @@ def test_structures_without_a_neighbour_list_are_refused(triclinic: Atoms) -> No
     triclinic.positions[0, 0] = np.nan
     with pytest.raises(DataError, match="NaN or infinite"):
         graph_from_atoms(triclinic, R_MAX)
+
+
+def test_labels_are_those_of_this_structure() -> None:
+    """One calculator for several structures knows the last; results of a structure that moved since are of none."""
+    shared, pair = LennardJones(), [Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]) for distance in (1.1, 1.3)]
+    for atoms in pair:
+        atoms.calc = shared
+        atoms.get_forces()
+    first, last = (graph_from_atoms(atoms, R_MAX).labels for atoms in pair)
+    assert torch.isnan(first["forces"]).all() and torch.isnan(first["energy"]).all()
+    assert np.array_equal(last["forces"].numpy(), shared.results["forces"])
+    moved = Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]])
+    moved.calc = SinglePointCalculator(moved, energy=1.0, forces=np.ones((2, 3)))
+    assert graph_from_atoms(moved, R_MAX).labels["energy"].item() == 1.0
+    moved.positions[1, 2] += 0.1
+    assert torch.isnan(graph_from_atoms(moved, R_MAX).labels["energy"]).all()
+
+
+def test_labels_that_are_none_or_of_another_shape() -> None:
+    atoms = Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]])
+    atoms.calc = SinglePointCalculator(atoms, energy=1.0)
+    atoms.calc.results["forces"] = None
+    assert torch.isnan(graph_from_atoms(atoms, R_MAX).labels["forces"]).all()
+    atoms.calc.results["forces"] = np.ones((3, 3))
+    with pytest.raises(DataError, match="labels of shapes"):
+        graph_from_atoms(atoms, R_MAX)
+
+
+@pytest.mark.parametrize(("atoms", "words"), [
+    (Atoms("HO", np.zeros((2, 3))), "atoms 0 .H. and 1 .O. in the same place"),
+    (Atoms("H2", [[0.0, 0.0, 0.0], [5.0, 0.0, 0.0]], cell=[5.0] * 3, pbc=True), "its image along")])
+def test_atoms_in_one_place_are_named(atoms: Atoms, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        graph_from_atoms(atoms, R_MAX)

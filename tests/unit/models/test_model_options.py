@@ -9,7 +9,8 @@ from ase import Atoms
 
 from toolkit.config import ModelConfig, parse_config
 from toolkit.config_model import MODEL_PRESETS
-from toolkit.errors import ConfigError
+from toolkit.errors import ConfigError, DataError
+from toolkit.interfaces.relaxation import cartesian_hessian
 from toolkit.models.derivatives import hessian
 from toolkit.models.potential import build_potential
 from toolkit.models.registry import build_model
@@ -94,3 +95,33 @@ def test_hessian_is_symmetric_obeys_the_sum_rule_and_the_differences(small_confi
 def test_hessian_without_neighbours_is_zero(small_config):
     potential = build_potential(small_config, dtype="float64")
     assert torch.count_nonzero(hessian(potential.model, potential.graph(Atoms("H")))) == 0
+
+
+def test_gradients_are_there_where_the_caller_wants_none():
+    potential, atoms = build_potential(ModelConfig(**PAIR), dtype="float64"), Atoms("OH2", [[0, 0, 0], [0, 0, 1], [0, 1, 0]])
+    expected, second = potential.predict(atoms)["forces"], cartesian_hessian(potential, atoms)
+    with torch.inference_mode():
+        assert np.array_equal(potential.predict(atoms)["forces"], expected) and np.abs(expected).max() > 1e-3
+        assert np.array_equal(cartesian_hessian(potential, atoms), second)
+        graph = potential.graph(atoms)
+    assert np.array_equal(potential.evaluate(graph)["forces"].numpy(), expected)
+
+
+@pytest.mark.parametrize("changes", [{"zbl_reach": 0.8}, {"long_range": {"charges": False}}])
+def test_options_without_an_effect_are_refused(changes):
+    with pytest.raises(ConfigError, match="leave it out"):
+        parse_config(ModelConfig, {**PAIR, **changes})
+
+
+def test_a_repulsion_that_is_left_out_needs_no_reach():
+    assert parse_config(ModelConfig, {"architecture": "atom_mlp", "species": ["H"], "zbl": False}).zbl_reach is None
+
+
+def test_what_is_no_structure_is_refused():
+    potential = build_potential(ModelConfig(**PAIR))
+    for wrong in ("molecule.xyz", ["molecule.xyz"], [Atoms("H"), None]):
+        with pytest.raises(DataError, match="expected ase.Atoms"):
+            potential.predict(wrong)
+    for wrong in (Atoms(), [Atoms("H"), Atoms("H")]):
+        with pytest.raises(DataError, match="expected one molecule or crystal"):
+            cartesian_hessian(potential, wrong)

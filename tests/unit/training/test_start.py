@@ -121,3 +121,27 @@ def test_two_networks_and_foreign_elements_are_refused(source, tmp_path):
     write(tmp_path / "alloy.extxyz", frames)
     with pytest.raises(ConfigError, match="Ag"):
         train(changed(source, data=source.data.model_copy(update={"train": str(tmp_path / "alloy.extxyz")})), tmp_path / "b")
+
+
+def test_frames_that_were_learned_before_are_said(source, copper_config, tmp_path):
+    """Of the model that a training goes on from: with another split its training frames would judge."""
+    again = changed(copper_config, model=ModelConfig(), start_from=str(tmp_path / "source"), max_epochs=1,
+                    data={"split": copper_config.data.split.model_dump() | {"seed": 5}})
+    recorder = Recorder()
+    train(again, tmp_path / "other", reporter=recorder)
+    assert any("which this training goes on from" in note for note in recorder.notes)
+    assert "known to the model" in (tmp_path / "other" / "model" / "CARD.md").read_text()
+    recorder = Recorder()
+    train(changed(again, data=copper_config.data.model_dump()), tmp_path / "same", reporter=recorder)
+    assert not any("goes on from" in note for note in recorder.notes)
+    assert "never used to choose anything" in (tmp_path / "same" / "model" / "CARD.md").read_text()
+
+
+def test_test_frames_that_are_training_frames_are_said(copper_config, tmp_path):
+    recorder = Recorder()
+    split = copper_config.data.split.model_copy(update={"num_test": 36}).model_dump()
+    leaking = changed(copper_config, data={"test": copper_config.data.train, "split": split}, max_epochs=1)
+    train(leaking, tmp_path / "run", reporter=recorder)
+    said = " ".join(recorder.notes)
+    assert "test frames are training frames" in said and "test frames are validation frames" in said
+    assert "known to the model" in (tmp_path / "run" / "model" / "CARD.md").read_text()
