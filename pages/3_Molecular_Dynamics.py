@@ -79,16 +79,25 @@ def _results(result: dict[str, Any], config: MDConfig) -> None:
         show_harvest(Path(result["harvest"]))
     if "systems" in result:
         return
+    if config.harvest_above_eV_per_A is not None and not result.get("harvest"):
+        st.caption(f"No frame was kept to be labelled: in none the forces were more uncertain than {config.harvest_above_eV_per_A:g} eV/Å.")
     show_numbers({
         **_temperature(result, config),
         "Energy drift, meV/atom/ps": _with_error(result, DRIFT, f"{DRIFT}_stderr", 2),
-        "Replicas that stayed intact": f"{100 * result['stable_fraction']:.0f} %",
+        "Replicas that stayed intact": _intact(result, config),
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
     bath = ("" if config.ensemble == "nve" else
             f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
             "mean, and the drift is that of the energy with what the bath holds. ")
     st.caption(f"{_pace(result, config)} Errors allow for the correlation in time. {bath}{equation('error-bars')}")
+
+
+def _intact(result: dict[str, Any], config: MDConfig) -> str:
+    """With the 95 % interval, where there is more than one to count."""
+    low, high = (result.get(f"stable_fraction_{end}") for end in ("low", "high"))
+    interval = "" if config.replicas == 1 or low is None else f" ({100 * low:.0f} – {100 * high:.0f})"
+    return f"{100 * result['stable_fraction']:.0f}{interval} %"
 
 
 def _pace(result: dict[str, Any], config: MDConfig) -> str:

@@ -242,6 +242,8 @@ def shortest(config: BaseModel) -> dict[str, Any]:
         chosen = {name: value for name in ("architecture", "preset")
                   if (value := getattr(model, name)) != ModelConfig.model_fields[name].default}
         filled_in = ModelConfig(**chosen).model_dump(mode="json")
+        if not model.zbl:
+            filled_in["zbl_reach"] = None  # a repulsion that is left out takes its reach with it
         own = {name: value for name, value in model.model_dump(mode="json").items() if value != filled_in[name]}
         values = {name: chosen | own if name == "model" else values.get(name) for name in type(config).model_fields
                   if name in values or (name == "model" and chosen | own)}

@@ -94,9 +94,13 @@ def read_as_own(model: str, source: str, reading: Mapping[str, Any], reporter: R
 def refuse_learned(model: str, frames: Sequence[Atoms], what: str) -> None:
     """Raise DataError when some of the frames, called `what`, are training frames of a model: they cannot judge it.
 
-    Of models whose training frames are not on this disk nothing is known.
+    Of models that are not on this disk, or whose training frames are not, nothing is known.
     """
-    seen = seen_frames(read_json(find_model(model) / "metrics.json") or {}, frames) or {}
+    try:
+        metrics = read_json(find_model(model) / "metrics.json") or {}
+    except ModelError:
+        return
+    seen = seen_frames(metrics, frames) or {}
     if seen.get("n_copies"):
         raise DataError(f"found {seen['n_copies']} of the {len(frames)} {what} frames among those that {model} was trained on, "
                         "expected none",

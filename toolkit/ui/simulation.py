@@ -73,13 +73,15 @@ def simulation_form(model: str) -> dict[str, Any]:
                                   key=f"{PAGE}.preset", help=explained("md.preset"), persist_state="session",
                                   on_change=forget_form, args=(PAGE, (*FIELDS, *WATCH)))
     changes, question = PRESETS[preset]
-    st.caption(question)
+    begun, what_for = {**MDConfig().model_dump(mode="json"), **changes}, st.empty()
     with st.container(horizontal=True):
-        values = draw_form(PAGE, MDConfig, PHYSICS, {**MDConfig().model_dump(mode="json"), **changes})
+        values = draw_form(PAGE, MDConfig, PHYSICS, begun)
         values = draw_form(PAGE, MDConfig, BATHS[values["ensemble"]], values)
     st.caption(explained(f"md.ensemble.{values['ensemble']}"))
     with st.container(horizontal=True):
         values = draw_form(PAGE, MDConfig, LENGTH, values)
+    changed = [name.replace("_", " ") for name in begun if values[name] != begun[name]]
+    what_for.caption(f"Preset *{preset}*, but for: {', '.join(changed)}." if changed else question)
     folder = find_model(model)
     return _watch(folder, values) if has_uncertainty(folder) else values
 

@@ -22,7 +22,7 @@ from toolkit.jobs.modes import ModesRequest, load_modes
 from toolkit.jobs.run_dir import Run, list_runs, read_config
 from toolkit.md.trajectory import Trajectory
 from toolkit.ui.explanations import equation, explained
-from toolkit.ui.page import show_numbers, shown_errors
+from toolkit.ui.page import PAGES, show_numbers, shown_errors
 from toolkit.ui.runs import run_label
 from toolkit.ui.viewer import show_scene
 
@@ -89,7 +89,8 @@ def _pick_mode(run: Run, modes: NormalModes, compared: tuple[ModeSpectra, list[P
                     "temperature, K": spectra.kinetic_K.round(0)}
     columns["reduced mass, amu"] = modes.reduced_masses_amu.round(2)
     event = st.dataframe(columns, key=f"{PAGE}.table.{run.run_id}", on_select="rerun", selection_mode="single-row",
-                         hide_index=True, height=260)
+                         hide_index=True, height=260, column_config={name: st.column_config.NumberColumn(format="%.1f")
+                                                                     for name in columns if name.endswith("cm⁻¹")})
     st.caption("Click the box at the left of a row to see that mode move.")
     rows = event.selection.rows
     mode = rows[0] if rows else len(modes.frequencies_cm1) - 1
@@ -107,6 +108,8 @@ def _pick_simulation(modes: NormalModes) -> tuple[str, float] | None:
             runs[run_label(run)] = path
     if not runs:
         st.caption("A simulation of the same atoms could be compared with the modes; there is none yet.")
+        st.page_link("pages/3_Molecular_Dynamics.py", label="Make one: preset vibrations, this model and molecule",
+                     icon=PAGES["pages/3_Molecular_Dynamics.py"][1])
         return None
     chosen = st.selectbox("Compare with a simulation", ["none", *runs], key=f"{PAGE}.simulation",
                           help=explained("spectra.simulation"))
