@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.stopping import StopAtOnce
 from toolkit.errors import DataError, JobError, StorageError
 from toolkit.jobs import launcher
 from toolkit.jobs import reporter as reporter_module
+from toolkit.jobs.launcher import requeue
 from toolkit.jobs.reporter import RunReporter
 from toolkit.jobs.run_dir import (Status, classify, create_run_dir, held_lock, is_locked, list_runs, open_run,
                                   read_metrics, read_status, write_status)
@@ -191,3 +193,11 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_run_folders_are_named_by_time_task_and_chance(tmp_path: Path) -> None:
     first, second = create_run_dir("train", tmp_path), create_run_dir("train", tmp_path)
     assert first != second and first.name.split("-")[2] == "train"
+
+
+def test_a_resumed_run_counts_all_its_sessions(tmp_path: Path) -> None:
+    write_status(tmp_path, Status(task="train", state="stopped", created=100.0, started=110.0, ended=150.0))
+    again = requeue(tmp_path)
+    assert again.started is None and again.took_s() == again.took_s(500.0) == 40.0
+    assert replace(again, started=200.0).took_s(230.0) == 70.0
+    assert replace(again, started=200.0, ended=205.0).took_s(500.0) == 45.0

@@ -47,6 +47,8 @@ def test_the_form_starts_what_it_says(open_page, two_models: Path, monkeypatch: 
     assert at.multiselect(key="compare.models").value == ["aspirin (shipped)", "hydrocarbons (shipped)"]
     at.multiselect(key="compare.models").set_value(["aspirin (shipped)"]).run()
     assert "Choose two models or more" in texts(at) and not at.button
+    at.multiselect(key="compare.models").set_value([]).run()
+    assert not [box for box in at.selectbox if box.key == "compare.source"]
     at.multiselect(key="compare.models").set_value(["hydrocarbons (shipped)", "aspirin (shipped)"]).run()
     at.selectbox(key="compare.source").select("Embedded ethanol")
     at.number_input(key="compare.replicas").set_value(9)

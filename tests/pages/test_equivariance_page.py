@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.pages.conftest import choose_on_server
+from tests.pages.test_pages import fake_run
 from toolkit.checks.result import CRITERIA
 from toolkit.config import ModelConfig
 from toolkit.jobs import launcher
@@ -187,3 +188,13 @@ def test_a_check_says_which_model_it_is_of(open_page, models_folder: Path) -> No
     assert not any("another model" in warning.value for warning in at.warning)
     at.selectbox(key="equivariance.model").select("other (shipped)").run()
     assert any("another model" in warning.value for warning in at.warning)
+
+
+def test_the_run_in_the_address_chooses_the_model_once(open_page, models_folder: Path) -> None:
+    shutil.copytree(models_folder / "aspirin", models_folder / "other")
+    request = PassportRequest(model="other", structure="embedded:ethanol", nve_ps=0.0)
+    run_dir = fake_run("passport", "finished", request.model_dump(mode="json"))
+    at = open_page(PAGE, run=run_dir.name)
+    assert at.selectbox(key="equivariance.model").value == "other (shipped)" and not at.exception
+    at.selectbox(key="equivariance.model").select("aspirin (shipped)").run()
+    assert at.selectbox(key="equivariance.model").value == "aspirin (shipped)"

@@ -263,7 +263,9 @@ def test_md_presets_fill_the_form_and_leave_it_editable(open_page, started: list
     at.number_input(key="md.replicas").set_value(2).run()
     at.button_group(key="md.preset").set_value("vibrations").run()
     assert at.selectbox(key="md.ensemble").value == "nve" and at.number_input(key="md.replicas").value == 1
+    assert "10 ps without a bath" in texts(at)
     at.number_input(key="md.steps").set_value(50).run()
+    assert "Preset *vibrations*, but for: steps." in texts(at) and "10 ps without a bath" not in texts(at)
     at.button(key="md.start").click().run()
     assert not at.exception and not at.error
     md = json.loads((started[0] / "config.json").read_text())["md"]
@@ -303,6 +305,17 @@ def test_md_claims_no_mean_temperature_where_there_is_none(
     (md_run / "config.json").write_text(json.dumps({**config, "md": {**config["md"], **asked}}))
     shown = metrics(open_page("pages/3_Molecular_Dynamics.py", run=md_run.name))
     assert shown[label] == value and "Mean temperature, K" not in shown
+
+
+def test_md_tells_the_pace_of_replicas_from_that_of_all(open_page, md_run: Path) -> None:
+    config, result = (json.loads((md_run / name).read_text()) for name in ("config.json", "result.json"))
+    config["md"] |= {"replicas": 64, "harvest_above_eV_per_A": 0.1}
+    (md_run / "config.json").write_text(json.dumps(config))
+    (md_run / "result.json").write_text(json.dumps({**result, "ns_per_day": 0.4, "stable_fraction": 1.0, "stable_fraction_low": 0.943,
+                                                    "stable_fraction_high": 1.0, "harvest": None}))
+    at = open_page("pages/3_Molecular_Dynamics.py", run=md_run.name)
+    assert "0.4 ns of simulated time a day each, 25.6 ns in all" in texts(at)
+    assert metrics(at)["Replicas that stayed intact"] == "100 (94 – 100) %" and "No frame was kept" in texts(at)
 
 
 @pytest.mark.slow

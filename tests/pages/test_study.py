@@ -26,6 +26,7 @@ from toolkit.jobs.modes import load_modes, save_modes
 from toolkit.jobs.run_dir import create_run_dir
 from toolkit.jobs.study import STAGES, START_FILE, Study, constant_energy, equilibrate, run_study
 from toolkit.jobs.study_config import PRESETS, StudyConfig, StudyRequest
+from toolkit.jobs.study_numbers import bond_peaks
 from toolkit.jobs.study_report import write_reports
 from toolkit.jobs.study_script import script
 from toolkit.jobs.tasks import run_task
@@ -186,3 +187,18 @@ def test_the_page_starts_a_study_of_the_chosen_size(open_page, monkeypatch: pyte
     assert not at.exception and not at.error
     config = json.loads((started[0] / "config.json").read_text())
     assert StudyRequest.model_validate(config).study == StudyConfig(**PRESETS["coffee-break"])
+
+
+def test_noise_of_a_short_run_is_no_bond() -> None:
+    """One bond of 1.53 ± 0.03 Å in a few frames has one peak, and two bonds that lie apart have two."""
+    r, random = np.arange(0.005, 3.0, 0.01), np.random.default_rng(2)
+
+    def peaks(*lengths_A: float) -> list[float]:
+        blocks = np.array([np.histogram(np.concatenate([random.normal(length, 0.03, 20) for length in lengths_A]), len(r), (0.0, 3.0))[0]
+                           for _ in range(10)]) / (20 * len(lengths_A) * 0.01)
+        found = {"values": blocks.mean(axis=0).tolist(), "stderr": (blocks.std(axis=0, ddof=1) / np.sqrt(10)).tolist()}
+        return bond_peaks({"r_A": r.tolist(), "pairs": {"C-C": found, "H-C": found, "total": found}})["C-C"]
+
+    for _ in range(20):
+        assert np.allclose(peaks(1.53), [1.53], atol=0.02)
+        assert np.allclose(peaks(1.21, 1.36), [1.21, 1.36], atol=0.02)

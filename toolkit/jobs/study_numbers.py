@@ -46,10 +46,16 @@ def bond_peaks(distances: dict[str, Any]) -> dict[str, list[float]]:
     near = r < LONGEST_BOND_A
     heavy = [pair for pair in distances["pairs"] if pair != "total" and "H" not in pair.split("-")]
     found = {pair: [np.array(distances["pairs"][pair][name])[near] for name in ("values", "stderr")] for pair in heavy}
-    smooth = {pair: (gaussian_filter1d(values, SMOOTH_A / (r[1] - r[0])), stderr)
-              for pair, (values, stderr) in found.items() if values.any()}
+    smooth = {pair: _smoothed(values, stderr, SMOOTH_A / (r[1] - r[0])) for pair, (values, stderr) in found.items() if values.any()}
     return {pair: [peak.frequency_cm1 for peak in spectrum_peaks(r[near], values, stderr, min_prominence=MIN_BOND_PEAK)]
             for pair, (values, stderr) in smooth.items()}
+
+
+def _smoothed(values: np.ndarray, stderr: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """A curve under a Gaussian of so many points, and its standard errors where those of the points are independent: the
+    square of the Gaussian is one of width/√2 and area 1/(2√π width)."""
+    variance = gaussian_filter1d(np.nan_to_num(stderr)**2, width / np.sqrt(2.0)) / (2.0 * np.sqrt(np.pi) * width)
+    return gaussian_filter1d(values, width), np.sqrt(variance)
 
 
 def energy_record(trajectory: Trajectory) -> dict[str, Any]:

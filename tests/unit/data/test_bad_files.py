@@ -226,3 +226,10 @@ def test_packing_into_a_file(tmp_path: Path) -> None:
 def test_text_that_unpacks_to_too_much(xyz_file, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolkit.data.extxyz.MAX_CHARACTERS", 1000)
     assert "characters" in _refusal(xyz_file("frames.xyz.gz"))
+
+
+def test_a_file_with_a_wrong_ending_is_called_by_its_name(npz_file, tmp_path: Path) -> None:
+    (tmp_path / "wrong.xyz").write_bytes(npz_file().read_bytes())
+    assert "give the file the ending .npz" in _refusal(tmp_path / "wrong.xyz")
+    (tmp_path / "noise.xyz").write_bytes(b"\xff\xfe\xc1" * 100)
+    assert "damaged or was cut short" in _refusal(tmp_path / "noise.xyz")

@@ -11,7 +11,7 @@ def test_points_and_ticks_lie_within_the_axes() -> None:
     points = {"slow": Point(80.0, 75.0, 90.0, 3.0, 0.1), "fast": Point(2.5, 2.4, 2.6, 40.0, None)}
     figure = pareto(points, "time, ms", "force MAE, meV/Å")
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("time, ms", "force MAE, meV/Å")
-    np.testing.assert_allclose(10.0 ** np.array(figure.layout.xaxis.range), [1.25, 160.0])
+    np.testing.assert_allclose(10.0 ** np.array(figure.layout.xaxis.range), [1.2, 180.0])
     assert list(figure.layout.xaxis.tickvals) == [2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
     assert list(figure.layout.yaxis.tickvals) == [2.0, 5.0, 10.0, 20.0, 50.0]
     slow, fast = figure.data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram, outline,
+from toolkit.figures.plots import (MAX_POINTS, PALETTE, agreement, bar_chart, curves, histogram, log_axis, outline,
                                    with_reference)
 
 
@@ -53,3 +53,11 @@ def test_agreement_has_a_diagonal_and_equal_axes() -> None:
 def test_bar_chart_has_one_bar_a_name() -> None:
     figure = bar_chart({"C": 9, "H": 8}, "element", "count")
     assert figure.data[0].x == ("C", "H") and figure.data[0].y == (9, 8)
+
+
+def test_ticks_of_a_logarithmic_axis_have_room() -> None:
+    assert log_axis(0.06, 1.5)["ticktext"] == ["0.1", "0.2", "0.5", "1"]
+    for low, high in ((0.9, 1.6), (1e-5, 1e-2), (1e-9, 1e6)):
+        axis = log_axis(low, high)
+        assert 1 <= len(axis["tickvals"]) <= 16 and all(low <= tick <= high for tick in axis["tickvals"])
+        np.testing.assert_allclose(10.0 ** np.array(axis["range"]), [low, high])

@@ -51,6 +51,10 @@ def test_what_cannot_be_exported_is_refused_and_a_stop_keeps_the_beginning(tmp_p
         export_trajectory(trajectory, tmp_path / "a.pdb")
     with pytest.raises(DataError, match="found replica 2"):
         export_trajectory(trajectory, tmp_path / "a.xyz", replica=2)
+    (tmp_path / "kept.xyz").write_text("of before")
+    with pytest.raises(DataError, match="found no frame to write"):
+        export_trajectory(trajectory, tmp_path / "kept.xyz", slice(5000, None))
+    assert (tmp_path / "kept.xyz").read_text() == "of before"
     monkeypatch.setattr("toolkit.md.export.REPORT_EVERY", 3)
     assert export_trajectory(trajectory, tmp_path / "a.xyz", reporter=StopAt(2)) == 6
     assert len(read(tmp_path / "a.xyz", ":")) == 6
