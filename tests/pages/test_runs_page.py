@@ -41,7 +41,7 @@ def test_the_table_tells_states_subjects_and_results_with_units(open_page, md_ru
     (first / "result.json").write_text(json.dumps({"test.forces_mae_meV_per_A": 12.34}))
     fake_run("budget", "finished", {})
     table = open_page(PAGE).dataframe[0].value.set_index("run")
-    assert set(table["task"]) == {"train", "passport", "md"}
+    assert set(table["task"]) == {"Training", "Passport", "Simulation"}
     assert table.loc[first.name, "result"] == "force MAE (test) 12.3 meV/Å"
     assert table.loc[first.name, "about"] == "embedded:ethanol" and table.loc[failed.name, "about"] == "abc"
     assert table.loc[failed.name, "state"] == "failed" and table.loc[md_run.name, "about"] == "aspirin · embedded:aspirin"

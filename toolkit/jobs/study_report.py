@@ -74,7 +74,7 @@ def _summary(request: StudyRequest, results: Results) -> Section:
         ["Zero-point energy", f"{modes['zero_point_energy_eV']:.4f} eV"],
         ["Median anharmonic shift", f"{np.median(shifts):.1f} cm⁻¹ over {len(shifts)} modes" if shifts else "—"],
     ]
-    rows += [[f"{pair} bond peaks", ", ".join(f"{r:.3f}" for r in peaks) + " Å"]
+    rows += [[f"{pair} bond peaks", ", ".join(f"{r:.3f}" for r in peaks) + " Å" if peaks else "none above the noise: run longer"]
              for pair, peaks in results["structure"]["bond_peaks_A"].items()]
     return Section("Summary", tables=[Table(["quantity", "value"], rows)])
 
