@@ -7,6 +7,7 @@ import streamlit as st
 from toolkit.errors import ToolkitError
 from toolkit.jobs.run_dir import Run
 from toolkit.md.trajectory import Trajectory
+from toolkit.ui.choices import offer_simulation
 from toolkit.ui.page import begin, error_box
 from toolkit.ui.runs import pick_run, watch
 from toolkit.ui.tour import show_tour
@@ -24,6 +25,7 @@ def main() -> None:
     else:
         watch(run, _trajectory, every="4s")
         if run.ended:
+            offer_simulation(run, ("equivariance", "spectra"))
             st.subheader("Now try")
             show_tour(first=1)
 

@@ -117,3 +117,15 @@ def test_a_damaged_trajectory_ends_in_a_red_box(open_page, md_run: Path) -> None
     (md_run / "trajectory.h5").write_bytes(np.random.default_rng(0).bytes(1000))
     at = open_page(PAGE, run=md_run.name)
     assert not at.exception and "cannot read the trajectory" in at.error[0].value
+
+
+def test_the_next_pages_begin_with_what_was_watched(open_page, md_run: Path) -> None:
+    """And keep what is chosen there afterwards."""
+    at = open_page("pages/4_Trajectory.py", run=md_run.name)
+    assert not at.exception
+    at.switch_page("pages/6_Spectra.py").run()
+    assert at.selectbox(key="spectra.source").value == f"Last frame of {md_run.name}" and not at.exception
+    at.selectbox(key="spectra.source").select("Embedded aspirin").run()
+    at.switch_page("pages/4_Trajectory.py").run()
+    at.switch_page("pages/6_Spectra.py").run()
+    assert at.selectbox(key="spectra.source").value == "Embedded aspirin"

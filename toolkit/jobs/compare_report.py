@@ -51,7 +51,7 @@ def report_sections(request: CompareRequest, summary: Summary) -> list[Section]:
     timed = {label: row for label, row in judged.items() if "speed" in row}
     sections = [Section("Before you compare", summary["caveats"])] if summary["caveats"] else []
     if judged:
-        sections.append(_errors(judged, summary["n_frames"]))
+        sections.append(_errors(judged, summary["n_frames"], summary["data"]))
     if summary["pairs"]:
         sections.append(_differences(summary["pairs"]))
     if timed:
@@ -76,7 +76,7 @@ def _flat(values: Row, prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def _errors(rows: Mapping[str, Row], num_frames: int) -> Section:
+def _errors(rows: Mapping[str, Row], num_frames: int, source: str) -> Section:
     shown = [name for name in ERRORS if any(row["errors"].get(name) is not None for row in rows.values())]
     table = [[label, *(_error(row["errors"], name) for name in shown)] for label, row in rows.items()]
     header = ["model", *(f"{ERRORS[name][0]}, {ERRORS[name][1]}" for name in shown)]
@@ -85,7 +85,7 @@ def _errors(rows: Mapping[str, Row], num_frames: int) -> Section:
               if row["errors"]["forces_mae_meV_per_A"] is not None}
     if forces:
         figures.append(error_bars(forces, "force MAE, meV/Å"))
-    return Section(f"Errors on {num_frames:,} frames", [ABOUT_ERRORS], [Table(header, table)], figures)
+    return Section(f"Errors on {num_frames:,} frames", [f"Frames of {source}. {ABOUT_ERRORS}"], [Table(header, table)], figures)
 
 
 def _error(errors: Row, name: str) -> str:

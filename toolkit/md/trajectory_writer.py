@@ -217,5 +217,11 @@ def require_space(path: Path, size: int) -> None:
     """Raise StorageError where so many bytes more do not fit on the disk of a file, whose folder may not be there yet."""
     free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.exists())).free
     if size + RESERVE_BYTES > free:
-        raise StorageError(f"{path} needs {size / 2**20:.1f} MiB more, the disk has {free / 2**20:.1f} MiB free",
+        raise StorageError(f"{path} needs {_bytes(size)} more, the disk has {_bytes(free)} free",
                            "free space and resume, or save fewer frames (save_every)")
+
+
+def _bytes(size: int) -> str:
+    """A size for people: 3.5 MiB, 12.0 GiB."""
+    power = min(max(size.bit_length() - 1, 20) // 10, 4)
+    return f"{size / 2**(10 * power):,.1f} {('MiB', 'GiB', 'TiB')[power - 2]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -10,8 +10,9 @@ import streamlit as st
 from toolkit.config import DataConfig
 from toolkit.data.catalog import PREFIX as CATALOG_PREFIX
 from toolkit.data.embedded import PREFIX, embedded_names
-from toolkit.jobs.run_dir import list_runs
+from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.models.folders import WEIGHTS, shipped_models
+from toolkit.storage import read_json
 from toolkit.ui.catalogue import pick_catalogued
 from toolkit.ui.explanations import explained
 from toolkit.ui.server_files import REPOSITORY, allowed_path, pick_server_file
@@ -22,6 +23,7 @@ PRESETS = {"coffee break": "coffee_break", "tutorial": "aspirin_quick", "paper":
 ELSEWHERE = {"Uploaded file": pick_upload, "File on the server": pick_server_file,
              "Public data set": pick_catalogued}
 """Further entries of a list of sources -> the widgets that choose one of them."""
+OFFERED = "choices.offered"
 
 
 def model_choices() -> dict[str, str]:
@@ -34,6 +36,28 @@ def model_choices() -> dict[str, str]:
         if (run.path / "model" / WEIGHTS).is_file():
             choices[f"{run.run_id} (trained here)"] = str(run.path / "model")
     return choices
+
+
+def model_label(model: str | None) -> str | None:
+    """The name in the list of a model, by what `toolkit.load` takes; None when it is not in the list."""
+    return next((label for label, taken in model_choices().items() if taken == model), None)
+
+
+def offer_simulation(run: Run, pages: Sequence[str]) -> None:
+    """Let other pages begin with the model and the last frame of a simulation; what is chosen there afterwards stays."""
+    if st.session_state.get(OFFERED) == run.run_id or not (run.path / "trajectory.h5").exists():
+        return
+    st.session_state[OFFERED] = run.run_id
+    label = model_label((read_json(run.path / "config.json") or {}).get("model"))
+    for page in pages:
+        st.session_state[f"{page}.source"] = _last_frame(run)
+        if label is not None:
+            st.session_state[f"{page}.model"] = label
+
+
+def _last_frame(run: Run) -> str:
+    """Its name in the list of structures."""
+    return f"Last frame of {run.run_id}"
 
 
 def pick_model(page: str) -> str | None:
@@ -57,7 +81,7 @@ def pick_inner_model(page: str) -> str | None:
 
 def pick_structure(page: str) -> str | None:
     """As `pick_source`, with the last frames of molecular dynamics runs as further choices."""
-    earlier = {f"Last frame of {run.run_id}": f"run:{run.run_id}" for run in list_runs("md")
+    earlier = {_last_frame(run): f"run:{run.run_id}" for run in list_runs("md")
                if (run.path / "trajectory.h5").exists()}
     return pick_source(page, "Structure", more=earlier)
 

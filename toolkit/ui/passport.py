@@ -16,7 +16,7 @@ from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.jobs.summary import subject
 from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.storage import file_sha256, read_json
-from toolkit.ui.choices import model_choices
+from toolkit.ui.choices import model_label
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
 from toolkit.ui.runs import pick_run, start_job, watch
@@ -33,7 +33,7 @@ def follow_run(page: str) -> None:
         return
     st.session_state[f"{page}.followed"] = run_id
     asked = next((run_config(run).get("model") for run in list_runs("passport") if run.run_id == run_id), None)
-    label = next((text for text, model in model_choices().items() if model == asked), None)
+    label = model_label(asked)
     if label is not None:
         st.session_state[f"{page}.model"] = label
 

@@ -19,7 +19,7 @@ from toolkit.jobs import launcher
 from toolkit.jobs.run_dir import Run, find_run, open_run, read_config
 from toolkit.jobs.scripts import training_script
 from toolkit.storage import read_json
-from toolkit.ui.choices import check_sources, model_choices, pick_source, presets, source_label
+from toolkit.ui.choices import check_sources, model_choices, model_label, pick_source, presets, source_label
 from toolkit.ui.explanations import explained
 from toolkit.ui.forms import FormField, draw_form, forget_form
 from toolkit.ui.page import PAGES, duration, plain, show_numbers, shown_errors
@@ -176,7 +176,7 @@ def start_section(config: TrainConfig) -> None:
 
 def go_on_with_model(run: Run) -> None:
     """Buttons to the pages where a trained model is used next; it is already chosen there."""
-    label = next((text for text, path in model_choices().items() if path == str(run.path / "model")), None)
+    label = model_label(str(run.path / "model"))
     with st.container(horizontal=True):
         for name, (page, text) in NEXT.items():
             if st.button(text, key=f"{run.run_id}.{name}", icon=PAGES[page][1], disabled=label is None):

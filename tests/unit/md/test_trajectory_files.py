@@ -334,7 +334,7 @@ def test_full_disk_is_one_line_and_keeps_the_committed_part(tmp_path, monkeypatc
 
 def test_too_large_or_unwritable_is_refused_at_the_start(tmp_path):
     huge = CONFIG.model_copy(update={"steps": 10**9, "replicas": 1000, "save_every": 1})
-    with pytest.raises(StorageError, match="MiB more"):
+    with pytest.raises(StorageError, match="TiB more"):
         run(tmp_path / "a.h5", huge)
     with pytest.raises(ConfigError, match="GiB of memory"):
         run(None, huge)
