@@ -87,7 +87,8 @@ def _results(result: dict[str, Any], config: MDConfig) -> None:
         "Replicas that stayed intact": _intact(result, config),
         "Speed": f"{result['replica_steps_per_s']:,.0f} steps/s",
     })
-    bath = ("" if config.ensemble == "nve" else
+    bath = (f"No bath: velocities began at {config.first_temperatures_K[0]:g} K and have shared energy with the positions since, so a "
+            "frame that was hot ends above that, a minimum at half of it. " if config.ensemble == "nve" else
             f"Heat bath: the first {100 * (result.get('equilibration_fraction') or 0.0):.0f} % do not count for the "
             "mean, and the drift is that of the energy with what the bath holds. ")
     st.caption(f"{_pace(result, config)} Errors allow for the correlation in time. {bath}{equation('error-bars')}")

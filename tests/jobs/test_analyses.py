@@ -376,3 +376,31 @@ def test_the_noise_of_a_langevin_bath_is_no_wrong_time_axis(tmp_path):
     with pytest.raises(DataError, match="nve or csvr"):
         trajectory_vdos(shifted, resolution_cm1=10.0)
     assert trajectory_vdos(shifted, resolution_cm1=10.0, highest_cm1=120.0)["peaks"]["frequency_cm1"]
+
+
+def test_a_replica_of_a_ladder_is_analysed_alone(tmp_path):
+    """Circles of three sizes: each replica is what a file of it alone would say, at its own temperature."""
+    sizes = np.array([0.1, 0.2, 0.4])
+
+    def motion(times_fs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        position, velocity = swelling(times_fs)
+        centre = PEROXIDE.positions.astype(np.float32)
+        return centre + (position - centre) * sizes[:, None, None], velocity * sizes[:, None, None]
+
+    ladder = {"ensemble": "langevin", "ladder_K": (100.0, 300.0, 600.0)}
+    path = write_trajectory(tmp_path / "a.h5", PEROXIDE, motion, 3000, replicas=3, **ladder)
+    alone = write_trajectory(tmp_path / "b.h5", PEROXIDE, lambda t: tuple(x[:, 1:2] for x in motion(t)), 3000, ensemble="langevin",
+                             temperature_K=300.0)
+    for analysis in (trajectory_bonds, trajectory_vdos, trajectory_msd, trajectory_torsions, trajectory_rdf, trajectory_gyration,
+                     trajectory_rmsd):
+        assert json.dumps(analysis(path, replica=1)) == json.dumps(analysis(alone))
+    spreads = [trajectory_bonds(path, replica=r)["bonds_A"]["O0-O1"]["std"] for r in range(3)]
+    assert np.allclose(np.array(spreads) / spreads[0], sizes / sizes[0], rtol=1e-3)
+    assert [trajectory_torsions(path, replica=r)["temperature_K"] for r in range(3)] == [100.0, 300.0, 600.0]
+    with pytest.raises(DataError, match="found replica 3"):
+        trajectory_bonds(path, replica=3)
+    ramp = write_trajectory(tmp_path / "c.h5", PEROXIDE, swelling, 300, ensemble="langevin", final_temperature_K=500.0)
+    with pytest.raises(DataError, match="several temperatures"):
+        trajectory_bonds(ramp, replica=0)
+    done = CliRunner().invoke(app, ["analyze", "torsion", str(path), "--replica", "2", "--json", str(tmp_path / "t.json")])
+    assert done.exit_code == 0 and json.loads((tmp_path / "t.json").read_text())["temperature_K"] == 600.0

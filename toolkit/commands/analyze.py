@@ -15,6 +15,7 @@ app = typer.Typer(no_args_is_help=True,
 
 Skip = Annotated[float, typer.Option("--skip-ps", help="equilibration left out, ps")]
 Stride = Annotated[int, typer.Option("--stride", help="use every so-many-th frame")]
+Replica = Annotated[int | None, typer.Option("--replica", min=0, help="this one alone, such as a temperature of a ladder")]
 Resolution = Annotated[float, typer.Option("--resolution-cm1", help="cm⁻¹; finer needs a longer run")]
 Highest = Annotated[float | None, typer.Option("--highest-cm1", help="highest mode, cm⁻¹; default: measured")]
 
@@ -27,12 +28,13 @@ def analyze_rdf(
     bin_width: Annotated[float, typer.Option("--bin-width", help="Å")] = 0.02,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Radial distribution, total and by pair of elements, with error bars from blocks."""
     from toolkit.jobs.analyses import trajectory_rdf
 
-    result = trajectory_rdf(trajectory, r_max, bin_width, skip_ps, stride)
+    result = trajectory_rdf(trajectory, r_max, bin_width, skip_ps, stride, replica)
     show_result(f"Radial distribution of {trajectory}", result, json_file)
     return 0
 
@@ -52,11 +54,11 @@ def analyze_energy(trajectory: TrajectoryFile, json_file: JsonFile = None) -> in
 @app.command("vdos")
 @guarded
 def analyze_vdos(trajectory: TrajectoryFile, resolution_cm1: Resolution = 4.0, skip_ps: Skip = 0.0,
-                 highest_cm1: Highest = None, json_file: JsonFile = None) -> int:
+                 highest_cm1: Highest = None, replica: Replica = None, json_file: JsonFile = None) -> int:
     """Vibrational density of states, total and by element, and its peaks."""
     from toolkit.jobs.analyses_spectra import trajectory_vdos
 
-    result = trajectory_vdos(trajectory, resolution_cm1, skip_ps, highest_cm1)
+    result = trajectory_vdos(trajectory, resolution_cm1, skip_ps, highest_cm1, replica)
     show_result(f"Vibrational density of states of {trajectory}", result, json_file)
     return 0
 
@@ -69,12 +71,13 @@ def analyze_ir(
     resolution_cm1: Resolution = 4.0,
     skip_ps: Skip = 0.0,
     highest_cm1: Highest = None,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Infrared spectrum in km/mol per cm⁻¹ (harmonic quantum correction), and its peaks."""
     from toolkit.jobs.analyses_spectra import trajectory_ir
 
-    result = trajectory_ir(trajectory, dipoles, resolution_cm1, skip_ps, highest_cm1)
+    result = trajectory_ir(trajectory, dipoles, resolution_cm1, skip_ps, highest_cm1, replica)
     show_result(f"Infrared spectrum of {trajectory}", result, json_file)
     return 0
 
@@ -88,13 +91,14 @@ def analyze_torsion(
     bins: Annotated[int, typer.Option("--bins", help="bins of the full turn", min=4)] = 72,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Torsion angles of rotatable bonds: distributions, free energies with error bars, maps of neighbouring pairs."""
     from toolkit.jobs.analyses_motion import parse_atoms, trajectory_torsions
 
     chosen = None if atoms is None else parse_atoms(atoms)
-    result = trajectory_torsions(trajectory, skip_ps, stride, bins, chosen)
+    result = trajectory_torsions(trajectory, skip_ps, stride, bins, chosen, replica)
     show_result(f"Torsions of {trajectory}", result, json_file)
     return 0
 
@@ -108,12 +112,13 @@ def analyze_msd(
     viscosity: Annotated[float | None, typer.Option("--viscosity-mPa-s", help="for the finite-size correction")] = None,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Mean squared displacement and diffusion constants of all atoms and by element."""
     from toolkit.jobs.analyses_motion import trajectory_msd
 
-    result = trajectory_msd(trajectory, skip_ps, stride, fit_from_ps, fit_to_ps, viscosity)
+    result = trajectory_msd(trajectory, skip_ps, stride, fit_from_ps, fit_to_ps, viscosity, replica)
     show_result(f"Mean squared displacement of {trajectory}", result, json_file)
     return 0
 
@@ -126,35 +131,36 @@ def analyze_rmsd(
     heavy_only: Annotated[bool, typer.Option("--heavy-only", help="leave hydrogen out")] = False,
     skip_ps: Skip = 0.0,
     stride: Stride = 1,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Deviation from a reference structure after superposition (Kabsch)."""
     from toolkit.jobs.analyses import trajectory_rmsd
 
-    result = trajectory_rmsd(trajectory, reference, skip_ps, stride, heavy_only)
+    result = trajectory_rmsd(trajectory, reference, skip_ps, stride, heavy_only, replica)
     show_result(f"Deviation of {trajectory}", result, json_file)
     return 0
 
 
 @app.command("bonds")
 @guarded
-def analyze_bonds(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1,
+def analyze_bonds(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1, replica: Replica = None,
                   json_file: JsonFile = None) -> int:
     """Lengths of all bonds and all bond angles: mean, standard error, spread and range."""
     from toolkit.jobs.analyses import trajectory_bonds
 
-    show_result(f"Bonds and angles of {trajectory}", trajectory_bonds(trajectory, skip_ps, stride), json_file)
+    show_result(f"Bonds and angles of {trajectory}", trajectory_bonds(trajectory, skip_ps, stride, replica), json_file)
     return 0
 
 
 @app.command("gyration")
 @guarded
-def analyze_gyration(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1,
+def analyze_gyration(trajectory: TrajectoryFile, skip_ps: Skip = 0.0, stride: Stride = 1, replica: Replica = None,
                      json_file: JsonFile = None) -> int:
     """Radius of gyration."""
     from toolkit.jobs.analyses import trajectory_gyration
 
-    show_result(f"Radius of gyration of {trajectory}", trajectory_gyration(trajectory, skip_ps, stride), json_file)
+    show_result(f"Radius of gyration of {trajectory}", trajectory_gyration(trajectory, skip_ps, stride, replica), json_file)
     return 0
 
 
@@ -165,10 +171,11 @@ def analyze_modes(
     modes: Annotated[Path, typer.Argument(help="the folder that `toolkit modes -o` wrote")],
     resolution_cm1: Resolution = 2.0,
     skip_ps: Skip = 0.0,
+    replica: Replica = None,
     json_file: JsonFile = None,
 ) -> int:
     """Each normal mode in the simulation: centre, width, anharmonic shift, temperature; peaks and their modes."""
     from toolkit.jobs.mode_analysis import trajectory_modes
 
-    show_result(f"Modes in {trajectory}", trajectory_modes(trajectory, modes, resolution_cm1, skip_ps), json_file)
+    show_result(f"Modes in {trajectory}", trajectory_modes(trajectory, modes, resolution_cm1, skip_ps, replica), json_file)
     return 0

@@ -1,7 +1,7 @@
 """Structure along a trajectory file, as plain results for the pages and the command line alike.
 
 Distances, bonds and angles, size and deviation from a reference; spectra are in `analyses_spectra`, torsions and
-diffusion in `analyses_motion`. All read the file piece by piece, and all replicas while they are alive.
+diffusion in `analyses_motion`. All read the file piece by piece, and all replicas while they are alive, or one: `replica`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SERIES_FRAMES, SERIES_REPLICAS = 2000, 8
 
 
 def trajectory_rdf(path: str | Path, r_max_A: float = 6.0, bin_width_A: float = 0.02, skip_ps: float = 0.0,
-                   stride: int = 1) -> dict[str, Any]:
+                   stride: int = 1, replica: int | None = None) -> dict[str, Any]:
     """Radial distribution (crystal, liquid), neighbours by distance (slab, wire) or distance distribution (molecule).
 
     Returns `r_A`, `pairs` {name: {values, stderr, coordination}}, `quantity` with its unit, `n_frames` and, per pair,
     the highest peak. Raises DataError when no frame is left after `skip_ps`.
     """
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         trajectory = reader.trajectory
         cell = reader.cells() if trajectory.variable_cell else reader.cell
         rdf = radial_distribution(reader.chunks(), trajectory.atomic_numbers, cell, r_max_A, bin_width_A)
@@ -45,13 +45,13 @@ def trajectory_rdf(path: str | Path, r_max_A: float = 6.0, bin_width_A: float = 
     return {"quantity": rdf.quantity, "n_frames": rdf.num_frames, "r_A": rdf.r_A.tolist(), "pairs": curves}
 
 
-def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) -> dict[str, Any]:
+def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1, replica: int | None = None) -> dict[str, Any]:
     """Mean, standard error, spread and range of all covalent bonds and angles of the first frame.
 
     Returns `n_frames`, `bonds_A` and `angles_deg`, each {name such as "C0-C1": {mean, stderr, std, minimum, maximum}}.
     Raises DataError for a run at several temperatures.
     """
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         reader.require_one_temperature()
         graph = first_bonds(reader)
         bonds, angles = graph.bonds(), graph.angles()
@@ -64,22 +64,22 @@ def trajectory_bonds(path: str | Path, skip_ps: float = 0.0, stride: int = 1) ->
             "angles_deg": dict(zip(names[count:], rows[count:], strict=True))}
 
 
-def trajectory_gyration(path: str | Path, skip_ps: float = 0.0, stride: int = 1) -> dict[str, Any]:
+def trajectory_gyration(path: str | Path, skip_ps: float = 0.0, stride: int = 1, replica: int | None = None) -> dict[str, Any]:
     """Radius of gyration, mass-weighted, of all atoms: `radius_of_gyration_A` {mean, …}, `series` and `n_frames`."""
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         masses = reader.trajectory.masses
         return _scalar("radius_of_gyration_A", reader, lambda frames: radius_of_gyration(frames, masses))
 
 
 def trajectory_rmsd(path: str | Path, reference: str | None = None, skip_ps: float = 0.0, stride: int = 1,
-                    heavy_only: bool = False) -> dict[str, Any]:
+                    heavy_only: bool = False, replica: int | None = None) -> dict[str, Any]:
     """Deviation from a reference after superposition (Kabsch): `rmsd_A` {mean, …}, `series` and `n_frames`.
 
     reference : the same atoms as a file, embedded:NAME …; default the first frame used
     heavy_only : leave hydrogen out
     Raises DataError when the reference has other atoms.
     """
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         numbers = reader.trajectory.atomic_numbers
         target = next(reader.chunks())[0] if reference is None else _reference_positions(reference, numbers)
         chosen = np.flatnonzero(numbers > 1) if heavy_only else np.arange(len(numbers))

@@ -20,7 +20,7 @@ MSD_BLOCKS = 10
 
 
 def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1, bins: int = 72,
-                        atoms: Sequence[int] | None = None) -> dict[str, Any]:
+                        atoms: Sequence[int] | None = None, replica: int | None = None) -> dict[str, Any]:
     """Signed torsion angles about all rotatable bonds (or of four given atoms): distribution and free energy.
 
     Returns `angle_deg` (bin centres), `torsions` {name: {is_methyl, most_probable_deg, probability_per_deg, … _stderr,
@@ -28,7 +28,7 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
     with `map_angle_deg`, a thinned `series` in degrees, and the `temperature_K` used (`FrameReader.temperature_K`).
     Raises DataError when the structure has no rotatable bond, and for a run at several temperatures.
     """
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         reader.require_one_temperature()
         torsions = _torsions(first_bonds(reader), next(reader.chunks()), atoms)
         paths = torsions.paths
@@ -53,7 +53,8 @@ def trajectory_torsions(path: str | Path, skip_ps: float = 0.0, stride: int = 1,
 
 
 def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_from_ps: float | None = None,
-                   fit_to_ps: float | None = None, viscosity_mPa_s: float | None = None) -> dict[str, Any]:
+                   fit_to_ps: float | None = None, viscosity_mPa_s: float | None = None,
+                   replica: int | None = None) -> dict[str, Any]:
     """Mean squared displacement, Å², and diffusion constants, cm²/s, of all atoms and of each element.
 
     The run is cut into at least 10 independent blocks (replicas, and parts of them when there are fewer); lags reach to
@@ -64,10 +65,10 @@ def trajectory_msd(path: str | Path, skip_ps: float = 0.0, stride: int = 1, fit_
     viscosity_mPa_s : adds the finite-size correction of Yeh and Hummer for a cubic box
     Raises DataError when the run is too short, and for a run at several temperatures.
     """
-    with open_frames(path, skip_ps, stride) as reader:
+    with open_frames(path, skip_ps, stride, replica) as reader:
         reader.require_one_temperature()
         trajectory = reader.trajectory
-        blocks = reader.windows(parts=-(-MSD_BLOCKS // trajectory.num_replicas))
+        blocks = reader.windows(parts=-(-MSD_BLOCKS // reader.num_replicas))
         dimensions = int(trajectory.pbc.sum())
         if dimensions:
             blocks = (_about_the_centre(block, trajectory.masses) for block in blocks)

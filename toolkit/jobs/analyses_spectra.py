@@ -22,7 +22,7 @@ CHECKED_SEGMENTS = 8
 
 
 def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, skip_ps: float = 0.0,
-                    highest_cm1: float | None = None) -> dict[str, Any]:
+                    highest_cm1: float | None = None, replica: int | None = None) -> dict[str, Any]:
     """Vibrational density of states, total and by element, in modes per cm⁻¹, with a table of peaks.
 
     highest_cm1 : highest mode, for the check that frames are close enough; default: measured from the trajectory,
@@ -31,7 +31,7 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
     `height`, `width_cm1` and `modes` (area). The curves end at 1.2 times the highest mode.
     Raises DataError when the run is too short, frames are too far apart, or it has several temperatures.
     """
-    with open_frames(path, skip_ps) as reader:
+    with open_frames(path, skip_ps, replica=replica) as reader:
         reader.require_one_temperature()
         trajectory = reader.trajectory
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
@@ -52,21 +52,21 @@ def trajectory_vdos(path: str | Path, resolution_cm1: float = RESOLUTION_CM1, sk
 
 
 def trajectory_ir(path: str | Path, dipoles: str | Path, resolution_cm1: float = RESOLUTION_CM1, skip_ps: float = 0.0,
-                  highest_cm1: float | None = None) -> dict[str, Any]:
+                  highest_cm1: float | None = None, replica: int | None = None) -> dict[str, Any]:
     """Infrared absorption in km/mol per cm⁻¹ from the dipole moments of all frames, with a table of peaks.
 
     dipoles : NumPy file (.npy), (T, 3) or (T, R, 3), e·Å, one for each frame and replica of the trajectory
     Peaks have `frequency_cm1`, `corrected_cm1`, `height`, `width_cm1` and `intensity_km_per_mol` (area).
     Raises DataError for a file of another shape, and as `trajectory_vdos`.
     """
-    with open_frames(path, skip_ps) as reader:
+    with open_frames(path, skip_ps, replica=replica) as reader:
         reader.require_one_temperature()
         trajectory = reader.trajectory
         moments = _read_dipoles(dipoles, trajectory.num_frames, trajectory.num_replicas)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
         highest = _sampling(reader, length).highest_cm1 if highest_cm1 is None else highest_cm1
         temperature = reader.temperature_K
-        found = infrared_spectrum(_living_segments(moments[reader.start:], trajectory.alive[reader.start:], length),
+        found = infrared_spectrum(_living_segments(moments[reader.start:], reader.alive, length),
                                   reader.interval_fs, temperature_K=temperature, highest_cm1=highest)
         shown = found.frequency_cm1 <= NYQUIST_MARGIN * highest
         return {"quantity": "km/mol per cm⁻¹", **_axis(reader, highest, length, found.num_segments),

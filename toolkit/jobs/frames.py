@@ -24,26 +24,30 @@ bars that hold whole replicas when there are many."""
 
 
 @contextmanager
-def open_frames(path: str | Path, skip_ps: float = 0.0, stride: int = 1) -> Iterator[FrameReader]:
+def open_frames(path: str | Path, skip_ps: float = 0.0, stride: int = 1, replica: int | None = None) -> Iterator[FrameReader]:
     """The frames of a file, closed afterwards; see `FrameReader`. Raises DataError for a file that is not usable."""
     with Trajectory(path) as trajectory:
-        yield FrameReader(trajectory, skip_ps, stride)
+        yield FrameReader(trajectory, skip_ps, stride, replica)
 
 
 class FrameReader:
     """What an analysis reads of a trajectory: frames after an equilibration phase, of replicas while they are alive.
 
-    skip_ps : time left out at the start;  stride : use every so-many-th frame only
-    Raises DataError when nothing is left or the stride is not positive.
+    skip_ps : time left out at the start;  stride : use every so-many-th frame only;  replica : this one alone, of a ladder
+    Raises DataError when nothing is left, the stride is not positive or there is no such replica.
     """
 
-    def __init__(self, trajectory: Trajectory, skip_ps: float = 0.0, stride: int = 1) -> None:
+    def __init__(self, trajectory: Trajectory, skip_ps: float = 0.0, stride: int = 1, replica: int | None = None) -> None:
+        if replica is not None and not 0 <= replica < trajectory.num_replicas:
+            raise DataError(f"found replica {replica}, {trajectory.path} has {trajectory.num_replicas}", "count them from 0")
         if stride < 1 or not 0.0 <= skip_ps < math.inf:
             raise DataError(f"found a stride of {stride} and {skip_ps} ps to skip, expected at least 1 and 0")
         self.trajectory = trajectory
         self.stride = stride
         self.start = round(skip_ps * 1e3 / trajectory.frame_interval_fs)
-        self._alive = trajectory.alive
+        self.replicas = slice(0, trajectory.num_replicas) if replica is None else slice(replica, replica + 1)
+        self._alive = np.zeros_like(trajectory.alive)
+        self._alive[:, self.replicas] = trajectory.alive[:, self.replicas]
         if not self._alive[self.start:].any():
             length = trajectory.num_frames * trajectory.frame_interval_fs * 1e-3
             raise DataError(f"{trajectory.path} has {length:.3g} ps, found --skip-ps {skip_ps}",
@@ -60,6 +64,16 @@ class FrameReader:
         return len(range(self.start, int(self._alive.sum(axis=0).max()), self.stride))
 
     @property
+    def num_replicas(self) -> int:
+        """Replicas that are used."""
+        return self.replicas.stop - self.replicas.start
+
+    @property
+    def alive(self) -> np.ndarray:
+        """Who is alive and used in each frame from the first that is used, (T, R)."""
+        return self._alive[self.start:]
+
+    @property
     def cell(self) -> np.ndarray | None:
         """The cell (3, 3), Å, with zeros for the directions that are not periodic; None for a molecule."""
         pbc = self.trajectory.pbc
@@ -69,15 +83,20 @@ class FrameReader:
     def temperature_K(self) -> float:
         """That of the bath, as velocities of a large time step are colder than the positions; without one the mean of the run."""
         config = self.trajectory.config
-        if config.ensemble == "nve" or not config.has_one_temperature:
-            return float(np.nanmean(self.trajectory.temperature_K[self.start:]))
-        return config.start_temperatures_K[0]
+        if config.ensemble == "nve" or not self._has_one_temperature:
+            return float(np.nanmean(self.trajectory.temperature_K[self.start:, self.replicas]))
+        return config.start_temperatures_K[self.replicas.start]
+
+    @property
+    def _has_one_temperature(self) -> bool:
+        config = self.trajectory.config
+        return config.has_one_temperature or (self.num_replicas == 1 and config.heating_K_per_step == 0.0)
 
     def require_one_temperature(self) -> None:
         """Raise DataError for a ladder of temperatures and for a ramp: what is averaged over them belongs to none."""
-        if not self.trajectory.config.has_one_temperature:
+        if not self._has_one_temperature:
             raise DataError("found a run at several temperatures (ladder_K or final_temperature_K), expected one",
-                            "run each temperature by itself")
+                            "of a ladder choose one with --replica N, in Python replica=N; of a ramp there is none")
 
     def chunks(self) -> Iterator[np.ndarray]:
         """Positions (t, N, 3), Å: all frames of all living replicas, a group of replicas after another."""
@@ -131,7 +150,8 @@ class FrameReader:
         """
         step = -(-(self.trajectory.num_frames - self.start) // most)
         times = np.arange(self.start, self.trajectory.num_frames, step) * (self.trajectory.frame_interval_fs * 1e-3)
-        return times, self.trajectory.positions(self.start, None, step, slice(0, replicas))
+        first = self.replicas.start
+        return times, self.trajectory.positions(self.start, None, step, slice(first, min(first + replicas, self.replicas.stop)))
 
     def _pieces(self) -> Iterator[tuple[int, int, slice, np.ndarray]]:
         """First frame, last frame + 1, replicas, and who of them is alive, (t, R)."""
@@ -154,10 +174,10 @@ class FrameReader:
 
     def _groups(self, most: int | None = None) -> list[slice]:
         """Replicas in about equal groups, of at most `most`."""
-        count = self.trajectory.num_replicas
-        size = -(-count // REPLICA_GROUPS)
+        size = -(-self.num_replicas // REPLICA_GROUPS)
         size = size if most is None else max(1, min(size, most))
-        return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+        chosen = self.replicas
+        return [slice(first, min(first + size, chosen.stop)) for first in range(chosen.start, chosen.stop, size)]
 
     def _frames_at_once(self, group: slice) -> int:
         """A multiple of the stride; at least 20 pieces, for error bars."""

@@ -20,12 +20,12 @@ KINETIC_BLOCKS = 10
 
 
 def spectra_of_modes(path: str | Path, modes: NormalModes, resolution_cm1: float = RESOLUTION_CM1,
-                     skip_ps: float = 0.0) -> tuple[ModeSpectra, list[Peak]]:
+                     skip_ps: float = 0.0, replica: int | None = None) -> tuple[ModeSpectra, list[Peak]]:
     """Spectrum, centre, width, shift and temperature of each mode, and the peaks of the whole with their modes.
 
     Raises DataError for a trajectory of other atoms, at several temperatures, too short, or with frames too far apart.
     """
-    with open_frames(path, skip_ps) as reader:
+    with open_frames(path, skip_ps, replica=replica) as reader:
         reader.require_one_temperature()
         _require_same_atoms(reader, modes)
         length = segment_frames(resolution_cm1, reader.interval_fs, reader.num_frames)
@@ -44,13 +44,13 @@ def temperatures_of_modes(path: str | Path, modes: NormalModes, skip_ps: float =
 
 
 def trajectory_modes(path: str | Path, modes_folder: str | Path, resolution_cm1: float = RESOLUTION_CM1,
-                     skip_ps: float = 0.0) -> dict[str, Any]:
+                     skip_ps: float = 0.0, replica: int | None = None) -> dict[str, Any]:
     """Mode-resolved comparison: `modes`, one row each, and `peaks` {frequency_cm1, height, modes: [[number, share]]}.
 
     modes_folder : where `toolkit modes -o` wrote. Raises DataError as `spectra_of_modes`.
     """
     _, modes = load_modes(Path(modes_folder))
-    return comparison(*spectra_of_modes(path, modes, resolution_cm1, skip_ps))
+    return comparison(*spectra_of_modes(path, modes, resolution_cm1, skip_ps, replica))
 
 
 def comparison(spectra: ModeSpectra, peaks: list[Peak]) -> dict[str, Any]:

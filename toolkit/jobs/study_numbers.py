@@ -16,7 +16,7 @@ from toolkit.units import MEV_PER_EV
 
 LONGEST_BOND_A = 2.0
 MIN_BOND_PEAK, SMOOTH_A = 0.05, 0.02
-"""Rise of a peak, of the highest one; and the width of the Gaussian by which curves are smoothed: bonds vibrate by 0.03 Å and more."""
+"""Rise of a peak, of the highest one; width of the Gaussian that smooths curves, as bonds vibrate by 0.03 Å and more."""
 CURVE_POINTS = 400
 
 
