@@ -14,7 +14,7 @@ from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
-from toolkit.analysis.normal_modes import CM1_PER_ROOT, NormalModes, normal_modes
+from toolkit.analysis.normal_modes import CM1_PER_ROOT, NormalModes, normal_modes, rigid_motions
 from toolkit.analysis.thermochemistry import rrho
 from toolkit.errors import ConfigError, DataError
 from toolkit.interfaces.ase_calculator import Calculator
@@ -224,3 +224,18 @@ def test_a_molecule_in_a_box_turns_freely():
     assert found.turns and np.allclose(found.frequencies_cm1, free.frequencies_cm1, atol=1e-6)
     boxed.set_cell([12.0, 12.0, 1.5])
     assert not vibrations(springs(1.3), boxed).turns
+
+
+def test_a_polymer_turns_about_its_axis():
+    """A zigzag that repeats along z: four zero modes, wherever it lies; a straight chain has no turn to take out."""
+    zigzag = Atoms("C2", [[0.0, 0.4, 0.0], [0.3, -0.4, 0.9]], cell=[0.0, 0.0, 1.8], pbc=[False, False, True])
+    model = pair_potential(LennardJones(("C",), 0.5, 1.1, 3.0))
+    for seed in range(4):
+        moved = zigzag.copy()
+        moved.rattle(0.03, seed=seed)
+        moved.positions += [5.0, -3.0, 2.0]
+        found = vibrations(model, relax(model, moved).atoms)
+        assert len(found.zero_modes_cm1) == 4 and len(found.frequencies_cm1) == 2 and not found.turns
+        assert found.n_imaginary == 0 and np.abs(found.zero_modes_unprojected_cm1).max() < 5.0 < 100.0 < found.frequencies_cm1[0]
+    straight = rigid_motions(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.9]]), np.ones(2), rotations=False, axis=np.array([0.0, 0.0, 1.8]))
+    assert len(straight) == 3

@@ -14,6 +14,8 @@ CM1_PER_ROOT = PER_FS_CM1 / (2.0 * np.pi * np.sqrt(AMU_A2_PER_FS2_EV))
 """√(1 eV/Å²/amu) as a wavenumber, cm⁻¹ (521.47…)."""
 LINEAR_TOLERANCE = 1e-3
 """A molecule is linear when it is narrower than this fraction of its length."""
+ON_AXIS_A = 1e-3
+"""Atoms of which none is further from a line do not notice a turn about it."""
 MAX_ASYMMETRY = 1e-3
 
 
@@ -23,7 +25,7 @@ class NormalModes:
 
     frequencies_cm1 : (M,), ascending;  eigenvectors : (M, N, 3), orthonormal, in mass-weighted coordinates √m x
     reduced_masses_amu : (M,), 1 / Σ e²/m: the mass of a mode whose Cartesian displacement has length 1
-    zero_modes_cm1 : (3, 5 or 6,), translations and rotations after they were projected out
+    zero_modes_cm1 : (3, 4, 5 or 6,), translations and rotations after they were projected out
     zero_modes_unprojected_cm1 : the same before: how well the Hessian obeys the sum rules
     positions : (N, 3), Å, of the stationary point;  masses : (N,), amu;  linear : whether all atoms lie on a line
     """
@@ -44,8 +46,8 @@ class NormalModes:
 
     @property
     def turns(self) -> bool:
-        """Whether rotations were taken out: of a molecule, not of a crystal."""
-        return len(self.zero_modes_cm1) > 3
+        """Whether all rotations were taken out: of a molecule, not of a crystal, nor of a polymer, which turns about its axis only."""
+        return len(self.zero_modes_cm1) > 4
 
     @property
     def zero_point_energy_eV(self) -> float:
@@ -59,13 +61,13 @@ class NormalModes:
 
 
 def normal_modes(hessian: np.ndarray, positions: np.ndarray, masses: np.ndarray, *,
-                 periodic: bool = False) -> NormalModes:
+                 periodic: bool = False, axis: np.ndarray | None = None) -> NormalModes:
     """Diagonalise the mass-weighted Hessian H_ij / √(m_i m_j) in the space orthogonal to translations and rotations.
 
     Rotations are those of Eckart (Phys. Rev. 47, 552 (1935)): infinitesimal turns about the centre of mass.
 
     hessian : (3N, 3N), eV/Å², at a stationary point;  positions : (N, 3), Å;  masses : (N,), amu
-    periodic : a crystal at Γ keeps its rotations
+    periodic : a crystal at Γ keeps its rotations;  axis : (3,), the one direction in which it repeats, about which it turns freely
     Raises DataError for a Hessian of another shape, not finite, or not symmetric.
     """
     positions, masses = np.asarray(positions, dtype=np.float64), np.asarray(masses, dtype=np.float64)
@@ -73,7 +75,7 @@ def normal_modes(hessian: np.ndarray, positions: np.ndarray, masses: np.ndarray,
     root = np.repeat(np.sqrt(masses), 3)
     dynamical = 0.5 * (hessian + hessian.T) / np.outer(root, root)
     linear = not periodic and is_linear(positions)
-    rigid = rigid_motions(positions, masses, rotations=not periodic)
+    rigid = rigid_motions(positions, masses, rotations=not periodic, axis=axis)
     projector = np.eye(len(root)) - rigid.T @ rigid
     internal = null_space(rigid)
     eigenvalues, vectors = np.linalg.eigh(internal.T @ dynamical @ internal)
@@ -84,14 +86,22 @@ def normal_modes(hessian: np.ndarray, positions: np.ndarray, masses: np.ndarray,
         positions, masses, linear)
 
 
-def rigid_motions(positions: np.ndarray, masses: np.ndarray, *, rotations: bool = True) -> np.ndarray:
-    """Orthonormal translations and rotations in mass-weighted coordinates, (3, 5 or 6, 3N); 5 for a linear molecule."""
+def rigid_motions(positions: np.ndarray, masses: np.ndarray, *, rotations: bool = True,
+                  axis: np.ndarray | None = None) -> np.ndarray:
+    """Orthonormal translations and rotations in mass-weighted coordinates, (3 … 6, 3N); 5 for a linear molecule.
+
+    rotations : all of them;  axis : (3,), else the one about it
+    """
     root = np.sqrt(masses)[:, None]
-    motions = [np.eye(3)[axis] * root for axis in range(3)]
+    motions = [np.eye(3)[direction] * root for direction in range(3)]
+    arms = positions - center_of_mass(positions, masses)
     if rotations and len(masses) > 1:
-        arms = positions - center_of_mass(positions, masses)
         axes = np.linalg.svd(arms)[2][1 if is_linear(positions) else 0:]
         motions += [np.cross(axis, arms) * root for axis in axes]
+    elif axis is not None:
+        turned = np.cross(axis / np.linalg.norm(axis), arms)
+        if np.linalg.norm(turned, axis=1).max() > ON_AXIS_A:
+            motions.append(turned * root)
     return np.linalg.qr(np.stack(motions).reshape(len(motions), -1).T)[0].T
 
 

@@ -81,12 +81,14 @@ def relax_unless_stopped(pot: Potential, atoms: Atoms, reporter: Reporter, *, fm
 def vibrations(pot: Potential, atoms: Atoms, chunk_size: int = 16) -> NormalModes:
     """Normal modes from the analytic Hessian of a relaxed molecule, or of a crystal at Γ. Raises ConfigError (float32).
 
-    A molecule in a box that feels no image of itself turns freely: its rotations are taken out as without a box.
+    A molecule in a box that feels no image of itself turns freely: its rotations are taken out as without a box. What repeats
+    along one direction only turns freely about that.
     """
     require_float64(pot)
     require_unconstrained(atoms, "a normal mode")
     matrix = cartesian_hessian(pot, atoms, chunk_size)
-    return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=_feels_images(pot, atoms))
+    axis = atoms.cell.array[atoms.pbc][0] if atoms.pbc.sum() == 1 else None
+    return normal_modes(matrix, atoms.positions, atoms.get_masses(), periodic=_feels_images(pot, atoms), axis=axis)
 
 
 def _feels_images(pot: Potential, atoms: Atoms) -> bool:
