@@ -122,7 +122,7 @@ def test_what_makes_rows_less_comparable_is_said(compared: tuple[Path, dict], mo
 def test_the_sources_of_a_model_tell_what_it_went_on_from() -> None:
     metrics = {"data": {"sources": ["dft.npz"], "n_train": 100, "start_from": {"model": "aspirin_xtb"}},
                "train_config": {"data": {"split": None}}}
-    assert training_facts(metrics)["sources"] == ["dft.npz", "before that those of aspirin_xtb"]
+    assert training_facts(metrics)["sources"] == ["dft.npz", "those of the weights it began with (aspirin_xtb)"]
     metrics["data"]["start_from"] = None
     assert training_facts(metrics)["sources"] == ["dft.npz"]
 
