@@ -172,6 +172,7 @@ def resolve_dtype(name: str | torch.dtype) -> torch.dtype:
     return dtypes[name]
 
 
+@torch.inference_mode(False)  # forces are derivatives, whatever the caller says of his own tensors
 def build_potential(config: ModelConfig, *, device: str = "cpu", dtype: str = "float32", backend: str = "auto") -> Potential:
     """An untrained potential with weights drawn from `config.seed`."""
     where = resolve_device(device)
@@ -179,6 +180,7 @@ def build_potential(config: ModelConfig, *, device: str = "cpu", dtype: str = "f
     return Potential(build_model(config, resolve_dtype(dtype), backend), config, where, backend)
 
 
+@torch.inference_mode(False)
 def load_potential(name_or_path: str | Path, *, device: str = "auto", dtype: str = "float32", backend: str = "auto") -> Potential:
     """A trained potential: a name under trained_models/, a model folder, or a run folder that holds one.
 

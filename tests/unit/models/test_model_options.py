@@ -104,6 +104,7 @@ def test_gradients_are_there_where_the_caller_wants_none():
         assert np.array_equal(potential.predict(atoms)["forces"], expected) and np.abs(expected).max() > 1e-3
         assert np.array_equal(cartesian_hessian(potential, atoms), second)
         graph = potential.graph(atoms)
+        assert np.array_equal(build_potential(ModelConfig(**PAIR), dtype="float64").predict(atoms)["forces"], expected)
     assert np.array_equal(potential.evaluate(graph)["forces"].numpy(), expected)
 
 
