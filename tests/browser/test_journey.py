@@ -130,7 +130,7 @@ def test_training_survives_a_reload_stops_and_resumes(browser: Browser) -> None:
             tab.get_by_test_id("stStatusWidget").wait_for(state="detached")
             main.get_by_role("button", name=after).click()
             try:
-                state(tab, "running", patience_s=15.0)
+                state(tab, "running", patience_s=45.0)
             except playwright.TimeoutError:  # a page being redrawn can lose a click; people then click again
                 main.get_by_role("button", name=after).click()
                 state(tab, "running")
