@@ -21,6 +21,7 @@ SOURCES = frozenset({"train", "val", "test", "split"})
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="also write the result here")]
 TrajectoryFile = Annotated[Path, typer.Argument(help="a trajectory of `toolkit md`")]
 Structure = Annotated[str, typer.Argument(help="a file, embedded:NAME …; --frame N chooses the frame")]
+SplitSeed = Annotated[int | None, typer.Option("--split-seed", min=0, help="of --method random")]
 OutputFolder = Annotated[Path | None, typer.Option("-o", metavar="DIR", help="default: a new folder under ./runs")]
 Model = Annotated[str, typer.Argument(help="a name under trained_models/, a model folder or a run folder")]
 

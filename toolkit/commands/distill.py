@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, JsonFile, OutputFolder, check_resume, guarded, read_options, split_words
+from toolkit.commands.common import (EXTRA_OPTIONS, JsonFile, OutputFolder, SplitSeed, check_resume, guarded, read_options,
+                                     split_words)
 from toolkit.config import parse_config
 from toolkit.console import ConsoleReporter, show_result
 from toolkit.errors import ConfigError
@@ -20,7 +21,7 @@ def distill(
     context: typer.Context,
     teachers: Annotated[list[str], typer.Argument(help="names under trained_models/, model folders or run folders")],
     output: OutputFolder = None,
-    split_seed: Annotated[int | None, typer.Option("--split-seed", min=0, help="of --method random")] = None,
+    split_seed: SplitSeed = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on in DIR")] = False,
     json_file: JsonFile = None,
 ) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import EXTRA_OPTIONS, SOURCES, JsonFile, Model, guarded, read_options, split_words
+from toolkit.commands.common import EXTRA_OPTIONS, SOURCES, JsonFile, Model, SplitSeed, guarded, read_options, split_words
 from toolkit.config import DataConfig, SplitConfig, parse_config
 from toolkit.console import ConsoleReporter, show_result
 from toolkit.errors import ConfigError
@@ -25,7 +25,7 @@ def fit(
     directions: Annotated[int, typer.Option(min=1, help="backward passes that each prediction takes")] = 8,
     max_frames: Annotated[int, typer.Option("--max-frames", min=1, help="training frames that are read")] = 300,
     seed: Annotated[int, typer.Option(help="of the directions")] = 0,
-    split_seed: Annotated[int | None, typer.Option("--split-seed", min=0, help="of --method random")] = None,
+    split_seed: SplitSeed = None,
     device: str = "auto",
     json_file: JsonFile = None,
 ) -> int:

@@ -83,6 +83,11 @@ class Run:
         """True when nobody works here any more."""
         return self.state in ENDED
 
+    @property
+    def took_s(self) -> float:
+        """How long it has worked, seconds."""
+        return self.status.took_s(None if self.ended else time.time())
+
 
 def runs_root() -> Path:
     """Folder that holds all runs: the environment variable TOOLKIT_RUNS, else ./runs."""

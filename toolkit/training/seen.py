@@ -29,13 +29,10 @@ def seen_frames(metrics: Mapping[str, Any], frames: Sequence[Atoms]) -> dict[str
     metrics : what metrics.json holds. Copies to 1e-5 Å and conformations within 0.02 Å (RMS of distances) are counted,
     see `leakage`.
     """
-    try:
-        data = parse_config(TrainConfig, metrics.get("train_config") or {}).data
-        if not _is_readable(data):
-            return None
-        found = leakage(load_splits(data).train, frames)
-    except ToolkitError:
+    learned = _learned(metrics)
+    if learned is None:
         return None
+    found = leakage(learned, frames)
     seen = {name: found[name] for name in ("n_copies", "n_near_copies")}
     went_on = isinstance(metrics.get("data"), dict) and metrics["data"].get("start_from") is not None
     return None if went_on and not any(seen.values()) else seen
@@ -48,21 +45,24 @@ def known_judges(splits: Splits, start_from: str | None) -> dict[str, list[str]]
     notes: dict[str, list[str]] = {name: [] for name in judges}
     if len(splits.train) + len(splits.val) + len(splits.test) > MAX_COMPARED:
         return notes
+    before = None if start_from is None else _learned(read_json(find_model(start_from) / "metrics.json") or {})
     for name, frames in judges.items():
         found = {"training frames: errors on them say nothing about others": len(known_frames(splits.train, frames)),
                  f"training frames of {start_from}, which this training goes on from: split as it did":
-                     _learned_before(start_from, frames)}
+                     0 if before is None else leakage(before, frames)["n_copies"]}
         if name == "test":
             found["validation frames, which choose the best epoch"] = len(known_frames(splits.val, frames))
         notes[name] += [f"{count} of the {len(frames)} {name} frames are {what}" for what, count in found.items() if count]
     return notes
 
 
-def _learned_before(model: str | None, frames: Sequence[Atoms]) -> int:
-    """Frames that are copies of those that a model was trained on, as far as these are here."""
-    if model is None:
-        return 0
-    return (seen_frames(read_json(find_model(model) / "metrics.json") or {}, frames) or {}).get("n_copies", 0)
+def _learned(metrics: Mapping[str, Any]) -> Sequence[Atoms] | None:
+    """The training frames that metrics.json names, None when they are not here, cannot be read or are too many."""
+    try:
+        data = parse_config(TrainConfig, metrics.get("train_config") or {}).data
+        return load_splits(data).train if _is_readable(data) else None
+    except ToolkitError:
+        return None
 
 
 def _is_readable(data: DataConfig) -> bool:

@@ -43,12 +43,17 @@ def model_label(model: str | None) -> str | None:
     return next((label for label, taken in model_choices().items() if taken == model), None)
 
 
+def model_of(run: Run) -> str | None:
+    """What a run was asked to use, as far as its configuration can be read."""
+    return (read_json(run.path / "config.json") or {}).get("model")
+
+
 def offer_simulation(run: Run, pages: Sequence[str]) -> None:
     """Let other pages begin with the model and the last frame of a simulation; what is chosen there afterwards stays."""
     if st.session_state.get(OFFERED) == run.run_id or not (run.path / "trajectory.h5").exists():
         return
     st.session_state[OFFERED] = run.run_id
-    label = model_label((read_json(run.path / "config.json") or {}).get("model"))
+    label = model_label(model_of(run))
     for page in pages:
         st.session_state[f"{page}.source"] = _last_frame(run)
         if label is not None:

@@ -22,10 +22,10 @@ from toolkit.figures.parity import force_error_scene, magnitude_plot, parity_plo
 from toolkit.figures.plots import bar_chart
 from toolkit.figures.structures import frames_scene
 from toolkit.jobs.evaluation import PREDICTIONS, load_parity, numbered_frames
+from toolkit.jobs.own_data import own_data
 from toolkit.jobs.requests import EvaluateRequest, Part
 from toolkit.jobs.run_dir import Run, read_config
 from toolkit.jobs.summary import judged_source, subject
-from toolkit.jobs.own_data import own_data
 from toolkit.models.folders import SAMPLE, find_model
 from toolkit.storage import read_json
 from toolkit.ui.choices import check_sources

@@ -16,7 +16,7 @@ from toolkit.jobs.run_dir import Run, list_runs
 from toolkit.jobs.summary import subject
 from toolkit.models.folders import WEIGHTS, find_model
 from toolkit.storage import file_sha256, read_json
-from toolkit.ui.choices import model_label
+from toolkit.ui.choices import model_label, model_of
 from toolkit.ui.explanations import equation
 from toolkit.ui.page import plain
 from toolkit.ui.runs import pick_run, start_job, watch
@@ -32,7 +32,7 @@ def follow_run(page: str) -> None:
     if run_id is None or st.session_state.get(f"{page}.followed") == run_id:
         return
     st.session_state[f"{page}.followed"] = run_id
-    asked = next((run_config(run).get("model") for run in list_runs("passport") if run.run_id == run_id), None)
+    asked = next((model_of(run) for run in list_runs("passport") if run.run_id == run_id), None)
     label = model_label(asked)
     if label is not None:
         st.session_state[f"{page}.model"] = label
@@ -63,11 +63,6 @@ def passport_section(page: str, model: str, structure: str, frame: int) -> None:
         run = pick_run(page, "passport", "No check")
         if run:
             watch(run, partial(_result, model))
-
-
-def run_config(run: Run) -> dict[str, Any]:
-    """What was asked for, as far as it can be read."""
-    return read_json(run.path / "config.json") or {}
 
 
 def show_passport(passport: dict[str, Any], key: str, file_name: str) -> None:
@@ -119,7 +114,7 @@ def _cell(entry: dict[str, Any]) -> str:
 
 
 def _result(model: str, run: Run) -> None:
-    checked = run_config(run).get("model")
+    checked = model_of(run)
     if checked != model:
         st.warning(f"This check is of another model than the one chosen above: {plain(str(checked))}.")
     st.caption(f"Model and structure: {plain(subject(run))}")

@@ -106,5 +106,4 @@ def _started(run: Run) -> time.struct_time:
 
 
 def _took(run: Run) -> str:
-    seconds = run.status.took_s(None if run.ended else time.time())
-    return duration(seconds) if seconds else ""
+    return duration(run.took_s) if run.took_s else ""

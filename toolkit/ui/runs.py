@@ -145,7 +145,7 @@ def _header(run: Run) -> None:
         st.badge(run.state, color=COLORS[run.state])
         st.markdown(f"`{run.run_id}`")
         if status.started:
-            st.caption(f"{'took' if run.ended else 'for'} {duration(status.took_s(None if run.ended else time.time()))}")
+            st.caption(f"{'took' if run.ended else 'for'} {duration(run.took_s)}")
         st.space("stretch")
         _buttons(run)
     if run.state != "finished":
